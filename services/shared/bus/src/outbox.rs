@@ -1,0 +1,83 @@
+//! Events waiting to be sent, in the database of the role that made them.
+
+use std::sync::Arc;
+
+use stowage_db::{Db, Error, Tx, args, next_id};
+use stowage_types::{Clock, Random, new_id};
+use tokio::sync::Notify;
+
+/// Writes the events of one role. Cheap to clone; all clones wake the same relay.
+#[derive(Debug, Clone)]
+pub struct Outbox {
+    source: &'static str,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    nudge: Arc<Notify>,
+}
+
+impl Outbox {
+    /// An outbox whose events carry `source`, such as `stowage/storage`.
+    #[must_use]
+    pub fn new(source: &'static str, clock: Arc<dyn Clock>, random: Arc<dyn Random>) -> Self {
+        Self { source, clock, random, nudge: Arc::new(Notify::new()) }
+    }
+
+    /// Writes an event in the caller's transaction and wakes the relay once that is committed.
+    ///
+    /// Positions come from the role's `sequence`, whose row stays locked until the commit: they
+    /// become visible in order, so the relay never passes over one.
+    ///
+    /// # Errors
+    /// Those of the database; the caller's transaction is of no use then.
+    pub async fn push(
+        &self,
+        tx: &mut Tx,
+        kind: &'static str,
+        subject: &str,
+        message: &impl prost::Message,
+    ) -> Result<(), Error> {
+        let data = message.encode_to_vec();
+        let id = new_id(&*self.clock, &*self.random);
+        let position = next_id(tx, "outbox").await?;
+        tx.execute(
+            "INSERT INTO outbox (position, id, source, type, subject, time, data) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            args![position, id, self.source, kind, subject, self.clock.now(), data],
+        )
+        .await?;
+        tx.notify_after_commit(Arc::clone(&self.nudge));
+        Ok(())
+    }
+
+    /// What wakes the relay.
+    pub(crate) fn nudge(&self) -> Arc<Notify> {
+        Arc::clone(&self.nudge)
+    }
+
+    /// Source of the events.
+    pub(crate) fn source(&self) -> &'static str {
+        self.source
+    }
+}
+
+/// How many events wait in a role's outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, sqlx::FromRow)]
+pub struct Backlog {
+    /// Events still to be delivered.
+    pub pending: i64,
+    /// Events given up on; a person must look.
+    pub dead: i64,
+}
+
+/// Counts the events in the outbox of the role that owns `db`.
+///
+/// # Errors
+/// Those of the database.
+pub async fn backlog(db: &Db) -> Result<Backlog, Error> {
+    db.fetch_one(
+        "SELECT count(*) FILTER (WHERE dead = false) AS pending, \
+         count(*) FILTER (WHERE dead = true) AS dead FROM outbox",
+        args![],
+    )
+    .await
+}

@@ -1,0 +1,176 @@
+//! Arguments of a statement, independent of the database behind it.
+
+use crate::error::Error;
+use sqlx::Arguments as _;
+use sqlx::sqlite::SqliteArguments;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+/// Times are stored as text of one width, so that comparing the text compares the times.
+const TIME: &[BorrowedFormatItem<'static>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
+
+/// One argument. Made with `From`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Value(Repr);
+
+#[derive(Debug, Clone, PartialEq)]
+enum Repr {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Text(String),
+    Bytes(Vec<u8>),
+    Uuid(Uuid),
+    Time(OffsetDateTime),
+    Json(serde_json::Value),
+}
+
+/// The arguments `$1`, `$2`, … of a statement, in order. Made with [`args!`](crate::args).
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Args(Vec<Value>);
+
+impl Args {
+    /// No arguments.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds the next argument and returns its number, for statements that are built.
+    pub fn push(&mut self, value: impl Into<Value>) -> usize {
+        self.0.push(value.into());
+        self.0.len()
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Encodes for SQLite. `sql` is looked at in debug builds only: SQLite takes a missing
+    /// argument for NULL, which hides mistakes.
+    pub(crate) fn for_sqlite(self, sql: &str) -> Result<SqliteArguments, Error> {
+        if cfg!(debug_assertions) && highest_placeholder(sql) != self.0.len() {
+            let why = format!("{} arguments given for: {sql}", self.0.len());
+            return Err(Error::Other { source: why.into() });
+        }
+        let mut out = SqliteArguments::default();
+        out.reserve(self.0.len(), 0);
+        for Value(repr) in self.0 {
+            let added = match repr {
+                Repr::Null => out.add(Option::<i64>::None),
+                Repr::Bool(v) => out.add(v),
+                Repr::Int(v) => out.add(v),
+                Repr::Text(v) => out.add(v),
+                Repr::Bytes(v) => out.add(v),
+                Repr::Uuid(v) => out.add(v),
+                Repr::Json(v) => out.add(v.to_string()),
+                Repr::Time(v) => v
+                    .to_offset(UtcOffset::UTC)
+                    .format(TIME)
+                    .map_err(Into::into)
+                    .and_then(|text| out.add(text)),
+            };
+            added.map_err(|source| Error::Other { source })?;
+        }
+        Ok(out)
+    }
+}
+
+impl<V: Into<Value>> Extend<V> for Args {
+    fn extend<I: IntoIterator<Item = V>>(&mut self, values: I) {
+        self.0.extend(values.into_iter().map(Into::into));
+    }
+}
+
+impl From<Vec<Value>> for Args {
+    fn from(values: Vec<Value>) -> Self {
+        Self(values)
+    }
+}
+
+/// The largest `n` of the `$n` in a text.
+fn highest_placeholder(sql: &str) -> usize {
+    sql.split('$')
+        .skip(1)
+        .filter_map(|rest| {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            rest[..digits].parse().ok()
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+macro_rules! value_from {
+    ($($from:ty => |$v:ident| $repr:expr;)*) => {$(
+        impl From<$from> for Value {
+            fn from($v: $from) -> Self {
+                Self($repr)
+            }
+        }
+    )*};
+}
+
+value_from! {
+    i64 => |v| Repr::Int(v);
+    i32 => |v| Repr::Int(v.into());
+    u32 => |v| Repr::Int(v.into());
+    bool => |v| Repr::Bool(v);
+    &str => |v| Repr::Text(v.to_owned());
+    &String => |v| Repr::Text(v.clone());
+    String => |v| Repr::Text(v);
+    &[u8] => |v| Repr::Bytes(v.to_vec());
+    Vec<u8> => |v| Repr::Bytes(v);
+    &Vec<u8> => |v| Repr::Bytes(v.clone());
+    Uuid => |v| Repr::Uuid(v);
+    &Uuid => |v| Repr::Uuid(*v);
+    OffsetDateTime => |v| Repr::Time(v);
+    &OffsetDateTime => |v| Repr::Time(*v);
+    serde_json::Value => |v| Repr::Json(v);
+}
+
+impl<const N: usize> From<[u8; N]> for Value {
+    fn from(v: [u8; N]) -> Self {
+        Self(Repr::Bytes(v.to_vec()))
+    }
+}
+
+impl<V: Into<Value>> From<Option<V>> for Value {
+    fn from(v: Option<V>) -> Self {
+        v.map_or(Self(Repr::Null), Into::into)
+    }
+}
+
+/// Makes the [`Args`] of a statement: `args![name, 3, None::<i64>]`.
+#[macro_export]
+macro_rules! args {
+    ($($value:expr),* $(,)?) => {
+        {
+            let values: ::std::vec::Vec<$crate::Value> =
+                ::std::vec![$($crate::Value::from($value)),*];
+            $crate::Args::from(values)
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::highest_placeholder;
+
+    #[test]
+    fn the_highest_placeholder_counts() {
+        for (sql, n) in [("SELECT 1", 0), ("a = $1 AND b = $12 OR $2", 12), ("json '$.a' $1", 1)] {
+            assert_eq!(highest_placeholder(sql), n, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! The handle that everybody holds.
+
+use crate::args::Args;
+use crate::error::{Error, OpenError};
+use crate::open::{Opened, check, open};
+use crate::tx::Tx;
+use crate::writer::{self, Wish};
+use sqlx::migrate::Migrator;
+use sqlx::sqlite::{SqlitePool, SqliteRow};
+use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr};
+use std::future::Future;
+use std::path::Path;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+/// Transactions that may wait for the writer.
+const WAITERS_MAX: usize = 10_000;
+/// How long one of them waits.
+const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// What a row can be read into: a tuple, or a private struct that derives `sqlx::FromRow`.
+pub trait Row: for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
+
+impl<T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin> Row for T {}
+
+/// The database of a role. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    readers: SqlitePool,
+    wishes: mpsc::Sender<Wish>,
+}
+
+impl Db {
+    /// Says whether [`Db::open`] would refuse the file as it is, and changes nothing. With several
+    /// databases, check all before opening the first.
+    ///
+    /// # Errors
+    /// [`OpenError::NotADatabase`], [`OpenError::Newer`], [`OpenError::Other`].
+    pub async fn check(path: &Path, migrator: &'static Migrator) -> Result<(), OpenError> {
+        check(path, migrator).await
+    }
+
+    /// Opens the file, creating it if absent (its folder must be there), and applies the
+    /// migrations it lacks. Needs a tokio runtime: the writer runs on it as a task.
+    ///
+    /// # Errors
+    /// - [`OpenError::NotWritable`]: the folder or file.
+    /// - [`OpenError::NotADatabase`]: the file is something else, or damaged.
+    /// - [`OpenError::Newer`]: a newer program was here; nothing was changed.
+    /// - [`OpenError::Other`]
+    pub async fn open(path: &Path, migrator: &'static Migrator) -> Result<Self, OpenError> {
+        let Opened { writer, options, readers } = open(path, migrator).await?;
+        let (wishes, receiver) = mpsc::channel(WAITERS_MAX);
+        tokio::spawn(writer::run(writer, options, receiver));
+        Ok(Self { readers, wishes })
+    }
+
+    /// Begins a transaction that may write, after those that asked before.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`]: too many wait, or this one waited ten seconds, or closed.
+    pub async fn begin(&self) -> Result<Tx, Error> {
+        let (waiter, lease) = oneshot::channel();
+        self.wishes.try_send(Wish::Write(waiter)).map_err(|error| match error {
+            TrySendError::Full(_) => Error::unavailable("busy"),
+            TrySendError::Closed(_) => Error::unavailable("closed"),
+        })?;
+        match tokio::time::timeout(WAIT_MAX, lease).await {
+            Ok(Ok(lease)) => lease.map(Tx::new),
+            Ok(Err(_)) => Err(Error::unavailable("closed")),
+            Err(_) => Err(Error::unavailable("busy")),
+        }
+    }
+
+    /// Waits for the transactions that are queued, then closes the file. Calls after it return
+    /// [`Error::Unavailable`].
+    pub async fn close(&self) {
+        let (closed, wait) = oneshot::channel();
+        self.readers.close().await;
+        if self.wishes.send(Wish::Close(closed)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// Checks that the database answers.
+    ///
+    /// # Errors
+    /// As [`Db::fetch_all`].
+    pub async fn ping(&self) -> Result<(), Error> {
+        if self.wishes.is_closed() {
+            return Err(Error::unavailable("closed"));
+        }
+        let _: (i64,) = self.fetch_one("SELECT 1", Args::new()).await?;
+        Ok(())
+    }
+
+    /// Returns all rows of a query over committed data.
+    ///
+    /// # Errors
+    /// [`Error::Unavailable`], [`Error::Other`]
+    pub async fn fetch_all<T: Row>(&self, sql: &'static str, args: Args) -> Result<Vec<T>, Error> {
+        self.run_fetch(sql.into_sql_str(), args).await
+    }
+
+    /// As [`Db::fetch_all`], for a text that the program built from parts of its own.
+    ///
+    /// # Errors
+    /// As [`Db::fetch_all`].
+    pub async fn fetch_all_built<T: Row>(&self, sql: String, args: Args) -> Result<Vec<T>, Error> {
+        self.run_fetch(AssertSqlSafe(sql).into_sql_str(), args).await
+    }
+
+    /// Returns the first row, if there is one.
+    ///
+    /// # Errors
+    /// As [`Db::fetch_all`].
+    pub async fn fetch_optional<T: Row>(
+        &self,
+        sql: &'static str,
+        args: Args,
+    ) -> Result<Option<T>, Error> {
+        let rows = self.fetch_all(sql, args).await?;
+        Ok(rows.into_iter().next())
+    }
+
+    /// Returns the first row.
+    ///
+    /// # Errors
+    /// - [`Error::RowNotFound`]: there is none.
+    /// - as [`Db::fetch_all`]
+    pub async fn fetch_one<T: Row>(&self, sql: &'static str, args: Args) -> Result<T, Error> {
+        self.fetch_optional(sql, args).await?.ok_or(Error::RowNotFound)
+    }
+
+    async fn run_fetch<T: Row>(&self, sql: sqlx::SqlStr, args: Args) -> Result<Vec<T>, Error> {
+        let args = args.for_sqlite(sql.as_str())?;
+        Ok(sqlx::query_as_with(sql, args).fetch_all(&self.readers).await?)
+    }
+}
+
+impl std::fmt::Debug for Db {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Db").finish_non_exhaustive()
+    }
+}
+
+/// What reads: `&Db` (committed data) or [`Tx`] (also its own changes), for functions that take
+/// either: `async fn find(mut from: impl Query, …)`, called as `find(&db)` and `find(&mut tx)`.
+pub trait Query: Send {
+    /// Returns all rows.
+    ///
+    /// # Errors
+    /// As [`Tx::fetch_all`].
+    fn fetch_all<T: Row>(
+        &mut self,
+        sql: &'static str,
+        args: Args,
+    ) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
+
+    /// As [`Query::fetch_all`], for a text that the program built from parts of its own.
+    ///
+    /// # Errors
+    /// As [`Tx::fetch_all`].
+    fn fetch_all_built<T: Row>(
+        &mut self,
+        sql: String,
+        args: Args,
+    ) -> impl Future<Output = Result<Vec<T>, Error>> + Send;
+
+    /// Returns the first row, if there is one.
+    ///
+    /// # Errors
+    /// As [`Tx::fetch_all`].
+    fn fetch_optional<T: Row>(
+        &mut self,
+        sql: &'static str,
+        args: Args,
+    ) -> impl Future<Output = Result<Option<T>, Error>> + Send {
+        let rows = self.fetch_all(sql, args);
+        async move { Ok(rows.await?.into_iter().next()) }
+    }
+
+    /// Returns the first row.
+    ///
+    /// # Errors
+    /// - [`Error::RowNotFound`]: there is none.
+    /// - as [`Tx::fetch_all`]
+    fn fetch_one<T: Row>(
+        &mut self,
+        sql: &'static str,
+        args: Args,
+    ) -> impl Future<Output = Result<T, Error>> + Send {
+        let row = self.fetch_optional(sql, args);
+        async move { row.await?.ok_or(Error::RowNotFound) }
+    }
+}
+
+impl Query for &Db {
+    async fn fetch_all<T: Row>(&mut self, sql: &'static str, args: Args) -> Result<Vec<T>, Error> {
+        self.run_fetch(sql.into_sql_str(), args).await
+    }
+
+    async fn fetch_all_built<T: Row>(&mut self, sql: String, args: Args) -> Result<Vec<T>, Error> {
+        self.run_fetch(AssertSqlSafe(sql).into_sql_str(), args).await
+    }
+}
+
+impl<Q: Query> Query for &mut Q {
+    async fn fetch_all<T: Row>(&mut self, sql: &'static str, args: Args) -> Result<Vec<T>, Error> {
+        (**self).fetch_all(sql, args).await
+    }
+
+    async fn fetch_all_built<T: Row>(&mut self, sql: String, args: Args) -> Result<Vec<T>, Error> {
+        (**self).fetch_all_built(sql, args).await
+    }
+}

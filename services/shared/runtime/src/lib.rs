@@ -1,0 +1,21 @@
+//! What every role is built of: the channel roles speak through, the layers around each server,
+//! the form of errors, logs and metrics.
+//!
+//! A role is the same whether it runs alone or with the others in one process: its client is a
+//! [`RoleChannel`], which wraps either the server itself, layers included, or a connection.
+
+mod calling;
+mod channel;
+mod error;
+mod layers;
+mod role;
+pub mod telemetry;
+
+pub use calling::calling_as;
+pub use channel::{BoxError, Next, RoleChannel};
+pub use error::{
+    ERROR_DOMAIN, StatusBuilder, field_violations, invalid, is_transient, metadata_of, reason_of,
+    status,
+};
+pub use layers::{StackConfig, role_stack};
+pub use role::{ReadyCheck, Role, Task};

@@ -1,0 +1,20 @@
+-- Belongs to stowage-saga. A role that runs sagas copies this into its own first migration.
+CREATE TABLE saga (
+    id uuid PRIMARY KEY,
+    kind text NOT NULL,
+    state text NOT NULL,
+    step bigint NOT NULL,
+    direction text NOT NULL CHECK (direction IN ('forward', 'undoing')),
+    status text NOT NULL CHECK (status IN ('running', 'completed', 'undone', 'stuck')),
+    attempts bigint NOT NULL,
+    next_attempt_time timestamptz NOT NULL,
+    lease_owner text NOT NULL,
+    lease_until timestamptz NOT NULL,
+    failure_step text,
+    failure_reason text,
+    failure_why text,
+    create_time timestamptz NOT NULL,
+    update_time timestamptz NOT NULL
+);
+CREATE INDEX saga_open ON saga (kind, lease_until) WHERE status = 'running';
+CREATE INDEX saga_closed ON saga (update_time) WHERE status IN ('completed', 'undone');
