@@ -1,0 +1,168 @@
+//! What the storage role asks of a storage engine: accounts, buckets, and figures for metering.
+//!
+//! Object traffic never passes through here: S3 clients speak to the engine's own endpoint.
+//!
+//! Invariants every engine keeps, checked by [`conformance`]:
+//! - every method may be repeated with the same arguments and then succeeds or says what is so;
+//! - an account reaches its own buckets only, and a bucket has one owner;
+//! - figures are absolute, so reading them twice counts nothing twice.
+//!
+//! What an engine cannot do is data ([`Capabilities`]), never a test for an engine's name.
+//! Increments were rejected for usage: an answer lost on the way would be lost for good.
+
+pub mod conformance;
+mod types;
+mod usage;
+
+use async_trait::async_trait;
+pub use types::*;
+pub use usage::*;
+
+use stowage_types::{BucketName, S3uid};
+
+/// Cause of a failure inside an engine, for logs only.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why an engine refused; a caller acts differently on each.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The account, bucket or key is not there, or is not the account's.
+    #[error("not found on the storage engine")]
+    NotFound,
+    /// Another account holds the bucket name or the access key.
+    #[error("taken on the storage engine")]
+    AlreadyExists,
+    /// The bucket has objects, or the account has buckets.
+    #[error("not empty")]
+    NotEmpty,
+    /// The bytes would exceed the account's quota.
+    #[error("the quota of the account is exceeded")]
+    QuotaExceeded,
+    /// The account has as many buckets as it may have.
+    #[error("the account has as many buckets as it may have")]
+    LimitReached,
+    /// The engine refuses our own credentials or this access.
+    #[error("the storage engine denied access")]
+    Denied,
+    /// The request itself is wrong; a repeat will not help.
+    #[error("the storage engine refused the request: {why}")]
+    Invalid {
+        /// What is wrong, for people.
+        why: String,
+    },
+    /// A race was lost; repeat.
+    #[error("lost a race on the storage engine")]
+    Conflict,
+    /// The engine has no such feature; see [`Capabilities`].
+    #[error("the storage engine does not support this")]
+    Unsupported,
+    /// The engine does not answer, or failed; repeat later.
+    #[error("the storage engine is unavailable")]
+    Unavailable {
+        /// The cause, for logs.
+        source: BoxError,
+    },
+}
+
+impl Error {
+    /// Wraps a cause as [`Error::Unavailable`].
+    pub fn unavailable(source: impl Into<BoxError>) -> Self {
+        Self::Unavailable { source: source.into() }
+    }
+
+    /// Whether a repeat of the same call may succeed.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Conflict | Self::Unavailable { .. })
+    }
+}
+
+/// A storage engine, as the storage role sees it.
+#[async_trait]
+pub trait Engine: Send + Sync + std::fmt::Debug {
+    /// What this engine can do. Constant for the life of the value.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes the account be as `spec` says: created when absent, keys added and removed, limits
+    /// set. A quota below what is stored is taken; it then refuses what adds bytes.
+    ///
+    /// # Errors
+    /// - [`Error::AlreadyExists`]: another account has one of the access keys; nothing changed.
+    /// - [`Error::Invalid`]: the engine takes no such key.
+    async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error>;
+
+    /// Removes the account and its keys; `purge` removes its buckets and objects too. An account
+    /// that is not there is removed already. Its usage stays readable.
+    ///
+    /// # Errors
+    /// - [`Error::NotEmpty`]: it has buckets and `purge` is false; nothing changed.
+    async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error>;
+
+    /// Creates a bucket. One the account has already is left as it is.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: no such account.
+    /// - [`Error::AlreadyExists`]: another account has the name.
+    /// - [`Error::LimitReached`]: the account has `bucket_max` buckets.
+    async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error>;
+
+    /// Deletes an empty bucket of the account.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    /// - [`Error::NotEmpty`]: it holds objects.
+    async fn delete_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error>;
+
+    /// Returns who owns the bucket name; `None` when nobody does.
+    ///
+    /// # Errors
+    /// - [`Error::Unavailable`]
+    async fn bucket_owner(&self, bucket: &BucketName) -> Result<Option<S3uid>, Error>;
+
+    /// Lists buckets of the account by name, those after `after`, at most `max` of them.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: no such account.
+    async fn list_buckets(
+        &self,
+        uid: &S3uid,
+        after: Option<&BucketName>,
+        max: u32,
+    ) -> Result<Vec<BucketInfo>, Error>;
+
+    /// Lists a page of a bucket's objects in the byte order of their keys.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    async fn list_objects(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        query: &ListQuery,
+    ) -> Result<ObjectPage, Error>;
+
+    /// Deletes an object. A key that is not there is deleted already.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    async fn delete_object(&self, uid: &S3uid, bucket: &BucketName, key: &str)
+    -> Result<(), Error>;
+
+    /// Returns what changed since `after`, at most about `max` rows. Figures are absolute.
+    ///
+    /// # Errors
+    /// - [`Error::Invalid`]: the cursor is not of this engine.
+    async fn collect_usage(&self, after: &UsageCursor, max: u32) -> Result<UsageBatch, Error>;
+
+    /// Returns the account's own figures at this moment.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: no such account.
+    async fn account_usage(&self, uid: &S3uid) -> Result<AccountUsage, Error>;
+
+    /// Succeeds when the engine can serve.
+    ///
+    /// # Errors
+    /// - [`Error::Unavailable`]
+    async fn health(&self) -> Result<(), Error>;
+}

@@ -1,0 +1,188 @@
+//! Who may do what: runs after the signature was verified and before anything else.
+//!
+//! - Nobody gets in without a signature.
+//! - An account reaches its own buckets only. Sources of copies are checked where they are read.
+//! - A header `x-amz-*` that is not signed is refused. s3s 0.14 verifies the signature over the
+//!   signed headers and then obeys all of them: whoever holds a presigned PUT URL could add
+//!   `x-amz-copy-source` and read any object of the signer. (0.17 refuses them itself; it needs a
+//!   newer compiler.)
+//! - Signature version 2 is refused: what it signs cannot be checked in the same way.
+//! - Requests for features that we lack are refused rather than half obeyed.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Uri};
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::{S3Request, S3Result, s3_error};
+use stowage_types::S3uid;
+
+use crate::auth::Keys;
+use crate::error::Error;
+use crate::index::{BucketRef, Index};
+use crate::traffic::Meter;
+
+/// Who calls, as the operations see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) uid: S3uid,
+    /// The bucket that the request names, if it is there. It is the caller's own, except in a
+    /// request to create it.
+    bucket: Option<BucketRef>,
+}
+
+impl Caller {
+    /// The caller of a request.
+    pub(crate) fn of<T>(request: &S3Request<T>) -> S3Result<Self> {
+        let caller = request.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| s3_error!(AccessDenied, "the request is not signed"))
+    }
+
+    /// The caller's bucket that the request names.
+    pub(crate) fn bucket(&self) -> Result<&BucketRef, Error> {
+        self.bucket.as_ref().filter(|bucket| bucket.uid == self.uid).ok_or(Error::NoSuchBucket)
+    }
+}
+
+/// The check before every operation.
+#[derive(Debug, Clone)]
+pub(crate) struct Access {
+    pub(crate) index: Index,
+    pub(crate) keys: Arc<Keys>,
+}
+
+#[async_trait::async_trait]
+impl S3Access for Access {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let Some(credentials) = cx.credentials() else {
+            return Err(s3_error!(AccessDenied, "the request is not signed"));
+        };
+        let found = self.keys.find(&credentials.access_key).await?;
+        let (uid, _) = found.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        let bucket = match cx.s3_path().get_bucket_name() {
+            Some(name) => self.index.find_bucket(name).await?,
+            None => None,
+        };
+        let own = bucket.as_ref().filter(|bucket| bucket.uid == uid);
+        if let Some(meter) = cx.extensions_mut().get::<Arc<Meter>>() {
+            meter.charge(&uid, own);
+        }
+        check_signed(cx.uri(), cx.headers())?;
+        if own.is_none() && bucket.is_some() && cx.s3_op().name() != "CreateBucket" {
+            return Err(s3_error!(AccessDenied, "the bucket is not the account's"));
+        }
+        check_owner(cx.headers(), &uid)?;
+        check_supported(cx.headers())?;
+        cx.extensions_mut().insert(Caller { uid, bucket });
+        Ok(())
+    }
+}
+
+/// Refuses what the signature does not cover.
+fn check_signed(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
+    // Decoded, as s3s reads them: an escaped name must not pass unseen.
+    let query: Vec<_> =
+        form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
+    let parameter = |wanted: &str| {
+        query.iter().find(|(name, _)| name == wanted).map(|(_, value)| value.as_ref())
+    };
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let is_v2 = parameter("Signature").is_some()
+        || authorization.is_some_and(|value| value.trim_start().starts_with("AWS "));
+    if is_v2 {
+        return Err(s3_error!(AccessDenied, "signature version 2 is not supported; use version 4"));
+    }
+    let signed = match (parameter("X-Amz-Signature"), authorization) {
+        (Some(_), Some(_)) => return Err(s3_error!(AccessDenied, "the request is signed twice")),
+        (Some(_), None) => parameter("X-Amz-SignedHeaders").unwrap_or_default(),
+        (None, authorization) => {
+            let value = authorization.and_then(|value| value.split_once("SignedHeaders="));
+            let value = value.map_or("", |(_, rest)| rest);
+            value.split(',').next().unwrap_or_default().trim()
+        }
+    };
+    for name in headers.keys().map(http::HeaderName::as_str) {
+        let is_signed = || signed.split(';').any(|one| one.eq_ignore_ascii_case(name));
+        if name.starts_with("x-amz-") && !is_signed() {
+            return Err(s3_error!(AccessDenied, "the header {name} is not signed"));
+        }
+    }
+    Ok(())
+}
+
+/// A client may say whose buckets it takes them for.
+fn check_owner(headers: &HeaderMap, uid: &S3uid) -> S3Result<()> {
+    for name in ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"] {
+        if headers.get(name).is_some_and(|value| value != uid.as_str()) {
+            return Err(s3_error!(AccessDenied, "the bucket has another owner than expected"));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses what would be promised and not kept: encryption, locks, tags, grants.
+fn check_supported(headers: &HeaderMap) -> S3Result<()> {
+    const LACKING: [&str; 7] = [
+        "x-amz-server-side-encryption",
+        "x-amz-copy-source-server-side-encryption",
+        "x-amz-object-lock-",
+        "x-amz-bucket-object-lock-enabled",
+        "x-amz-tagging",
+        "x-amz-grant-",
+        "x-amz-website-redirect-location",
+    ];
+    for (name, value) in headers {
+        let name = name.as_str();
+        let is_false = value == "false" || value == "False";
+        let is_lacking = LACKING.iter().any(|prefix| name.starts_with(prefix))
+            && name != "x-amz-tagging-directive"
+            && !is_false;
+        if is_lacking || name == "x-amz-write-offset-bytes" {
+            return Err(s3_error!(NotImplemented, "the header {name} is not supported"));
+        }
+        if name == "x-amz-acl" && value != "private" && value != "bucket-owner-full-control" {
+            return Err(s3_error!(NotImplemented, "access control lists are not supported"));
+        }
+        if name == "x-amz-storage-class" && value != "STANDARD" {
+            return Err(s3_error!(InvalidStorageClass, "the only storage class is STANDARD"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(uri: &str, headers: &[(&'static str, &str)]) -> bool {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        check_signed(&uri.parse().unwrap(), &map).is_ok()
+    }
+
+    #[test]
+    fn only_signed_amz_headers_pass() {
+        let v4 = "AWS4-HMAC-SHA256 Credential=K/20261123/r/s3/aws4_request, \
+                  SignedHeaders=host;x-amz-date, Signature=00";
+        let url = "/b/k?X-Amz-SignedHeaders=host%3Bx-amz-acl&X-Amz-Signature=00";
+        for (uri, headers, passes) in [
+            ("/b/k", vec![("authorization", v4), ("x-amz-date", "d"), ("range", "r")], true),
+            ("/b/k", vec![("authorization", v4), ("x-amz-copy-source", "/b/o")], false),
+            (url, vec![("x-amz-acl", "private")], true),
+            (url, vec![("x-amz-copy-source", "/b/o")], false),
+            (url, vec![("authorization", v4), ("x-amz-date", "d")], false),
+            (&url.replace("Amz-Sig", "Amz%2DSig"), vec![("x-amz-copy-source", "/b/o")], false),
+            (
+                &url.replace("Amz-Sig", "Amz%2DSig"),
+                vec![("authorization", &v4.replace("x-amz-date", "x-amz-acl")), ("x-amz-acl", "p")],
+                false,
+            ),
+            ("/b/k?Signature=x&AWSAccessKeyId=K", vec![], false),
+            ("/b/k", vec![("authorization", "AWS K:sig")], false),
+        ] {
+            assert_eq!(check(uri, &headers), passes, "{uri} {headers:?}");
+        }
+    }
+}

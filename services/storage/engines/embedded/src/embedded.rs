@@ -1,0 +1,288 @@
+//! Opening the engine, and the engine as the storage role sees it.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use s3s::service::{S3Service, S3ServiceBuilder};
+use stowage_db::Db;
+use stowage_engine::{
+    AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine, Error as Refusal,
+    ListQuery, ObjectInfo, ObjectPage, QuotaSupport, UsageBatch, UsageCursor,
+};
+use stowage_keyring::Keyring;
+use stowage_types::{BucketName, Clock, Random, S3uid};
+
+use crate::access::Access;
+use crate::auth::{Auth, Keys};
+use crate::blobs::Blobs;
+use crate::config::EmbeddedConfig;
+use crate::error::Error;
+use crate::index::list::{After, Query};
+use crate::index::{Index, MIGRATOR, unsigned};
+use crate::s3::Backend;
+use crate::traffic::Traffic;
+
+/// Keys that a purge deletes in one transaction.
+const PURGE_BATCH: u32 = 500;
+/// Objects of a page.
+const PAGE_MAX: u32 = 1000;
+/// Buckets of a page.
+const BUCKETS_MAX: u32 = 1000;
+
+/// Why the engine cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The folder cannot be made or written.
+    #[error("the data folder {path:?} cannot be used")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another process has the folder open; two would unlink each other's files.
+    #[error("the data folder {path:?} is in use by another process")]
+    InUse {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The index does not open.
+    #[error("the index of the embedded engine does not open")]
+    Index(#[from] stowage_db::OpenError),
+    /// What a crash left behind could not be cleared away.
+    #[error("the blobs could not be swept")]
+    Sweep {
+        /// Why.
+        source: stowage_engine::BoxError,
+    },
+}
+
+/// The engine. Cheap to clone; all clones are the same engine.
+#[derive(Clone)]
+pub struct Embedded {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: EmbeddedConfig,
+    pub(crate) index: Index,
+    pub(crate) blobs: Blobs,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) service: S3Service,
+    /// Locked while the engine lives.
+    _lock: File,
+}
+
+impl std::fmt::Debug for Embedded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Embedded").field("root", &self.inner.config.root).finish_non_exhaustive()
+    }
+}
+
+impl Embedded {
+    /// Opens the data folder, creating it if absent, and removes what a crash left behind.
+    ///
+    /// Needs a tokio runtime. `keyring` seals the secrets of access keys; it must be the one they
+    /// were sealed with.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub async fn open(
+        config: EmbeddedConfig,
+        keyring: Arc<Keyring>,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, OpenError> {
+        let lock = prepare_folder(&config.root)?;
+        let db = Db::open(&config.root.join("index.sqlite"), &MIGRATOR).await?;
+        let index = Index { db, clock: Arc::clone(&clock), random, keyring };
+        let blobs = Blobs::new(config.root.join("blobs"));
+        let swept = blobs.sweep(&index).await;
+        let swept = swept.map_err(|error| OpenError::Sweep { source: error.into() })?;
+        if swept > 0 {
+            tracing::info!(files = swept, "files that nothing spoke of were removed");
+        }
+        let keys = Arc::new(Keys::new(index.clone()));
+        let backend = Backend {
+            index: index.clone(),
+            blobs: blobs.clone(),
+            region: config.region.as_str().into(),
+            inline_bytes_max: config.inline_bytes_max,
+        };
+        let mut builder = S3ServiceBuilder::new(backend);
+        builder.set_auth(Auth(Arc::clone(&keys)));
+        builder.set_access(Access { index: index.clone(), keys: Arc::clone(&keys) });
+        let service = builder.build();
+        let traffic = Arc::new(Traffic::new(clock));
+        let inner = Inner { config, index, blobs, keys, traffic, service, _lock: lock };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Writes counted traffic into the index.
+    ///
+    /// # Errors
+    /// [`Refusal::Unavailable`]: the counts stay in memory.
+    pub async fn flush(&self) -> Result<(), Refusal> {
+        Ok(self.inner.traffic.flush(&self.inner.index).await?)
+    }
+
+    /// Unlinks files that nothing needs, and returns how many.
+    pub(crate) async fn collect_garbage(&self) -> Result<usize, Error> {
+        self.inner.blobs.collect_garbage(&self.inner.index).await
+    }
+
+    /// Empties and deletes a bucket, some objects at a time, so that others get their turn.
+    async fn purge_bucket(&self, uid: &S3uid, name: &BucketName) -> Result<(), Error> {
+        let index = &self.inner.index;
+        let bucket = index.own_bucket(uid, name.as_str()).await?;
+        loop {
+            let keys = index.some_keys(&bucket, PURGE_BATCH).await?;
+            if keys.is_empty() {
+                match index.delete_bucket(&bucket).await {
+                    // A request that was running has put an object.
+                    Err(Error::NotEmpty) => continue,
+                    deleted => return deleted,
+                }
+            }
+            index.delete_objects(&bucket, keys.iter().map(Vec::as_slice)).await?;
+        }
+    }
+}
+
+/// Makes and locks the folder.
+fn prepare_folder(root: &Path) -> Result<File, OpenError> {
+    let failed = |source| OpenError::Folder { path: root.to_owned(), source };
+    std::fs::create_dir_all(root.join("blobs")).map_err(failed)?;
+    crate::blobs::sync_folder(root).map_err(failed)?;
+    let lock = File::create(root.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: root.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(failed(error)),
+    }
+}
+
+#[async_trait]
+impl Engine for Embedded {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            engine: "embedded",
+            quota: QuotaSupport::Exact,
+            bucket_limit: true,
+            traffic: true,
+            immediate_figures: true,
+            keys_reusable: true,
+            namespace: BucketNamespace::Engine,
+        }
+    }
+
+    async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Refusal> {
+        let ensured = self.inner.index.ensure_account(spec).await;
+        self.inner.keys.invalidate(&spec.uid);
+        Ok(ensured?)
+    }
+
+    async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Refusal> {
+        let index = &self.inner.index;
+        if purge {
+            index.freeze_account(uid).await?;
+            self.inner.keys.invalidate(uid);
+            loop {
+                let page = index.list_buckets(uid, "", "", BUCKETS_MAX).await?;
+                if page.is_empty() {
+                    break;
+                }
+                for info in page {
+                    match self.purge_bucket(uid, &info.bucket).await {
+                        Ok(()) | Err(Error::NoSuchBucket) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+        }
+        let removed = index.remove_empty_account(uid).await;
+        self.inner.keys.invalidate(uid);
+        Ok(removed?)
+    }
+
+    async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Refusal> {
+        Ok(self.inner.index.create_bucket(uid, bucket).await?)
+    }
+
+    async fn delete_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Refusal> {
+        let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
+        Ok(self.inner.index.delete_bucket(&bucket).await?)
+    }
+
+    async fn bucket_owner(&self, bucket: &BucketName) -> Result<Option<S3uid>, Refusal> {
+        let found = self.inner.index.find_bucket(bucket.as_str()).await?;
+        Ok(found.map(|bucket| bucket.uid))
+    }
+
+    async fn list_buckets(
+        &self,
+        uid: &S3uid,
+        after: Option<&BucketName>,
+        max: u32,
+    ) -> Result<Vec<BucketInfo>, Refusal> {
+        self.flush().await?;
+        self.inner.index.account_usage(uid).await?;
+        let after = after.map_or("", BucketName::as_str);
+        Ok(self.inner.index.list_buckets(uid, after, "", max.min(BUCKETS_MAX)).await?)
+    }
+
+    async fn list_objects(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        query: &ListQuery,
+    ) -> Result<ObjectPage, Refusal> {
+        let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
+        let after = query.after.as_ref();
+        let query = Query {
+            prefix: query.prefix.clone().into_bytes(),
+            delimiter: query.delimiter.map(|c| c.to_string().into_bytes()).unwrap_or_default(),
+            after: after.map_or(After::Start, |item| After::Item(item.clone().into_bytes())),
+            max: query.max.min(PAGE_MAX) as usize,
+        };
+        let page = self.inner.index.list_objects(&bucket, &query).await?;
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        let objects = page.rows.into_iter().map(|row| ObjectInfo {
+            key: text(row.key),
+            size_bytes: unsigned(row.size_bytes),
+            update_time: row.update_time,
+            etag: row.etag,
+        });
+        Ok(ObjectPage {
+            objects: objects.collect(),
+            prefixes: page.prefixes.into_iter().map(text).collect(),
+            next: page.next.map(text),
+        })
+    }
+
+    async fn delete_object(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<(), Refusal> {
+        let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
+        Ok(self.inner.index.delete_objects(&bucket, [key.as_bytes()]).await?)
+    }
+
+    async fn collect_usage(&self, after: &UsageCursor, max: u32) -> Result<UsageBatch, Refusal> {
+        self.flush().await?;
+        Ok(self.inner.index.collect_usage(after, max).await?)
+    }
+
+    async fn account_usage(&self, uid: &S3uid) -> Result<AccountUsage, Refusal> {
+        Ok(self.inner.index.account_usage(uid).await?)
+    }
+
+    async fn health(&self) -> Result<(), Refusal> {
+        self.inner.index.db.ping().await.map_err(|error| Error::from(error).into())
+    }
+}

@@ -1,0 +1,114 @@
+//! The index: who owns what, which blobs make up which object, and all counters.
+//!
+//! Counters of bucket and account change in the transaction that changes the object, so quotas
+//! are exact and usage needs no scan. Every change of a bucket's figures or of an hour's traffic
+//! takes the next number of the sequence `change`; a reader of usage asks for what came after the
+//! number it has seen. There is one writer, so numbers become visible in their order.
+
+pub(crate) mod account;
+pub(crate) mod bucket;
+pub(crate) mod gc;
+pub(crate) mod list;
+pub(crate) mod object;
+pub(crate) mod upload;
+pub(crate) mod usage;
+
+use std::sync::Arc;
+
+use stowage_db::{Db, Tx, args, next_id};
+use stowage_keyring::Keyring;
+use stowage_types::{Clock, Random, S3uid};
+
+use crate::error::Error;
+
+pub(crate) static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// The index and what it needs to make ids and times.
+#[derive(Debug, Clone)]
+pub(crate) struct Index {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    /// Seals the secrets of access keys.
+    pub(crate) keyring: Arc<Keyring>,
+}
+
+/// A bucket that was found, as a request holds on to it: by id, so that a name that is deleted
+/// and made again meanwhile is another bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BucketRef {
+    pub(crate) id: i64,
+    pub(crate) name: String,
+    pub(crate) uid: S3uid,
+}
+
+/// What a transaction adds to the figures of a bucket and its account.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Delta {
+    pub(crate) stored_bytes: i64,
+    pub(crate) object_count: i64,
+    pub(crate) unfinished_bytes: i64,
+}
+
+/// Numbers of the program are unsigned, SQLite's are not.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// As [`signed`], back.
+pub(crate) fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
+impl Index {
+    /// A fresh random id: 32 hexadecimal digits.
+    pub(crate) fn new_id(&self) -> String {
+        let mut bytes = [0_u8; 16];
+        self.random.fill(&mut bytes);
+        hex::encode(bytes)
+    }
+}
+
+/// Adds to the figures, or refuses what would exceed the quota.
+async fn charge(tx: &mut Tx, bucket: &BucketRef, delta: Delta) -> Result<(), Error> {
+    let growth = delta.stored_bytes + delta.unfinished_bytes;
+    let rows = tx
+        .execute(
+            "UPDATE account SET stored_bytes = stored_bytes + $2, object_count = object_count + $3,
+               unfinished_bytes = unfinished_bytes + $4
+             WHERE uid = $1 AND (quota_bytes IS NULL OR $5 <= 0
+               OR stored_bytes + unfinished_bytes + $5 <= quota_bytes)",
+            args![
+                bucket.uid.as_str(),
+                delta.stored_bytes,
+                delta.object_count,
+                delta.unfinished_bytes,
+                growth
+            ],
+        )
+        .await?;
+    if rows == 0 {
+        return Err(Error::QuotaExceeded);
+    }
+    let changed = next_id(tx, "change").await?;
+    let rows = tx
+        .execute(
+            "UPDATE bucket SET stored_bytes = stored_bytes + $2, object_count = object_count + $3,
+               changed = $4 WHERE id = $1",
+            args![bucket.id, delta.stored_bytes, delta.object_count, changed],
+        )
+        .await?;
+    if rows == 0 { Err(Error::NoSuchBucket) } else { Ok(()) }
+}
+
+/// Takes a content's segments out of the index; their files go to gc.
+async fn discard_content(tx: &mut Tx, content: &str) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO gc (blob, content)
+         SELECT blob, content FROM segment WHERE content = $1 AND blob IS NOT NULL",
+        args![content],
+    )
+    .await?;
+    tx.execute("DELETE FROM segment WHERE content = $1", args![content]).await?;
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The embedded engine over its real endpoint, spoken to by the AWS SDK and by raw HTTP.
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
+mod access;
+mod conformance;
+mod crash;
+mod kit;
+mod listing;
+mod multipart;
+mod objects;
+mod usage;

@@ -1,0 +1,151 @@
+//! Settings of the storage role. The binary reads them; this crate only checks them.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+use stowage_types::name;
+
+/// Settings of the role itself.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Longest time a call may take, in milliseconds, whatever deadline the client sent. Default
+    /// 30,000.
+    pub call_ms_max: u64,
+    /// Pause between two looks at an engine's usage, in milliseconds. Default 1,000.
+    pub collect_every_ms: u64,
+    /// Longest pause while an engine is away, in milliseconds. Default 60,000.
+    pub collect_back_off_ms_max: u64,
+    /// Most rows of usage taken in one transaction. Default 500.
+    pub collect_rows_max: u32,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            call_ms_max: 30_000,
+            collect_every_ms: 1_000,
+            collect_back_off_ms_max: 60_000,
+            collect_rows_max: 500,
+        }
+    }
+}
+
+impl Config {
+    /// All faults, each naming its setting; none: the settings are good.
+    #[must_use]
+    pub fn check(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.call_ms_max == 0 {
+            faults.push("storage.call_ms_max must be above 0".to_owned());
+        }
+        if self.collect_every_ms == 0 {
+            faults.push("storage.collect_every_ms must be above 0".to_owned());
+        }
+        if self.collect_back_off_ms_max < self.collect_every_ms {
+            faults.push(
+                "storage.collect_back_off_ms_max must not be below storage.collect_every_ms"
+                    .to_owned(),
+            );
+        }
+        if !(1..=10_000).contains(&self.collect_rows_max) {
+            faults.push("storage.collect_rows_max must be from 1 to 10000".to_owned());
+        }
+        faults
+    }
+
+    pub(crate) fn call_timeout(&self) -> Duration {
+        Duration::from_millis(self.call_ms_max)
+    }
+
+    pub(crate) fn collect_every(&self) -> Duration {
+        Duration::from_millis(self.collect_every_ms)
+    }
+
+    pub(crate) fn collect_back_off_max(&self) -> Duration {
+        Duration::from_millis(self.collect_back_off_ms_max)
+    }
+}
+
+/// Whether a location takes orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LocationState {
+    /// Takes orders.
+    #[default]
+    Open,
+    /// Keeps its accounts and takes no new ones.
+    Draining,
+}
+
+/// A place with an engine, as configured.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LocationConfig {
+    /// Two to sixteen capital letters, digits and dashes: `NL`.
+    pub code: String,
+    /// S3 endpoint of its accounts, a URL.
+    pub endpoint: String,
+    /// Region that S3 clients sign for.
+    pub region: String,
+    /// Classes of storage it offers; at least one.
+    pub storage_types: Vec<String>,
+    /// Whether it takes orders. Default open.
+    #[serde(default)]
+    pub state: LocationState,
+}
+
+impl LocationConfig {
+    /// All faults, each naming the location and its setting.
+    #[must_use]
+    pub fn check(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut fault = |setting: &str, why: &str| {
+            faults.push(format!("location {:?}: {setting} {why}", self.code));
+        };
+        if let Err(bad) = name::check_location_code(&self.code) {
+            fault("code", &bad.why);
+        }
+        if !["http://", "https://"].iter().any(|scheme| self.endpoint.starts_with(scheme)) {
+            fault("endpoint", "must be an http or https URL");
+        }
+        if self.region.is_empty() {
+            fault("region", "must not be empty");
+        }
+        if self.storage_types.is_empty() || self.storage_types.iter().any(String::is_empty) {
+            fault("storage_types", "must name at least one class, none of them empty");
+        }
+        faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_good_and_all_faults_are_told_together() {
+        assert_eq!(Config::default().check(), Vec::<String>::new());
+        let bad = Config {
+            call_ms_max: 0,
+            collect_every_ms: 0,
+            collect_rows_max: 0,
+            ..Config::default()
+        };
+        assert_eq!(bad.check().len(), 3);
+    }
+
+    #[test]
+    fn faults_of_a_location_name_it() {
+        let bad = LocationConfig {
+            code: "nl".to_owned(),
+            endpoint: "127.0.0.1:9000".to_owned(),
+            region: String::new(),
+            storage_types: Vec::new(),
+            state: LocationState::Open,
+        };
+        let faults = bad.check();
+        assert_eq!(faults.len(), 4);
+        assert!(faults.iter().all(|fault| fault.starts_with("location \"nl\": ")), "{faults:?}");
+    }
+}

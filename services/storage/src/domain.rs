@@ -1,0 +1,83 @@
+//! Rules of the role; one file per resource.
+
+pub(crate) mod bucket;
+pub(crate) mod engine_account;
+pub(crate) mod location;
+pub(crate) mod object;
+pub(crate) mod usage;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use stowage_auth::{PageKey, RequestContext};
+use stowage_bus::Outbox;
+use stowage_db::Db;
+use stowage_engine::Engine;
+use stowage_request::Requests;
+use stowage_types::{Clock, S3uid};
+
+use crate::Config;
+use crate::error::Error;
+use crate::store;
+use engine_account::{Account, State};
+
+/// A location this process drives.
+#[derive(Debug)]
+pub(crate) struct Site {
+    /// Code of the location.
+    pub(crate) code: String,
+    /// Its engine.
+    pub(crate) engine: Arc<dyn Engine>,
+    /// Held while usage is collected, so that the timer and a caller do not read the same twice.
+    pub(crate) collecting: tokio::sync::Mutex<()>,
+}
+
+/// The role's rules over its database and engines.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    pub(crate) config: Config,
+    pub(crate) db: Db,
+    pub(crate) outbox: Outbox,
+    pub(crate) requests: Requests,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) page_key: PageKey,
+    pub(crate) sites: BTreeMap<String, Site>,
+}
+
+/// An account that the caller may use, with what drives it.
+pub(crate) struct Used<'a> {
+    pub(crate) account: Account,
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) site: &'a Site,
+}
+
+impl Storage {
+    /// The account, if it exists and the caller sees it.
+    ///
+    /// # Errors
+    /// [`Error::AccountNotFound`] otherwise: absent, removed and another's are one answer.
+    pub(crate) async fn visible_account(
+        &self,
+        cx: &RequestContext,
+        uid: &S3uid,
+    ) -> Result<Used<'_>, Error> {
+        let account = store::account::find(&self.db, uid).await?.ok_or(Error::AccountNotFound)?;
+        let is_visible = account.customer.is_some_and(|owner| cx.sees(owner));
+        if !is_visible || !matches!(account.state, State::Pending | State::Active) {
+            return Err(Error::AccountNotFound);
+        }
+        let code = account.location.as_deref().unwrap_or_default();
+        let site = self.site(code)?;
+        Ok(Used { engine: &*site.engine, account, site })
+    }
+
+    /// The engine of a location.
+    ///
+    /// # Errors
+    /// [`Error::EngineUnavailable`] when the location is not configured any more.
+    pub(crate) fn site(&self, location: &str) -> Result<&Site, Error> {
+        self.sites.get(location).ok_or_else(|| Error::EngineUnavailable {
+            source: format!("location {location} is not configured").into(),
+        })
+    }
+}

@@ -1,0 +1,218 @@
+//! What an account is on its engine.
+//!
+//! Invariants: the row is written before the engine is asked, so that a removal always finds the
+//! engine; a tombstone is final, so that a late repeat of the call that made the account changes
+//! nothing. Both hold when the process dies between any two steps, since each call is repeated
+//! until it succeeds.
+
+use stowage_auth::RequestContext;
+use stowage_engine::{AccountSpec, Engine};
+use stowage_types::{CustomerId, S3uid};
+
+use super::Storage;
+use super::location::Location;
+use crate::config::LocationState;
+use crate::error::Error;
+use crate::store;
+
+/// Buckets looked at per call to the engine while an account is removed.
+const BUCKETS_PAGE: u32 = 1000;
+
+/// Where an account is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Noted, and perhaps not on the engine yet.
+    Pending,
+    /// On the engine.
+    Active,
+    /// Perhaps on the engine still.
+    Removing,
+    /// Gone for good.
+    Removed,
+}
+
+/// What storage knows of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Account {
+    /// Absent in a tombstone of an account never seen.
+    pub(crate) customer: Option<CustomerId>,
+    /// Absent in a tombstone of an account never seen.
+    pub(crate) location: Option<String>,
+    pub(crate) bucket_max: Option<u32>,
+    pub(crate) state: State,
+}
+
+/// Bounds of an account; `None`: none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) quota_bytes: Option<u64>,
+    pub(crate) bucket_max: Option<u32>,
+}
+
+/// What an account shall be.
+#[derive(Debug)]
+pub(crate) struct Ensure {
+    pub(crate) customer: CustomerId,
+    /// Code of its location.
+    pub(crate) location: String,
+    pub(crate) spec: AccountSpec,
+}
+
+impl State {
+    fn is_going(self) -> Option<&'static str> {
+        match self {
+            Self::Pending | Self::Active => None,
+            Self::Removing => Some("REMOVING"),
+            Self::Removed => Some("REMOVED"),
+        }
+    }
+}
+
+impl Storage {
+    /// Makes the account exist on its engine; answers where it is.
+    pub(crate) async fn ensure_account(
+        &self,
+        cx: &RequestContext,
+        ensure: Ensure,
+    ) -> Result<Location, Error> {
+        let uid = &ensure.spec.uid;
+        if !cx.sees(ensure.customer) {
+            return Err(Error::field("customer_id", "is not the customer the call acts for"));
+        }
+        let location = self.location(cx, &ensure.location).await?;
+        let site = self.site(&location.code)?;
+        if let Err(error) = self.note_pending(&ensure, &location).await {
+            if matches!(error, Error::AccountState { .. }) {
+                self.remove_leftover(&*site.engine, uid).await?;
+            }
+            return Err(error);
+        }
+        let ensured = site.engine.ensure_account(&ensure.spec).await;
+        ensured.map_err(|error| match error {
+            stowage_engine::Error::AlreadyExists => {
+                Error::field("keys", "holds an access key of another account")
+            }
+            stowage_engine::Error::Invalid { why } => Error::field("keys", why),
+            other => other.into(),
+        })?;
+        let limits =
+            Limits { quota_bytes: ensure.spec.quota_bytes, bucket_max: ensure.spec.bucket_max };
+        let mut tx = self.db.begin().await?;
+        let is_active = store::account::set_active(&mut tx, uid, limits, self.clock.now()).await?;
+        tx.commit().await?;
+        if !is_active {
+            // It was removed while the engine was asked, perhaps before the engine made it.
+            self.remove_leftover(&*site.engine, uid).await?;
+            return Err(Error::AccountState { state: "REMOVED" });
+        }
+        Ok(location)
+    }
+
+    /// Writes that the account is about to be made, unless that cannot be.
+    async fn note_pending(&self, ensure: &Ensure, location: &Location) -> Result<(), Error> {
+        let uid = &ensure.spec.uid;
+        let mut tx = self.db.begin().await?;
+        if let Some(account) = store::account::find(&mut tx, uid).await? {
+            if let Some(state) = account.state.is_going() {
+                return Err(Error::AccountState { state });
+            }
+            if account.customer != Some(ensure.customer) {
+                return Err(Error::field("customer_id", "is not the account's customer"));
+            }
+            if account.location.as_deref() != Some(location.code.as_str()) {
+                return Err(Error::field("location", "is not the account's location"));
+            }
+            return Ok(());
+        }
+        if location.state != LocationState::Open {
+            return Err(Error::LocationClosed { location: location.code.clone() });
+        }
+        let now = self.clock.now();
+        store::account::insert_pending(&mut tx, uid, ensure.customer, &location.code, now).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Removes what a late repeat may have made on the engine; what holds buckets was there
+    /// before, and is left to the removal under way.
+    async fn remove_leftover(&self, engine: &dyn Engine, uid: &S3uid) -> Result<(), Error> {
+        match engine.remove_account(uid, false).await {
+            Ok(()) | Err(stowage_engine::Error::NotEmpty) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Makes the account not exist on its engine, for good.
+    pub(crate) async fn remove_account(
+        &self,
+        cx: &RequestContext,
+        uid: &S3uid,
+        purge: bool,
+    ) -> Result<(), Error> {
+        let Some(location) = self.note_removing(cx, uid).await? else {
+            return Ok(());
+        };
+        let engine = &*self.site(&location)?.engine;
+        let outcome = remove_from_engine(engine, uid, purge).await;
+        if matches!(outcome, Ok(()) | Err(Error::BucketNotEmpty)) {
+            let mut tx = self.db.begin().await?;
+            let now = self.clock.now();
+            store::account::end_removing(&mut tx, uid, outcome.is_ok(), now).await?;
+            tx.commit().await?;
+        }
+        outcome
+    }
+
+    /// Writes that the account is being removed; answers where it is, `None` if it is gone.
+    async fn note_removing(
+        &self,
+        cx: &RequestContext,
+        uid: &S3uid,
+    ) -> Result<Option<String>, Error> {
+        let mut tx = self.db.begin().await?;
+        let account = store::account::find(&mut tx, uid).await?;
+        let owner = account.as_ref().and_then(|account| account.customer);
+        if owner.is_some_and(|owner| !cx.sees(owner)) {
+            return Err(Error::AccountNotFound);
+        }
+        store::account::set_removing(&mut tx, uid, self.clock.now()).await?;
+        tx.commit().await?;
+        let standing = account.filter(|account| account.state != State::Removed);
+        Ok(standing.and_then(|account| account.location))
+    }
+}
+
+async fn remove_from_engine(engine: &dyn Engine, uid: &S3uid, purge: bool) -> Result<(), Error> {
+    if !purge {
+        remove_empty_buckets(engine, uid).await?;
+    }
+    engine.remove_account(uid, purge).await?;
+    Ok(())
+}
+
+/// Removes the account's buckets if every one of them is empty. An engine refuses to remove an
+/// account with buckets; what must not be lost is objects.
+async fn remove_empty_buckets(engine: &dyn Engine, uid: &S3uid) -> Result<(), Error> {
+    let mut empty = Vec::new();
+    loop {
+        let page = match engine.list_buckets(uid, empty.last(), BUCKETS_PAGE).await {
+            Err(stowage_engine::Error::NotFound) => return Ok(()),
+            page => page?,
+        };
+        if page.iter().any(|bucket| bucket.object_count > 0) {
+            return Err(Error::BucketNotEmpty);
+        }
+        let is_last = page.is_empty();
+        empty.extend(page.into_iter().map(|info| info.bucket));
+        if is_last {
+            break;
+        }
+    }
+    for bucket in &empty {
+        match engine.delete_bucket(uid, bucket).await {
+            Ok(()) | Err(stowage_engine::Error::NotFound) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}

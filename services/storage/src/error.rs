@@ -1,0 +1,264 @@
+//! Why a call of this role fails, and what it then answers.
+
+use std::time::Duration;
+
+use stowage_engine::BoxError;
+use stowage_proto::common::ErrorReason;
+use stowage_types::Violations;
+use tonic::{Code, Status};
+
+/// When a caller should try again while an engine or the database is away.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// A failed call. `Display` is public.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// Fields that are wrong.
+    #[error("invalid request: {0}")]
+    Invalid(Violations),
+    /// The page token is not of this listing.
+    #[error("page token is not one of this listing")]
+    PageTokenInvalid,
+    /// No such account, or another's: callers cannot tell the two apart.
+    #[error("S3 account not found for this customer")]
+    AccountNotFound,
+    /// The account was removed, or is being removed.
+    #[error("the account is {state}")]
+    AccountState {
+        /// `REMOVING` or `REMOVED`.
+        state: &'static str,
+    },
+    /// No such location, or not shown to customers.
+    #[error("location not found")]
+    LocationNotFound,
+    /// The location takes no new accounts.
+    #[error("location {location} takes no orders at present")]
+    LocationClosed {
+        /// Its code.
+        location: String,
+    },
+    /// Another account has a bucket of that name.
+    #[error("bucket name {bucket} is taken")]
+    BucketNameTaken {
+        /// The name.
+        bucket: String,
+    },
+    /// No such bucket in this account.
+    #[error("bucket {bucket} not found")]
+    BucketNotFound {
+        /// The name.
+        bucket: String,
+    },
+    /// The bucket, or a bucket of the account, holds objects.
+    #[error("bucket not empty")]
+    BucketNotEmpty,
+    /// The account has as many buckets as it may have.
+    #[error("the account has as many buckets as its plan allows")]
+    BucketLimit,
+    /// The bytes would exceed the quota.
+    #[error("the quota of the account is exceeded")]
+    QuotaExceeded,
+    /// The engine cannot do this.
+    #[error("the storage engine of this location cannot do this")]
+    EngineUnsupported,
+    /// The engine does not answer, or refuses us.
+    #[error("the storage engine is unavailable")]
+    EngineUnavailable {
+        /// The cause, for logs.
+        source: BoxError,
+    },
+    /// The database does not answer, or is full.
+    #[error("storage is unavailable at present")]
+    Unavailable {
+        /// The cause, for logs.
+        source: stowage_db::Error,
+    },
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal {
+        /// The cause, for logs.
+        source: BoxError,
+    },
+}
+
+impl Error {
+    /// One bad field.
+    pub(crate) fn field(field: &str, why: impl Into<String>) -> Self {
+        Self::Invalid(Violations::of(field, why))
+    }
+
+    /// The code and reason a caller gets.
+    fn code_and_reason(&self) -> (Code, ErrorReason) {
+        match self {
+            Self::Invalid(_) => (Code::InvalidArgument, ErrorReason::InvalidField),
+            Self::PageTokenInvalid => (Code::InvalidArgument, ErrorReason::PageTokenInvalid),
+            Self::AccountNotFound => (Code::NotFound, ErrorReason::AccountNotFound),
+            Self::AccountState { .. } => (Code::FailedPrecondition, ErrorReason::AccountState),
+            Self::LocationNotFound => (Code::NotFound, ErrorReason::LocationNotFound),
+            Self::LocationClosed { .. } => (Code::FailedPrecondition, ErrorReason::LocationClosed),
+            Self::BucketNameTaken { .. } => (Code::AlreadyExists, ErrorReason::BucketNameTaken),
+            Self::BucketNotFound { .. } => (Code::NotFound, ErrorReason::BucketNotFound),
+            Self::BucketNotEmpty => (Code::FailedPrecondition, ErrorReason::BucketNotEmpty),
+            Self::BucketLimit => (Code::ResourceExhausted, ErrorReason::BucketLimit),
+            Self::QuotaExceeded => (Code::ResourceExhausted, ErrorReason::QuotaExceeded),
+            Self::EngineUnsupported => (Code::FailedPrecondition, ErrorReason::EngineUnsupported),
+            Self::EngineUnavailable { .. } => (Code::Unavailable, ErrorReason::EngineUnavailable),
+            Self::Unavailable { .. } => (Code::Unavailable, ErrorReason::Unavailable),
+            Self::Internal { .. } => (Code::Internal, ErrorReason::Internal),
+        }
+    }
+
+    /// What varies in the text, for programs.
+    fn metadata(&self) -> Option<(&'static str, String)> {
+        match self {
+            Self::AccountState { state } => Some(("state", (*state).to_owned())),
+            Self::LocationClosed { location } => Some(("location", location.clone())),
+            Self::BucketNameTaken { bucket } | Self::BucketNotFound { bucket } => {
+                Some(("bucket", bucket.clone()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl From<Violations> for Error {
+    fn from(violations: Violations) -> Self {
+        Self::Invalid(violations)
+    }
+}
+
+impl From<stowage_db::Error> for Error {
+    fn from(error: stowage_db::Error) -> Self {
+        match error {
+            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
+                Self::Unavailable { source: error }
+            }
+            other => Self::Internal { source: Box::new(other) },
+        }
+    }
+}
+
+/// What an engine's error means whatever was asked of it. Callers first take out the ones that
+/// mean something else in their place, such as what was not found.
+impl From<stowage_engine::Error> for Error {
+    fn from(error: stowage_engine::Error) -> Self {
+        use stowage_engine::Error as Engine;
+        match error {
+            Engine::NotFound => Self::AccountNotFound,
+            Engine::NotEmpty => Self::BucketNotEmpty,
+            Engine::QuotaExceeded => Self::QuotaExceeded,
+            Engine::LimitReached => Self::BucketLimit,
+            Engine::Unsupported => Self::EngineUnsupported,
+            // Denied: our own credentials are refused, which only the operator can mend. A lost
+            // race may be won by the caller's next try.
+            Engine::Denied | Engine::Conflict | Engine::Unavailable { .. } => {
+                Self::EngineUnavailable { source: Box::new(error) }
+            }
+            Engine::AlreadyExists | Engine::Invalid { .. } => {
+                Self::Internal { source: Box::new(error) }
+            }
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        if let Error::Invalid(violations) = &error {
+            return stowage_runtime::invalid(violations);
+        }
+        let (code, reason) = error.code_and_reason();
+        let mut status = stowage_runtime::status(code, reason, error.to_string());
+        if let Some((key, value)) = error.metadata() {
+            status = status.meta(key, value);
+        }
+        if code == Code::Unavailable {
+            status = status.retry_after(RETRY_AFTER);
+        }
+        status.source(error).build()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stowage_runtime::{field_violations, metadata_of, reason_of};
+
+    use super::*;
+
+    #[test]
+    fn every_variant_has_its_code_and_reason() {
+        let engine = || stowage_engine::Error::unavailable("host 10.0.0.1 is down");
+        let bucket = || "photos".to_owned();
+        let table = [
+            (Error::field("bucket", "is bad"), Code::InvalidArgument, ErrorReason::InvalidField),
+            (Error::PageTokenInvalid, Code::InvalidArgument, ErrorReason::PageTokenInvalid),
+            (Error::AccountNotFound, Code::NotFound, ErrorReason::AccountNotFound),
+            (
+                Error::AccountState { state: "REMOVED" },
+                Code::FailedPrecondition,
+                ErrorReason::AccountState,
+            ),
+            (Error::LocationNotFound, Code::NotFound, ErrorReason::LocationNotFound),
+            (
+                Error::LocationClosed { location: "NL".to_owned() },
+                Code::FailedPrecondition,
+                ErrorReason::LocationClosed,
+            ),
+            (
+                Error::BucketNameTaken { bucket: bucket() },
+                Code::AlreadyExists,
+                ErrorReason::BucketNameTaken,
+            ),
+            (
+                Error::BucketNotFound { bucket: bucket() },
+                Code::NotFound,
+                ErrorReason::BucketNotFound,
+            ),
+            (Error::BucketNotEmpty, Code::FailedPrecondition, ErrorReason::BucketNotEmpty),
+            (Error::BucketLimit, Code::ResourceExhausted, ErrorReason::BucketLimit),
+            (Error::QuotaExceeded, Code::ResourceExhausted, ErrorReason::QuotaExceeded),
+            (Error::EngineUnsupported, Code::FailedPrecondition, ErrorReason::EngineUnsupported),
+            (engine().into(), Code::Unavailable, ErrorReason::EngineUnavailable),
+            (stowage_db::Error::Full.into(), Code::Unavailable, ErrorReason::Unavailable),
+            (Error::Internal { source: "a secret".into() }, Code::Internal, ErrorReason::Internal),
+        ];
+        for (error, code, reason) in table {
+            let label = format!("{error:?}");
+            let status = Status::from(error);
+            assert_eq!(status.code(), code, "{label}");
+            assert_eq!(reason_of(&status), Some(reason), "{label}");
+            for secret in ["10.0.0.1", "a secret"] {
+                assert!(!status.message().contains(secret), "{label}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_varies_is_in_the_metadata() {
+        let status = Status::from(Error::BucketNameTaken { bucket: "photos".to_owned() });
+        assert_eq!(metadata_of(&status, "bucket").as_deref(), Some("photos"));
+        let status = Status::from(Error::field("bucket", "is bad"));
+        assert_eq!(field_violations(&status), [("bucket".to_owned(), "is bad".to_owned())]);
+    }
+
+    #[test]
+    fn engine_errors_become_ours() {
+        use stowage_engine::Error as Engine;
+        let table = [
+            (Engine::NotFound, ErrorReason::AccountNotFound),
+            (Engine::AlreadyExists, ErrorReason::Internal),
+            (Engine::NotEmpty, ErrorReason::BucketNotEmpty),
+            (Engine::QuotaExceeded, ErrorReason::QuotaExceeded),
+            (Engine::LimitReached, ErrorReason::BucketLimit),
+            (Engine::Denied, ErrorReason::EngineUnavailable),
+            (Engine::Invalid { why: "odd".to_owned() }, ErrorReason::Internal),
+            (Engine::Conflict, ErrorReason::EngineUnavailable),
+            (Engine::Unsupported, ErrorReason::EngineUnsupported),
+            (Engine::unavailable("away"), ErrorReason::EngineUnavailable),
+        ];
+        for (engine, reason) in table {
+            let label = format!("{engine:?}");
+            let status = Status::from(Error::from(engine));
+            assert_eq!(reason_of(&status), Some(reason), "{label}");
+        }
+    }
+}

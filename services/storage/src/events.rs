@@ -1,0 +1,42 @@
+//! Events that this role sends.
+
+use stowage_engine::StorageFigures;
+use stowage_proto::storage as pb;
+use stowage_types::{S3uid, timestamp};
+
+use crate::domain::usage::{Collected, Increment};
+
+/// Type of [`pb::UsageCollected`].
+pub const USAGE_COLLECTED: &str = "stowage.storage.usage.collected.v1";
+
+/// Name of this role as a source of events.
+pub(crate) const SOURCE: &str = "stowage/storage";
+
+pub(crate) fn usage_collected(uid: &S3uid, collected: Collected) -> pb::UsageCollected {
+    pb::UsageCollected {
+        s3uid: uid.as_str().to_owned(),
+        samples: collected.samples.into_iter().map(sample).collect(),
+        traffic: collected.traffic.into_iter().map(traffic).collect(),
+    }
+}
+
+fn sample(figures: StorageFigures) -> pb::StorageSample {
+    pb::StorageSample {
+        bucket: figures.bucket,
+        stored_bytes: i64::try_from(figures.stored_bytes).unwrap_or(i64::MAX),
+        object_count: i64::try_from(figures.object_count).unwrap_or(i64::MAX),
+        sample_time: Some(timestamp(figures.sample_time)),
+        deleted: figures.deleted,
+    }
+}
+
+fn traffic(increment: Increment) -> pb::Traffic {
+    pb::Traffic {
+        bucket: increment.bucket,
+        hour: Some(timestamp(increment.hour)),
+        received_bytes: increment.moved.received_bytes,
+        sent_bytes: increment.moved.sent_bytes,
+        read_requests: increment.moved.read_requests,
+        write_requests: increment.moved.write_requests,
+    }
+}

@@ -1,0 +1,34 @@
+//! Proto to domain and back; one file per resource. No rule lives here.
+
+pub(crate) mod bucket;
+pub(crate) mod engine_account;
+pub(crate) mod location;
+pub(crate) mod object;
+pub(crate) mod usage;
+
+use std::sync::Arc;
+
+use crate::domain::Storage;
+
+/// Serves every service of the role.
+#[derive(Debug, Clone)]
+pub(crate) struct Api(pub(crate) Arc<Storage>);
+
+/// A count as the contracts have it.
+fn signed(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// What a good request is made of, once the violations were looked at.
+///
+/// # Errors
+/// The violations. A field that is absent has one.
+fn complete<T>(
+    fields: Option<T>,
+    violations: stowage_types::Violations,
+) -> Result<T, crate::error::Error> {
+    violations.finish()?;
+    fields.ok_or_else(|| crate::error::Error::Internal {
+        source: "a field was refused without a violation".into(),
+    })
+}

@@ -1,0 +1,60 @@
+//! `LocationService`.
+
+use stowage_auth::RequestContext;
+use stowage_proto::storage as pb;
+use stowage_proto::storage::location_service_server::LocationService;
+use stowage_types::{Violations, name, page};
+use tonic::{Request, Response, Status};
+
+use super::{Api, complete};
+use crate::config::LocationState;
+use crate::domain::location::Location;
+
+impl From<Location> for pb::Location {
+    fn from(location: Location) -> Self {
+        let state = match location.state {
+            LocationState::Open => pb::LocationState::Open,
+            LocationState::Draining => pb::LocationState::Draining,
+        };
+        Self {
+            name: name::location(&location.code),
+            code: location.code,
+            engine: location.engine,
+            endpoint: location.endpoint,
+            region: location.region,
+            storage_types: location.storage_types,
+            state: state.into(),
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl LocationService for Api {
+    async fn get_location(
+        &self,
+        request: Request<pb::GetLocationRequest>,
+    ) -> Result<Response<pb::Location>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let mut violations = Violations::default();
+        let code = violations.check("name", name::parse_location(&request.get_ref().name));
+        let code = complete(code, violations)?;
+        let location = self.0.location(&cx, &code).await?;
+        Ok(Response::new(location.into()))
+    }
+
+    async fn list_locations(
+        &self,
+        request: Request<pb::ListLocationsRequest>,
+    ) -> Result<Response<pb::ListLocationsResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let size = page::size(request.page_size, 50, 1000, &mut violations);
+        let size = complete(Some(size), violations)?;
+        let page = self.0.locations(&cx, size, &request.page_token).await?;
+        Ok(Response::new(pb::ListLocationsResponse {
+            locations: page.locations.into_iter().map(pb::Location::from).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+}

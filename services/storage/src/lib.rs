@@ -1,0 +1,187 @@
+//! The storage role: locations, what accounts are on their engines, buckets, objects, and the
+//! collection of usage.
+//!
+//! See `README.md` beside this crate for what it owns and promises. [`build`] is the one way in.
+
+mod config;
+mod domain;
+mod error;
+mod events;
+mod grpc;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use stowage_auth::{PageKey, Verifier};
+use stowage_bus::{Bus, Outbox};
+use stowage_db::Db;
+use stowage_engine::Engine;
+use stowage_proto::storage::bucket_service_server::BucketServiceServer;
+use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
+use stowage_proto::storage::location_service_server::LocationServiceServer;
+use stowage_proto::storage::object_service_server::ObjectServiceServer;
+use stowage_proto::storage::usage_service_server::UsageServiceServer;
+use stowage_request::Requests;
+use stowage_runtime::{ReadyCheck, Role, RoleChannel, StackConfig, Task, role_stack};
+use stowage_types::{Clock, Random};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub use config::{Config, LocationConfig, LocationState};
+pub use events::USAGE_COLLECTED;
+
+use domain::location::Location;
+use domain::{Site, Storage};
+use grpc::Api;
+
+/// Migrations of the role's own tables.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Longest time an engine may take to say that it is well.
+const HEALTH_MAX: Duration = Duration::from_secs(2);
+
+/// What the role is given.
+#[derive(Debug)]
+pub struct Deps {
+    /// Its database, opened with [`MIGRATOR`].
+    pub db: Db,
+    /// Where its events go.
+    pub bus: Bus,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes the ids of events.
+    pub random: Arc<dyn Random>,
+    /// Checks callers.
+    pub verifier: Verifier,
+    /// Makes the tokens of object listings.
+    pub page_key: PageKey,
+    /// Ends the tasks.
+    pub stop: CancellationToken,
+    /// Locations with what drives them.
+    pub engines: Vec<(LocationConfig, Arc<dyn Engine>)>,
+}
+
+/// Why the role cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Settings are wrong; every fault is listed.
+    #[error("wrong settings: {}", faults.join("; "))]
+    Config {
+        /// Each names its setting.
+        faults: Vec<String>,
+    },
+    /// The locations could not be written.
+    #[error("the database of storage failed")]
+    Database {
+        /// The cause.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Builds the role. Its tasks run once they are spawned by the caller.
+///
+/// # Errors
+/// - [`BuildError::Config`]: nothing was written.
+/// - [`BuildError::Database`]
+pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
+    let faults = faults_of(&config, &deps.engines);
+    if !faults.is_empty() {
+        return Err(BuildError::Config { faults });
+    }
+    let (mut sites, mut locations) = (BTreeMap::new(), Vec::new());
+    for (location, engine) in deps.engines {
+        let code = location.code.clone();
+        let site = Site { code: code.clone(), engine, collecting: tokio::sync::Mutex::default() };
+        locations.push(Location::configured(location, &site));
+        sites.insert(code, site);
+    }
+    let call_timeout = config.call_timeout();
+    // One process has the database to itself, so claims of another are those of a dead one.
+    let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
+    let requests = Requests::new(deps.db.clone(), clock, random, call_timeout).taking_over(true);
+    let storage = Arc::new(Storage {
+        requests,
+        config,
+        db: deps.db.clone(),
+        outbox: Outbox::new(events::SOURCE, Arc::clone(&deps.clock), deps.random),
+        clock: deps.clock,
+        page_key: deps.page_key,
+        sites,
+    });
+    let written = storage.write_locations(&locations).await;
+    written.map_err(|error| BuildError::Database { source: Box::new(error) })?;
+    let relay = stowage_bus::relay(deps.db, &storage.outbox, deps.bus, deps.stop.clone());
+    let mut tasks = collectors(&storage, &deps.stop);
+    tasks.push(Task::new("storage.outbox", relay));
+    tasks.push(Task::new("storage.requests", storage.requests.clean_up(deps.stop)));
+    let stack = StackConfig { role: "storage", verifier: deps.verifier, call_timeout };
+    Ok(Role {
+        name: "storage",
+        channel: serve(&storage, stack),
+        tasks,
+        ready: ready_check(storage),
+    })
+}
+
+fn faults_of(config: &Config, engines: &[(LocationConfig, Arc<dyn Engine>)]) -> Vec<String> {
+    let mut faults = config.check();
+    let mut codes = BTreeSet::new();
+    for (location, _) in engines {
+        faults.extend(location.check());
+        if !codes.insert(location.code.as_str()) {
+            faults.push(format!("location {:?} is configured twice", location.code));
+        }
+    }
+    faults
+}
+
+fn serve(storage: &Arc<Storage>, stack: StackConfig) -> RoleChannel {
+    let api = Api(Arc::clone(storage));
+    let routes = Routes::new(LocationServiceServer::new(api.clone()))
+        .add_service(EngineAccountServiceServer::new(api.clone()))
+        .add_service(BucketServiceServer::new(api.clone()))
+        .add_service(ObjectServiceServer::new(api.clone()))
+        .add_service(UsageServiceServer::new(api));
+    role_stack(routes, stack)
+}
+
+/// One task per location, so that an engine that is away holds up no other.
+fn collectors(storage: &Arc<Storage>, stop: &CancellationToken) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    for code in storage.sites.keys() {
+        let (storage, stop, code) = (Arc::clone(storage), stop.clone(), code.clone());
+        tasks.push(Task::new("storage.collector", async move {
+            if let Some(site) = storage.sites.get(&code) {
+                let _: Option<()> = stop.run_until_cancelled(storage.collect_on(site)).await;
+            }
+        }));
+    }
+    let (storage, stop) = (Arc::clone(storage), stop.clone());
+    tasks.push(Task::new("storage.forget", async move {
+        let _: Option<()> = stop.run_until_cancelled(storage.forget_on()).await;
+    }));
+    tasks
+}
+
+/// Ready when the database and every engine answer; else the answer names those that do not.
+fn ready_check(storage: Arc<Storage>) -> ReadyCheck {
+    Arc::new(move || {
+        let storage = Arc::clone(&storage);
+        Box::pin(async move {
+            let mut faults = Vec::new();
+            if storage.db.ping().await.is_err() {
+                faults.push("database is unavailable".to_owned());
+            }
+            let checks = storage.sites.values().map(|site| async move {
+                let health = tokio::time::timeout(HEALTH_MAX, site.engine.health()).await;
+                (!matches!(health, Ok(Ok(())))).then_some(&site.code)
+            });
+            for code in futures_util::future::join_all(checks).await.into_iter().flatten() {
+                faults.push(format!("engine of location {code} is unavailable"));
+            }
+            if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
+        })
+    })
+}

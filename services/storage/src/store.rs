@@ -1,0 +1,5 @@
+//! SQL of the role; one file per resource. Nothing here decides anything.
+
+pub(crate) mod account;
+pub(crate) mod location;
+pub(crate) mod usage;

@@ -1,0 +1,113 @@
+//! Accounts and their tombstones.
+
+use stowage_db::{Error, Query, Tx, args};
+use stowage_types::{CustomerId, S3uid};
+use time::OffsetDateTime;
+
+use crate::domain::engine_account::{Account, Limits, State};
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    customer_id: Option<i64>,
+    location: Option<String>,
+    bucket_max: Option<i64>,
+    state: String,
+}
+
+impl From<Row> for Account {
+    fn from(row: Row) -> Self {
+        Self {
+            customer: row.customer_id.map(CustomerId),
+            location: row.location,
+            bucket_max: row.bucket_max.and_then(|max| u32::try_from(max).ok()),
+            state: match row.state.as_str() {
+                "PENDING" => State::Pending,
+                "ACTIVE" => State::Active,
+                "REMOVING" => State::Removing,
+                _ => State::Removed,
+            },
+        }
+    }
+}
+
+pub(crate) async fn find(mut from: impl Query, uid: &S3uid) -> Result<Option<Account>, Error> {
+    let row: Option<Row> = from
+        .fetch_optional(
+            "SELECT customer_id, location, bucket_max, state FROM account WHERE s3uid = $1",
+            args![uid.as_str()],
+        )
+        .await?;
+    Ok(row.map(Account::from))
+}
+
+/// Notes that an account is about to be made. One that is known stays as it is.
+pub(crate) async fn insert_pending(
+    tx: &mut Tx,
+    uid: &S3uid,
+    customer: CustomerId,
+    location: &str,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO account (s3uid, customer_id, location, state, create_time, update_time) \
+         VALUES ($1, $2, $3, 'PENDING', $4, $4) ON CONFLICT (s3uid) DO NOTHING",
+        args![uid.as_str(), customer.0, location, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that the engine has the account with these limits; `false` when it is a tombstone, or
+/// about to become one.
+pub(crate) async fn set_active(
+    tx: &mut Tx,
+    uid: &S3uid,
+    limits: Limits,
+    now: OffsetDateTime,
+) -> Result<bool, Error> {
+    let rows = tx
+        .execute(
+            "UPDATE account SET state = 'ACTIVE', quota_bytes = $2, bucket_max = $3, \
+             update_time = $4 WHERE s3uid = $1 AND state IN ('PENDING', 'ACTIVE')",
+            args![
+                uid.as_str(),
+                limits.quota_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
+                limits.bucket_max,
+                now,
+            ],
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+/// Notes that the account is being removed; one never seen becomes a tombstone at once.
+pub(crate) async fn set_removing(
+    tx: &mut Tx,
+    uid: &S3uid,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO account (s3uid, state, create_time, update_time) \
+         VALUES ($1, 'REMOVED', $2, $2) \
+         ON CONFLICT (s3uid) DO UPDATE SET state = 'REMOVING', update_time = $2 \
+         WHERE account.state <> 'REMOVED'",
+        args![uid.as_str(), now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends a removal: with a tombstone, or with the account as it was.
+pub(crate) async fn end_removing(
+    tx: &mut Tx,
+    uid: &S3uid,
+    is_removed: bool,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE account SET state = $2, update_time = $3 WHERE s3uid = $1 AND state = 'REMOVING'",
+        args![uid.as_str(), if is_removed { "REMOVED" } else { "ACTIVE" }, now],
+    )
+    .await?;
+    Ok(())
+}

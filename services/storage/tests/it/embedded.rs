@@ -1,0 +1,194 @@
+//! The role over the embedded engine, used by a real S3 client.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use stowage_bus::Bus;
+use stowage_engine::Engine;
+use stowage_engine_embedded::{Embedded, EmbeddedConfig};
+use stowage_keyring::Keyring;
+use stowage_proto::common::ErrorReason;
+use stowage_proto::storage as pb;
+use stowage_types::{S3uid, SystemClock, SystemRandom, name};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::Code;
+
+use crate::kit::{Kit, Meter, OWNER, assert_reason, metered_bus, until, wanted};
+
+/// The engine with its S3 endpoint, and the role over it.
+struct Served {
+    kit: Kit<Embedded>,
+    endpoint: String,
+    stop: CancellationToken,
+    serving: JoinHandle<()>,
+}
+
+async fn open_engine(folder: &Path) -> Arc<Embedded> {
+    let config = EmbeddedConfig::new(folder.join("s3"), "us-east-1");
+    let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
+    let keyring = Keyring::load_or_create(&folder.join("keyring"), &SystemRandom).unwrap();
+    Arc::new(Embedded::open(config, Arc::new(keyring), clock, random).await.unwrap())
+}
+
+impl Served {
+    async fn start(folder: &Arc<tempfile::TempDir>, metered: (Bus, Arc<Meter>)) -> Self {
+        let engine = open_engine(folder.path()).await;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(engine.serve(listener, stop.clone()));
+        let mut kit = Kit::over(engine, Arc::clone(folder), metered).await;
+        kit.run_tasks();
+        Self { kit, endpoint, stop, serving }
+    }
+
+    async fn close(self) {
+        self.stop.cancel();
+        self.serving.await.unwrap();
+        self.kit.close().await;
+    }
+
+    /// A client with the key that `wanted` gives the account.
+    fn client(&self, uid: &S3uid) -> Client {
+        let key = &wanted(uid).keys[0];
+        let credentials =
+            Credentials::new(&key.access_key, &key.secret_key, None, None, "the test");
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let config = aws_sdk_s3::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .http_client(http)
+            .credentials_provider(credentials)
+            .region(Region::new("us-east-1"))
+            .endpoint_url(&self.endpoint)
+            .force_path_style(true)
+            .build();
+        Client::from_conf(config)
+    }
+
+    async fn put(&self, client: &Client, key: &str, size: usize) {
+        let put = client.put_object().bucket("photos").key(key);
+        put.body(vec![b'x'; size].into()).send().await.unwrap();
+    }
+
+    async fn list(&self, uid: &S3uid, prefix: &str, search: &str) -> pb::ListObjectsResponse {
+        let request = pb::ListObjectsRequest {
+            parent: format!("{}/buckets/photos", name::account(uid)),
+            prefix: prefix.to_owned(),
+            search: search.to_owned(),
+            ..Default::default()
+        };
+        let request = self.kit.as_customer(OWNER, request);
+        self.kit.objects().list_objects(request).await.unwrap().into_inner()
+    }
+
+    /// What metering was told has moved into and out of the bucket.
+    fn told(&self, uid: &S3uid) -> (i64, i64) {
+        let traffic = self.kit.meter.traffic();
+        let of_bucket = traffic
+            .iter()
+            .filter(|((account, bucket, _), _)| account == uid.as_str() && bucket == "photos");
+        of_bucket.fold((0, 0), |sum, (_, moved)| (sum.0 + moved[0], sum.1 + moved[1]))
+    }
+
+    /// What the engine itself says has moved.
+    async fn counted(&self, uid: &S3uid) -> (i64, i64) {
+        let buckets = self.kit.engine.list_buckets(uid, None, 10).await.unwrap();
+        let signed = |bytes| i64::try_from(bytes).unwrap();
+        (signed(buckets[0].received_bytes), signed(buckets[0].sent_bytes))
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_stores_is_listed_searched_deleted_and_metered() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let served = Served::start(&folder, metered_bus()).await;
+    let uid = served.kit.account().await;
+    served.kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+    let client = served.client(&uid);
+    for key in ["a.txt", "b/Beach.JPG", "b/c/deep.txt", "b/forest.jpg"] {
+        served.put(&client, key, 1000).await;
+    }
+    let top = served.list(&uid, "", "").await;
+    assert_eq!(top.objects.len(), 1);
+    assert_eq!((top.objects[0].key.as_str(), top.objects[0].size_bytes), ("a.txt", 1000));
+    assert_eq!(top.prefixes, ["b/"]);
+    let found = served.list(&uid, "b/", "jpg").await;
+    let keys: Vec<_> = found.objects.iter().map(|object| object.key.as_str()).collect();
+    assert_eq!(keys, ["b/Beach.JPG", "b/forest.jpg"]);
+
+    until(async || served.kit.meter.last(&uid, "photos") == Some((4000, 4))).await;
+    until(async || served.told(&uid) == served.counted(&uid).await).await;
+    assert!(served.told(&uid).0 >= 4000, "every byte that came in is told");
+
+    let request = pb::DeleteObjectRequest {
+        parent: format!("{}/buckets/photos", name::account(&uid)),
+        key: "a.txt".to_owned(),
+        ..Default::default()
+    };
+    served.kit.objects().delete_object(served.kit.as_customer(OWNER, request)).await.unwrap();
+    client.get_object().bucket("photos").key("a.txt").send().await.unwrap_err();
+    until(async || served.kit.meter.last(&uid, "photos") == Some((3000, 3))).await;
+    served.close().await;
+}
+
+#[tokio::test]
+async fn restarts_count_nothing_twice_and_lose_nothing() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let (bus, meter) = metered_bus();
+    let uid = S3uid::generate(&SystemRandom);
+    for round in 1..=3 {
+        let served = Served::start(&folder, (bus.clone(), Arc::clone(&meter))).await;
+        served.kit.ensure(wanted(&uid)).await.unwrap();
+        served.kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+        served.put(&served.client(&uid), &format!("key-{round}"), 500).await;
+        // Stopped at once: what is not told yet is told by the next.
+        served.close().await;
+    }
+    let served = Served::start(&folder, (bus, meter)).await;
+    until(async || served.kit.meter.last(&uid, "photos") == Some((1500, 3))).await;
+    until(async || served.told(&uid) == served.counted(&uid).await).await;
+    assert!(served.told(&uid).0 >= 1500);
+    served.close().await;
+}
+
+#[tokio::test]
+async fn a_removed_account_gets_in_no_more_and_its_name_is_free() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let served = Served::start(&folder, metered_bus()).await;
+    let uid = served.kit.account().await;
+    served.kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+    let client = served.client(&uid);
+    served.put(&client, "a.txt", 10).await;
+    let refused = served.kit.remove(&uid, false).await;
+    assert_reason(refused, Code::FailedPrecondition, ErrorReason::BucketNotEmpty);
+    client.get_object().bucket("photos").key("a.txt").send().await.expect("it is as it was");
+    served.kit.remove(&uid, true).await.unwrap();
+    client.get_object().bucket("photos").key("a.txt").send().await.unwrap_err();
+    served.kit.ensure(wanted(&uid)).await.unwrap_err();
+    let next = served.kit.account().await;
+    served.kit.create_bucket(OWNER, &next, "photos").await.unwrap();
+    served.close().await;
+}
+
+#[tokio::test]
+async fn the_quota_of_an_account_can_be_changed() {
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let served = Served::start(&folder, metered_bus()).await;
+    let uid = S3uid::generate(&SystemRandom);
+    let of = |quota_bytes| pb::EnsureEngineAccountRequest { quota_bytes, ..wanted(&uid) };
+    served.kit.ensure(of(1000)).await.unwrap();
+    served.kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+    let client = served.client(&uid);
+    let put = || {
+        let put = client.put_object().bucket("photos").key("big");
+        put.body(vec![b'x'; 2000].into()).send()
+    };
+    put().await.unwrap_err();
+    served.kit.ensure(of(3000)).await.unwrap();
+    put().await.unwrap();
+    served.close().await;
+}

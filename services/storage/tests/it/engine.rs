@@ -1,0 +1,299 @@
+//! An engine in memory, with faults on demand.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use async_trait::async_trait;
+use stowage_engine::{
+    AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine, Error, ListQuery,
+    ObjectInfo, ObjectPage, QuotaSupport, StorageFigures, TrafficTotals, UsageBatch, UsageCursor,
+};
+use stowage_types::{BucketName, S3uid};
+use time::OffsetDateTime;
+
+/// An engine in memory.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) capabilities: Capabilities,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_down: bool,
+    /// What the next call to `ensure_account` ends with after it has done its work.
+    ensure_fails_after: bool,
+    accounts: BTreeMap<S3uid, AccountSpec>,
+    buckets: BTreeMap<BucketName, Bucket>,
+    /// Changes in order; the cursor counts them.
+    changes: Vec<Change>,
+    /// Cursors are made of this and a count; others are refused.
+    epoch: u32,
+    list_calls: u32,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    owner: S3uid,
+    objects: BTreeMap<String, u64>,
+}
+
+#[derive(Debug, Clone)]
+enum Change {
+    Storage(StorageFigures),
+    Traffic(TrafficTotals),
+}
+
+pub(crate) const NOW: OffsetDateTime = time::macros::datetime!(2026-11-20 12:34:56 UTC);
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            capabilities: Capabilities {
+                engine: "memory",
+                quota: QuotaSupport::Absent,
+                bucket_limit: true,
+                traffic: true,
+                immediate_figures: true,
+                keys_reusable: true,
+                namespace: BucketNamespace::Engine,
+            },
+            state: Mutex::default(),
+        }
+    }
+}
+
+impl Memory {
+    fn up(&self) -> Result<std::sync::MutexGuard<'_, State>, Error> {
+        let state = self.state.lock().unwrap();
+        if state.is_down { Err(Error::unavailable("told to be down")) } else { Ok(state) }
+    }
+
+    pub(crate) fn set_down(&self, is_down: bool) {
+        self.state.lock().unwrap().is_down = is_down;
+    }
+
+    pub(crate) fn fail_after_next_ensure(&self) {
+        self.state.lock().unwrap().ensure_fails_after = true;
+    }
+
+    pub(crate) fn account(&self, uid: &S3uid) -> Option<AccountSpec> {
+        self.state.lock().unwrap().accounts.get(uid).cloned()
+    }
+
+    /// Puts an account behind the role's back.
+    pub(crate) fn insert_account(&self, spec: AccountSpec) {
+        self.state.lock().unwrap().accounts.insert(spec.uid.clone(), spec);
+    }
+
+    pub(crate) fn put(&self, bucket: &str, key: &str, size: u64) {
+        self.put_all(bucket, [key.to_owned()], size);
+    }
+
+    pub(crate) fn put_all(&self, bucket: &str, keys: impl IntoIterator<Item = String>, size: u64) {
+        let mut state = self.state.lock().unwrap();
+        let name = BucketName::new(bucket).unwrap();
+        let bucket = state.buckets.get_mut(&name).unwrap();
+        bucket.objects.extend(keys.into_iter().map(|key| (key, size)));
+        let figures = figures(&name, bucket);
+        state.changes.push(Change::Storage(figures));
+    }
+
+    /// Reports absolute totals of an hour.
+    pub(crate) fn report(&self, totals: TrafficTotals) {
+        self.state.lock().unwrap().changes.push(Change::Traffic(totals));
+    }
+
+    /// Forgets what cursors mean, as an engine restored from a copy does.
+    pub(crate) fn forget_cursors(&self) {
+        self.state.lock().unwrap().epoch += 1;
+    }
+
+    pub(crate) fn list_calls(&self) -> u32 {
+        self.state.lock().unwrap().list_calls
+    }
+}
+
+fn figures(name: &BucketName, bucket: &Bucket) -> StorageFigures {
+    StorageFigures {
+        uid: bucket.owner.clone(),
+        bucket: name.as_str().to_owned(),
+        stored_bytes: bucket.objects.values().sum(),
+        object_count: bucket.objects.len() as u64,
+        sample_time: NOW,
+        deleted: false,
+    }
+}
+
+impl State {
+    fn owned(&mut self, uid: &S3uid, bucket: &BucketName) -> Result<&mut Bucket, Error> {
+        self.buckets.get_mut(bucket).filter(|found| found.owner == *uid).ok_or(Error::NotFound)
+    }
+}
+
+#[async_trait]
+impl Engine for Memory {
+    fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error> {
+        let mut state = self.up()?;
+        state.accounts.insert(spec.uid.clone(), spec.clone());
+        if std::mem::take(&mut state.ensure_fails_after) {
+            return Err(Error::unavailable("the answer was lost"));
+        }
+        Ok(())
+    }
+
+    async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {
+        let mut state = self.up()?;
+        if purge {
+            state.buckets.retain(|_, bucket| bucket.owner != *uid);
+        }
+        if state.buckets.values().any(|bucket| bucket.owner == *uid) {
+            return Err(Error::NotEmpty);
+        }
+        state.accounts.remove(uid);
+        Ok(())
+    }
+
+    async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
+        let mut state = self.up()?;
+        let spec = state.accounts.get(uid).ok_or(Error::NotFound)?;
+        if let Some(found) = state.buckets.get(bucket) {
+            return if found.owner == *uid { Ok(()) } else { Err(Error::AlreadyExists) };
+        }
+        let count = state.buckets.values().filter(|found| found.owner == *uid).count();
+        if self.capabilities.bucket_limit
+            && spec.bucket_max.is_some_and(|max| count >= max as usize)
+        {
+            return Err(Error::LimitReached);
+        }
+        let made = Bucket { owner: uid.clone(), objects: BTreeMap::new() };
+        state.buckets.insert(bucket.clone(), made);
+        Ok(())
+    }
+
+    async fn delete_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
+        let mut state = self.up()?;
+        if !state.owned(uid, bucket)?.objects.is_empty() {
+            return Err(Error::NotEmpty);
+        }
+        state.buckets.remove(bucket);
+        Ok(())
+    }
+
+    async fn bucket_owner(&self, bucket: &BucketName) -> Result<Option<S3uid>, Error> {
+        Ok(self.up()?.buckets.get(bucket).map(|found| found.owner.clone()))
+    }
+
+    async fn list_buckets(
+        &self,
+        uid: &S3uid,
+        after: Option<&BucketName>,
+        max: u32,
+    ) -> Result<Vec<BucketInfo>, Error> {
+        let state = self.up()?;
+        if !state.accounts.contains_key(uid) {
+            return Err(Error::NotFound);
+        }
+        let info = |(name, bucket): (&BucketName, &Bucket)| BucketInfo {
+            bucket: name.clone(),
+            create_time: NOW,
+            object_count: bucket.objects.len() as u64,
+            stored_bytes: bucket.objects.values().sum(),
+            received_bytes: 0,
+            sent_bytes: 0,
+        };
+        let owned = state.buckets.iter().filter(|(_, bucket)| bucket.owner == *uid);
+        let later = owned.filter(|(name, _)| after.is_none_or(|after| *name > after));
+        Ok(later.take(max as usize).map(info).collect())
+    }
+
+    async fn list_objects(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        query: &ListQuery,
+    ) -> Result<ObjectPage, Error> {
+        let mut state = self.up()?;
+        state.list_calls += 1;
+        let objects = &state.owned(uid, bucket)?.objects;
+        let mut page = ObjectPage::default();
+        let mut last = None;
+        for (key, size) in objects.iter().filter(|(key, _)| key.starts_with(&query.prefix)) {
+            let rest = &key[query.prefix.len()..];
+            let level = query.delimiter.and_then(|delimiter| rest.split_once(delimiter));
+            let shown = match level {
+                Some((level, _)) => format!("{}{level}/", query.prefix),
+                None => key.clone(),
+            };
+            let is_seen = page.prefixes.last() == Some(&shown);
+            if is_seen || query.after.as_ref().is_some_and(|after| shown <= *after) {
+                continue;
+            }
+            if page.objects.len() + page.prefixes.len() >= query.max as usize {
+                page.next = last;
+                break;
+            }
+            last = Some(shown.clone());
+            if level.is_some() {
+                page.prefixes.push(shown);
+            } else {
+                let etag = "d41d8cd98f00b204e9800998ecf8427e".to_owned();
+                let size_bytes = *size;
+                page.objects.push(ObjectInfo { key: shown, size_bytes, update_time: NOW, etag });
+            }
+        }
+        Ok(page)
+    }
+
+    async fn delete_object(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<(), Error> {
+        self.up()?.owned(uid, bucket)?.objects.remove(key);
+        Ok(())
+    }
+
+    async fn collect_usage(&self, after: &UsageCursor, max: u32) -> Result<UsageBatch, Error> {
+        let state = self.up()?;
+        let epoch = state.epoch.to_string();
+        let start = match after.as_str().split_once(':') {
+            None if after.as_str().is_empty() => 0,
+            Some((of, count)) if of == epoch => count.parse().unwrap(),
+            _ => return Err(Error::Invalid { why: "the cursor is of another epoch".to_owned() }),
+        };
+        let end = state.changes.len().min(start + max as usize);
+        let mut batch = UsageBatch {
+            next: UsageCursor::from_text(format!("{epoch}:{end}")),
+            more: end < state.changes.len(),
+            ..UsageBatch::default()
+        };
+        for change in &state.changes[start..end] {
+            match change.clone() {
+                Change::Storage(figures) => batch.storage.push(figures),
+                Change::Traffic(totals) => batch.traffic.push(totals),
+            }
+        }
+        Ok(batch)
+    }
+
+    async fn account_usage(&self, uid: &S3uid) -> Result<AccountUsage, Error> {
+        let state = self.up()?;
+        let owned = state.buckets.values().filter(|bucket| bucket.owner == *uid);
+        Ok(owned.fold(AccountUsage::default(), |mut usage, bucket| {
+            usage.bucket_count += 1;
+            usage.object_count += bucket.objects.len() as u64;
+            usage.stored_bytes += bucket.objects.values().sum::<u64>();
+            usage
+        }))
+    }
+
+    async fn health(&self) -> Result<(), Error> {
+        self.up().map(|_| ())
+    }
+}

@@ -1,0 +1,353 @@
+//! Starts the role and calls it as anyone.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
+use stowage_bus::{Bus, Event, Handler, Subscription};
+use stowage_db::Db;
+use stowage_engine::Engine;
+use stowage_proto::common::ErrorReason;
+use stowage_proto::storage as pb;
+use stowage_proto::storage::bucket_service_client::BucketServiceClient;
+use stowage_proto::storage::engine_account_service_client::EngineAccountServiceClient;
+use stowage_proto::storage::location_service_client::LocationServiceClient;
+use stowage_proto::storage::object_service_client::ObjectServiceClient;
+use stowage_proto::storage::usage_service_client::UsageServiceClient;
+use stowage_runtime::{Role, RoleChannel, reason_of};
+use stowage_storage::{
+    Config, Deps, LocationConfig, LocationState, MIGRATOR, USAGE_COLLECTED, build,
+};
+use stowage_types::{Clock, CustomerId, S3uid, SystemClock, SystemRandom, name};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Request, Status};
+
+use crate::engine::Memory;
+
+/// The customer that owns what the kit makes.
+pub(crate) const OWNER: i64 = 1001;
+/// Another customer.
+pub(crate) const OTHER: i64 = 1002;
+
+/// A running role.
+pub(crate) struct Kit<E = Memory> {
+    pub(crate) engine: Arc<E>,
+    pub(crate) meter: Arc<Meter>,
+    pub(crate) role: Role,
+    signer: Signer,
+    db: Db,
+    stop: CancellationToken,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+    _folder: Arc<tempfile::TempDir>,
+}
+
+pub(crate) fn location(code: &str) -> LocationConfig {
+    LocationConfig {
+        code: code.to_owned(),
+        endpoint: "http://127.0.0.1:9000".to_owned(),
+        region: "us-east-1".to_owned(),
+        storage_types: vec!["standard".to_owned()],
+        state: LocationState::Open,
+    }
+}
+
+pub(crate) fn signer() -> Signer {
+    Signer::from_seed(&[7; 32], "test", Arc::new(SystemClock))
+}
+
+pub(crate) async fn open(folder: &Path) -> Db {
+    Db::open(&folder.join("storage.db"), &MIGRATOR).await.unwrap()
+}
+
+pub(crate) async fn role_over(
+    db: &Db,
+    bus: &Bus,
+    engines: Vec<(LocationConfig, Arc<dyn Engine>)>,
+    stop: &CancellationToken,
+) -> Role {
+    let config = Config { collect_every_ms: 2, ..Config::default() };
+    let deps = Deps {
+        db: db.clone(),
+        bus: bus.clone(),
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+        verifier: signer().verifier(),
+        page_key: signer().page_key(),
+        stop: stop.clone(),
+        engines,
+    };
+    build(config, deps).await.unwrap()
+}
+
+impl Kit {
+    pub(crate) async fn start() -> Self {
+        Self::with(Memory::default()).await
+    }
+
+    pub(crate) async fn with(engine: Memory) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        Self::over(Arc::new(engine), folder, metered_bus()).await
+    }
+}
+
+impl<E: Engine + 'static> Kit<E> {
+    /// The role with its data in `folder`, and NL on `engine`.
+    pub(crate) async fn over(
+        engine: Arc<E>,
+        folder: Arc<tempfile::TempDir>,
+        (bus, meter): (Bus, Arc<Meter>),
+    ) -> Self {
+        let db = open(folder.path()).await;
+        let stop = CancellationToken::new();
+        let mut away = location("FAR");
+        away.state = LocationState::Draining;
+        let engines: Vec<(LocationConfig, Arc<dyn Engine>)> =
+            vec![(location("NL"), Arc::<E>::clone(&engine)), (away, Arc::new(Memory::default()))];
+        let role = role_over(&db, &bus, engines, &stop).await;
+        let tasks = Vec::new();
+        Self { engine, meter, role, signer: signer(), db, stop, tasks, _folder: folder }
+    }
+
+    /// Lets the role's tasks run.
+    pub(crate) fn run_tasks(&mut self) {
+        let tasks = std::mem::take(&mut self.role.tasks);
+        self.tasks.extend(tasks.into_iter().map(|task| tokio::spawn(task.future)));
+    }
+
+    /// Stops the role and lets go of its files.
+    pub(crate) async fn close(mut self) {
+        self.stop.cancel();
+        for task in std::mem::take(&mut self.tasks) {
+            task.await.unwrap();
+        }
+        self.db.close().await;
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    fn channel(&self) -> RoleChannel {
+        self.role.channel.clone()
+    }
+
+    pub(crate) fn locations(&self) -> LocationServiceClient<RoleChannel> {
+        LocationServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn accounts(&self) -> EngineAccountServiceClient<RoleChannel> {
+        EngineAccountServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn buckets(&self) -> BucketServiceClient<RoleChannel> {
+        BucketServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn objects(&self) -> ObjectServiceClient<RoleChannel> {
+        ObjectServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn usage(&self) -> UsageServiceClient<RoleChannel> {
+        UsageServiceClient::new(self.channel())
+    }
+
+    fn request<T>(&self, principal: &Principal, message: T) -> Request<T> {
+        let (_, assertion) = self.signer.sign(principal);
+        let mut request = Request::new(message);
+        request.metadata_mut().insert(ASSERTION_KEY, assertion.parse().unwrap());
+        request
+    }
+
+    pub(crate) fn as_customer<T>(&self, customer: i64, message: T) -> Request<T> {
+        let principal = Principal {
+            role: PrincipalRole::Customer,
+            subject: format!("customers/{customer}"),
+            customer: Some(CustomerId(customer)),
+            acted_for: None,
+            currency: None,
+        };
+        self.request(&principal, message)
+    }
+
+    pub(crate) fn as_service<T>(&self, message: T) -> Request<T> {
+        self.request(&Principal::service("services/accounts", None), message)
+    }
+
+    pub(crate) fn as_service_for<T>(&self, customer: i64, message: T) -> Request<T> {
+        let customer = Some(CustomerId(customer));
+        self.request(&Principal::service("services/accounts", customer), message)
+    }
+
+    pub(crate) fn as_administrator<T>(&self, message: T) -> Request<T> {
+        let role = PrincipalRole::Administrator;
+        self.request(&Principal { role, ..Principal::service("administrator", None) }, message)
+    }
+
+    pub(crate) async fn ensure(
+        &self,
+        request: pb::EnsureEngineAccountRequest,
+    ) -> Result<pb::EngineAccount, Status> {
+        let answer = self.accounts().ensure_engine_account(self.as_service(request)).await?;
+        Ok(answer.into_inner())
+    }
+
+    pub(crate) async fn remove(&self, uid: &S3uid, purge: bool) -> Result<(), Status> {
+        let request = pb::RemoveEngineAccountRequest { name: name::account(uid), purge };
+        self.accounts().remove_engine_account(self.as_service(request)).await?;
+        Ok(())
+    }
+
+    /// An account of [`OWNER`] at NL.
+    pub(crate) async fn account(&self) -> S3uid {
+        let uid = S3uid::generate(&SystemRandom);
+        self.ensure(wanted(&uid)).await.unwrap();
+        uid
+    }
+
+    pub(crate) async fn create_bucket(
+        &self,
+        customer: i64,
+        uid: &S3uid,
+        bucket: &str,
+    ) -> Result<pb::Bucket, Status> {
+        let (parent, bucket) = (name::account(uid), bucket.to_owned());
+        let request = pb::CreateBucketRequest { parent, bucket, ..Default::default() };
+        let request = self.as_customer(customer, request);
+        Ok(self.buckets().create_bucket(request).await?.into_inner())
+    }
+}
+
+impl<E> Drop for Kit<E> {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// What accounts would ask for.
+pub(crate) fn wanted(uid: &S3uid) -> pb::EnsureEngineAccountRequest {
+    pb::EnsureEngineAccountRequest {
+        name: name::account(uid),
+        customer_id: OWNER,
+        location: "locations/NL".to_owned(),
+        keys: vec![pb::EngineKey {
+            access_key: format!("KEY{}", &uid.as_str()[..17].to_uppercase()),
+            secret_key: "a-secret-of-a-fair-length-0123456789".to_owned(),
+        }],
+        quota_bytes: 1_000_000,
+        bucket_max: 3,
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_reason<T: std::fmt::Debug>(
+    result: Result<T, Status>,
+    code: Code,
+    reason: ErrorReason,
+) -> Status {
+    let status = result.unwrap_err();
+    assert_eq!((status.code(), reason_of(&status)), (code, Some(reason)), "{status:?}");
+    status
+}
+
+/// Waits until `holds`, at most thirty seconds.
+pub(crate) async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it comes to be");
+}
+
+/// Runs a future for some polls only, and drops it: what a kill at that point leaves. `None`: it
+/// did not end before.
+pub(crate) async fn killed_after<F: Future>(polls: u32, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut left = polls;
+    std::future::poll_fn(move |cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        future.as_mut().poll(cx).map(Some)
+    })
+    .await
+}
+
+/// Where a figure belongs: account, bucket, hour.
+pub(crate) type Place = (String, String, i64);
+
+/// Stands for metering: sums what it is told once per event.
+#[derive(Default)]
+pub(crate) struct Meter(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    seen: BTreeSet<uuid::Uuid>,
+    /// Received bytes, sent bytes, reads, writes.
+    traffic: BTreeMap<Place, [i64; 4]>,
+    samples: Vec<(String, pb::StorageSample)>,
+}
+
+impl Meter {
+    pub(crate) fn traffic(&self) -> BTreeMap<Place, [i64; 4]> {
+        self.0.lock().unwrap().traffic.clone()
+    }
+
+    pub(crate) fn events(&self) -> usize {
+        self.0.lock().unwrap().seen.len()
+    }
+
+    /// The last sample of a bucket: bytes and objects.
+    pub(crate) fn last(&self, uid: &S3uid, bucket: &str) -> Option<(i64, i64)> {
+        let told = self.0.lock().unwrap();
+        let of_bucket = |(of, sample): &&(String, pb::StorageSample)| {
+            of == uid.as_str() && sample.bucket == bucket
+        };
+        let last = told.samples.iter().rev().find(of_bucket)?;
+        Some((last.1.stored_bytes, last.1.object_count))
+    }
+}
+
+#[async_trait]
+impl Handler for Meter {
+    async fn handle(&self, event: &Event) -> Result<(), stowage_bus::BoxError> {
+        let message: pb::UsageCollected = event.message()?;
+        assert_eq!(event.subject, format!("accounts/{}", message.s3uid));
+        let mut told = self.0.lock().unwrap();
+        if !told.seen.insert(event.id) {
+            return Ok(());
+        }
+        for row in message.traffic {
+            let place = (message.s3uid.clone(), row.bucket, row.hour.unwrap().seconds);
+            let sums = told.traffic.entry(place).or_default();
+            let moved = [row.received_bytes, row.sent_bytes, row.read_requests, row.write_requests];
+            for (sum, moved) in sums.iter_mut().zip(moved) {
+                *sum += moved;
+            }
+        }
+        let uid = message.s3uid;
+        told.samples.extend(message.samples.into_iter().map(|sample| (uid.clone(), sample)));
+        Ok(())
+    }
+}
+
+pub(crate) fn metered_bus() -> (Bus, Arc<Meter>) {
+    let (bus, meter) = (Bus::in_process(), Arc::new(Meter::default()));
+    let handler = Arc::<Meter>::clone(&meter);
+    bus.subscribe(Subscription { consumer: "metering", kinds: &[USAGE_COLLECTED], handler });
+    (bus, meter)
+}
+
+/// Start of the present hour.
+pub(crate) fn this_hour() -> time::OffsetDateTime {
+    let now = SystemClock.now();
+    now.replace_minute(0)
+        .and_then(|time| time.replace_second(0))
+        .and_then(|time| time.replace_nanosecond(0))
+        .unwrap()
+}

@@ -1,0 +1,15 @@
+//! The role through its own gRPC, layers included, over a real database.
+//!
+//! The engine is the outer edge: a small one in memory where a test needs faults or figures of
+//! its own choosing, the embedded one where real behaviour matters.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod accounts;
+mod buckets;
+mod embedded;
+mod engine;
+mod kit;
+mod locations;
+mod objects;
+mod repeats;
+mod usage;
