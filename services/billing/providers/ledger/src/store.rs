@@ -1,0 +1,157 @@
+//! The ledger's tables.
+
+use stowage_db::{Error, Query, Tx, args};
+use stowage_provider::{NewOrder, OrderKey, OrderRef, PlacedOrder};
+use time::OffsetDateTime;
+
+/// A draft invoice.
+pub(crate) struct Invoice {
+    pub(crate) id: i64,
+    pub(crate) amount_nanos: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct OrderRow {
+    state: String,
+    order_id: Option<i64>,
+    invoice_id: Option<i64>,
+    service_id: Option<i64>,
+}
+
+/// What is known of a key: its ids, or that it is spent.
+pub(crate) async fn find_order(
+    mut from: impl Query,
+    key: &OrderKey,
+) -> Result<Option<Result<PlacedOrder, stowage_provider::Error>>, Error> {
+    let row: Option<OrderRow> = from
+        .fetch_optional(
+            "SELECT state, order_id, invoice_id, service_id FROM ledger_order \
+             WHERE order_key = $1",
+            args![key.as_str()],
+        )
+        .await?;
+    Ok(row.map(|row| match (row.state.as_str(), row.order_id, row.invoice_id, row.service_id) {
+        ("undone", ..) => Err(stowage_provider::Error::Undone),
+        (_, Some(order_id), Some(invoice_id), Some(service_id)) => {
+            Ok(PlacedOrder { order_id, invoice_id, service_id })
+        }
+        _ => Err(stowage_provider::Error::unavailable("an order of the ledger lacks its ids")),
+    }))
+}
+
+/// Stores an order; false if its key is there already.
+pub(crate) async fn insert_order(
+    tx: &mut Tx,
+    order: &NewOrder,
+    placed: PlacedOrder,
+    now: OffsetDateTime,
+) -> Result<bool, Error> {
+    let rows = tx
+        .execute(
+            "INSERT INTO ledger_order (order_key, customer_id, state, order_id, service_id, \
+             invoice_id, s3uid, plan_id, plan_version, create_time) \
+             VALUES ($1, $2, 'placed', $3, $4, $5, $6, $7, $8, $9) \
+             ON CONFLICT (order_key) DO NOTHING",
+            args![
+                order.key.as_str(),
+                order.customer.0,
+                placed.order_id,
+                placed.service_id,
+                placed.invoice_id,
+                order.s3uid.as_str(),
+                order.plan.0,
+                order.plan_version,
+                now
+            ],
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+pub(crate) async fn insert_invoice(
+    tx: &mut Tx,
+    order: &NewOrder,
+    invoice: &Invoice,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO ledger_invoice (invoice_id, order_key, title, currency, amount_nanos, \
+         state, create_time) VALUES ($1, $2, $3, $4, $5, 'draft', $6)",
+        args![
+            invoice.id,
+            order.key.as_str(),
+            order.title.as_str(),
+            order.period_price.currency().as_str(),
+            invoice.amount_nanos,
+            now
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Accepts an order; false if it is not there, or was undone, or has ended.
+pub(crate) async fn activate(
+    tx: &mut Tx,
+    key: &OrderKey,
+    now: OffsetDateTime,
+) -> Result<bool, Error> {
+    let rows = tx
+        .execute(
+            "UPDATE ledger_order SET state = 'active', \
+             activate_time = COALESCE(activate_time, $2) \
+             WHERE order_key = $1 AND state IN ('placed', 'active')",
+            args![key.as_str(), now],
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+/// Spends the key, whether its order came or not, and voids its invoice.
+pub(crate) async fn undo(tx: &mut Tx, order: &OrderRef, now: OffsetDateTime) -> Result<(), Error> {
+    tx.execute(
+        "INSERT INTO ledger_order (order_key, customer_id, state, create_time, close_time) \
+         VALUES ($1, $2, 'undone', $3, $3) ON CONFLICT (order_key) DO UPDATE SET \
+         state = 'undone', close_time = COALESCE(ledger_order.close_time, excluded.close_time)",
+        args![order.key.as_str(), order.customer.0, now],
+    )
+    .await?;
+    tx.execute(
+        "UPDATE ledger_invoice SET state = 'void' WHERE order_key = $1",
+        args![order.key.as_str()],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Ends an order, unless it has ended or was undone; false if it is not there.
+pub(crate) async fn terminate(
+    tx: &mut Tx,
+    key: &OrderKey,
+    now: OffsetDateTime,
+) -> Result<bool, Error> {
+    let rows = tx
+        .execute(
+            "UPDATE ledger_order SET \
+             state = CASE WHEN state = 'undone' THEN 'undone' ELSE 'terminated' END, \
+             close_time = COALESCE(close_time, $2) WHERE order_key = $1",
+            args![key.as_str(), now],
+        )
+        .await?;
+    Ok(rows == 1)
+}
+
+/// Notes the planned end; false if the order is not there.
+pub(crate) async fn set_end(
+    tx: &mut Tx,
+    key: &OrderKey,
+    end: Option<OffsetDateTime>,
+) -> Result<bool, Error> {
+    let rows = tx
+        .execute(
+            "UPDATE ledger_order SET end_time = $2 WHERE order_key = $1",
+            args![key.as_str(), end],
+        )
+        .await?;
+    Ok(rows == 1)
+}

@@ -1,0 +1,89 @@
+use futures_util::future::join_all;
+use stowage_db::args;
+use stowage_provider::{OrderKey, Period, conformance};
+use stowage_types::{Currency, CustomerId, FakeClock, Money, PlanId, S3uid};
+use tempfile::TempDir;
+
+use super::*;
+
+/// The history of the database that the ledger's tables belong to.
+static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
+async fn ledger() -> (Ledger, TempDir) {
+    let folder = TempDir::new().unwrap();
+    let db = Db::open(&folder.path().join("billing.db"), &MIGRATOR).await.unwrap();
+    let clock = Arc::new(FakeClock::at(OffsetDateTime::UNIX_EPOCH));
+    (Ledger::new(db, clock), folder)
+}
+
+fn order(key: &str, nanos: i128) -> NewOrder {
+    NewOrder {
+        key: OrderKey::parse(key).unwrap(),
+        customer: CustomerId(7),
+        s3uid: S3uid::parse(&"0f".repeat(16)).unwrap(),
+        plan: PlanId(1),
+        plan_version: 1,
+        title: "Standard S3 Plan".to_owned(),
+        location: "NL".to_owned(),
+        period: Period::Monthly,
+        period_price: Money::from_nanos(nanos, Currency::parse("EUR").unwrap()),
+    }
+}
+
+async fn invoices(ledger: &Ledger) -> Vec<(i64, i64, String)> {
+    ledger
+        .db
+        .fetch_all(
+            "SELECT invoice_id, amount_nanos, state FROM ledger_invoice ORDER BY invoice_id",
+            args![],
+        )
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_ledger_passes_the_suite() {
+    let (ledger, _folder) = ledger().await;
+    conformance::run(&ledger).await;
+}
+
+#[tokio::test]
+async fn many_at_once_with_one_key_are_one_order() {
+    let (ledger, _folder) = ledger().await;
+    let order = order("one", 9_800_000_000);
+    let answers = join_all((0..50).map(|_| ledger.place_order(&order))).await;
+    for answer in answers {
+        let expected = PlacedOrder { order_id: 1, invoice_id: 1, service_id: 1 };
+        assert_eq!(answer.unwrap(), expected);
+    }
+    assert_eq!(invoices(&ledger).await, [(1, 9_800_000_000, "draft".to_owned())]);
+}
+
+#[tokio::test]
+async fn an_undo_voids_the_draft() {
+    let (ledger, _folder) = ledger().await;
+    let order = order("one", 1);
+    let placed = Some(ledger.place_order(&order).await.unwrap());
+    let reference = OrderRef { key: order.key, customer: order.customer, placed };
+    ledger.undo_order(&reference).await.unwrap();
+    assert_eq!(invoices(&ledger).await, [(1, 1, "void".to_owned())]);
+}
+
+#[tokio::test]
+async fn prices_that_do_not_fit_are_refused() {
+    let (ledger, _folder) = ledger().await;
+    for nanos in [i128::from(i64::MAX) + 1, -1, i128::MAX] {
+        let answer = ledger.place_order(&order("one", nanos)).await;
+        assert!(matches!(answer, Err(Error::Refused { .. })), "{nanos}: {answer:?}");
+    }
+    ledger.place_order(&order("one", i128::from(i64::MAX))).await.unwrap();
+    assert_eq!(invoices(&ledger).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_closed_database_is_unavailable_and_not_a_success() {
+    let (ledger, _folder) = ledger().await;
+    ledger.db.close().await;
+    let answer = ledger.place_order(&order("one", 1)).await;
+    assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");
+}

@@ -1,0 +1,80 @@
+//! The one way in: builds the role from its settings and what it depends on.
+
+use std::sync::Arc;
+
+use stowage_auth::Verifier;
+use stowage_bus::{Bus, Outbox, relay};
+use stowage_db::Db;
+use stowage_proto::billing::plan_service_server::PlanServiceServer;
+use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
+use stowage_provider::Provider;
+use stowage_request::Requests;
+use stowage_runtime::{Role, StackConfig, Task, role_stack};
+use stowage_types::{Clock, Random};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::Config;
+use crate::domain::Billing;
+use crate::grpc::{PlanGrpc, SubscriptionGrpc};
+
+/// What the role depends on.
+#[derive(Debug, Clone)]
+pub struct Deps {
+    /// Its own database, opened with [`MIGRATOR`](crate::MIGRATOR).
+    pub db: Db,
+    /// Where its events go.
+    pub bus: Bus,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids of events.
+    pub random: Arc<dyn Random>,
+    /// Checks callers.
+    pub verifier: Verifier,
+    /// Ends the role's tasks.
+    pub stop: CancellationToken,
+    /// Where orders are placed.
+    pub provider: Arc<dyn Provider>,
+}
+
+/// The role could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The settings are wrong.
+    #[error("{}", .0.join("; "))]
+    Config(Vec<String>),
+}
+
+/// Builds the role. Its tasks carry events from the outbox, and tell the provider of scheduled
+/// ends.
+///
+/// # Errors
+/// `Config` with every fault of the settings.
+pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
+    let faults = config.check();
+    if !faults.is_empty() {
+        return Err(BuildError::Config(faults));
+    }
+    let Deps { db, bus, clock, random, verifier, stop, provider } = deps;
+    let outbox = Outbox::new("stowage/billing", Arc::clone(&clock), Arc::clone(&random));
+    // One process has the database to itself, so claims of another are those of a dead one.
+    let requests = Requests::new(db.clone(), Arc::clone(&clock), random, config.call_timeout())
+        .taking_over(true);
+    let billing = Arc::new(Billing::new(db.clone(), clock, outbox.clone(), provider, &config));
+    let plans = PlanGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
+    let routes = Routes::new(PlanServiceServer::new(plans))
+        .add_service(SubscriptionServiceServer::new(SubscriptionGrpc(Arc::clone(&billing))));
+    let stack = StackConfig { role: "billing", verifier, call_timeout: config.call_timeout() };
+    let tasks = vec![
+        Task::new("billing.outbox", relay(db.clone(), &outbox, bus, stop.clone())),
+        Task::new("billing.requests", requests.clean_up(stop.clone())),
+        Task::new("billing.mirror", billing.mirror_until(config.mirror_interval(), stop)),
+    ];
+    let ready = Arc::new(move || {
+        let db = db.clone();
+        let answer: futures_util::future::BoxFuture<'static, Result<(), String>> =
+            Box::pin(async move { db.ping().await.map_err(|error| error.to_string()) });
+        answer
+    });
+    Ok(Role { name: "billing", channel: role_stack(routes, stack), tasks, ready })
+}

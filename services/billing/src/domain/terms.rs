@@ -1,0 +1,345 @@
+//! The terms of a plan, and what good ones are.
+
+use serde_json::{Value, json};
+use stowage_provider::Period;
+use stowage_types::{Currency, Decimal, Violations};
+
+/// Bytes of a GB that is counted in powers of two; the default.
+pub(crate) const GB_BYTES_BINARY: i64 = 1_073_741_824;
+/// Bytes of a GB that is counted in powers of ten.
+pub(crate) const GB_BYTES_DECIMAL: i64 = 1_000_000_000;
+/// Largest amount that is kept, in nano-units: that of a database column.
+const AMOUNT_NANOS_MAX: i128 = i64::MAX as i128;
+const TITLE_CHARS_MAX: usize = 100;
+const STORAGE_TYPE_CHARS_MAX: usize = 32;
+/// There are fewer currencies than this.
+const PRICES_MAX: usize = 200;
+
+/// What a plan costs in one currency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Price {
+    pub(crate) currency: Currency,
+    pub(crate) period: Decimal,
+    pub(crate) storage_overage: Decimal,
+    pub(crate) traffic_overage: Decimal,
+}
+
+/// What a plan's subscribers get, and for what. Sold terms never change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) title: String,
+    pub(crate) storage_type: String,
+    /// Code of the location.
+    pub(crate) location: String,
+    pub(crate) base_price: Decimal,
+    pub(crate) prices: Vec<Price>,
+    /// 0: no bound.
+    pub(crate) quota_bytes: i64,
+    /// 0: no bound.
+    pub(crate) bucket_max: i32,
+    pub(crate) gb_bytes: i64,
+    pub(crate) included_storage_gb: i64,
+    pub(crate) included_traffic_gb: i64,
+    pub(crate) period: Period,
+    pub(crate) free: bool,
+    /// 0: no bound.
+    pub(crate) account_max_per_customer: i32,
+}
+
+/// One field of the terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Field {
+    Title,
+    StorageType,
+    Location,
+    BasePrice,
+    Prices,
+    QuotaBytes,
+    BucketMax,
+    GbBytes,
+    IncludedStorageGb,
+    IncludedTrafficGb,
+    Period,
+    Free,
+    AccountMaxPerCustomer,
+}
+
+impl Field {
+    /// Every field, with its name in a mask.
+    pub(crate) const ALL: [(Self, &'static str); 13] = [
+        (Self::Title, "title"),
+        (Self::StorageType, "storage_type"),
+        (Self::Location, "location"),
+        (Self::BasePrice, "base_price"),
+        (Self::Prices, "prices"),
+        (Self::QuotaBytes, "quota_bytes"),
+        (Self::BucketMax, "bucket_max"),
+        (Self::GbBytes, "gb_bytes"),
+        (Self::IncludedStorageGb, "included_storage_gb"),
+        (Self::IncludedTrafficGb, "included_traffic_gb"),
+        (Self::Period, "period"),
+        (Self::Free, "free"),
+        (Self::AccountMaxPerCustomer, "account_max_per_customer"),
+    ];
+
+    /// The field of that name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(_, known)| *known == name).map(|(field, _)| *field)
+    }
+}
+
+impl Terms {
+    /// Takes one field from other terms.
+    pub(crate) fn take(&mut self, field: Field, from: &Self) {
+        match field {
+            Field::Title => self.title.clone_from(&from.title),
+            Field::StorageType => self.storage_type.clone_from(&from.storage_type),
+            Field::Location => self.location.clone_from(&from.location),
+            Field::BasePrice => self.base_price = from.base_price,
+            Field::Prices => self.prices.clone_from(&from.prices),
+            Field::QuotaBytes => self.quota_bytes = from.quota_bytes,
+            Field::BucketMax => self.bucket_max = from.bucket_max,
+            Field::GbBytes => self.gb_bytes = from.gb_bytes,
+            Field::IncludedStorageGb => self.included_storage_gb = from.included_storage_gb,
+            Field::IncludedTrafficGb => self.included_traffic_gb = from.included_traffic_gb,
+            Field::Period => self.period = from.period,
+            Field::Free => self.free = from.free,
+            Field::AccountMaxPerCustomer => {
+                self.account_max_per_customer = from.account_max_per_customer;
+            }
+        }
+    }
+
+    /// The price in a currency, if it is sold in it.
+    pub(crate) fn price_in(&self, currency: Currency) -> Option<&Price> {
+        self.prices.iter().find(|price| price.currency == currency)
+    }
+
+    /// Notes every bad field that is not noted yet.
+    pub(crate) fn check(&self, violations: &mut Violations) {
+        let mut report = Report(violations);
+        self.check_texts(&mut report);
+        self.check_numbers(&mut report);
+        self.check_prices(&mut report);
+    }
+
+    fn check_texts(&self, report: &mut Report<'_>) {
+        let title = self.title.chars().count();
+        if title == 0 || title > TITLE_CHARS_MAX || self.title.trim() != self.title {
+            let why = "must be 1 to 100 characters, without spaces around them";
+            report.note("plan.title", why);
+        } else if self.title.chars().any(char::is_control) {
+            report.note("plan.title", "has a control character");
+        }
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_';
+        let length = self.storage_type.len();
+        if !(1..=STORAGE_TYPE_CHARS_MAX).contains(&length) || !self.storage_type.chars().all(good) {
+            let why = "must be 1 to 32 of a-z, 0-9, hyphen and underscore";
+            report.note("plan.storage_type", why);
+        }
+    }
+
+    fn check_numbers(&self, report: &mut Report<'_>) {
+        for (field, value) in [
+            ("plan.quota_bytes", self.quota_bytes),
+            ("plan.bucket_max", self.bucket_max.into()),
+            ("plan.included_storage_gb", self.included_storage_gb),
+            ("plan.included_traffic_gb", self.included_traffic_gb),
+            ("plan.account_max_per_customer", self.account_max_per_customer.into()),
+        ] {
+            if value < 0 {
+                report.note(field, "must not be negative");
+            }
+        }
+        if ![GB_BYTES_BINARY, GB_BYTES_DECIMAL].contains(&self.gb_bytes) {
+            report.note("plan.gb_bytes", "must be 1073741824 or 1000000000");
+        }
+        for (field, gb) in [
+            ("plan.included_storage_gb", self.included_storage_gb),
+            ("plan.included_traffic_gb", self.included_traffic_gb),
+        ] {
+            if gb.checked_mul(self.gb_bytes).is_none() {
+                report.note(field, "is too large");
+            }
+        }
+        if self.free && self.account_max_per_customer == 0 {
+            report.note("plan.account_max_per_customer", "must be at least 1 if the plan is free");
+        }
+    }
+
+    fn check_prices(&self, report: &mut Report<'_>) {
+        check_amount(self.base_price, "plan.base_price", report);
+        if !(1..=PRICES_MAX).contains(&self.prices.len()) {
+            report.note("plan.prices", "must have one for each currency it is sold in, up to 200");
+        }
+        for (index, price) in self.prices.iter().enumerate() {
+            if self.prices[..index].iter().any(|earlier| earlier.currency == price.currency) {
+                let why = format!("has the currency {} again", price.currency);
+                report.note(&format!("plan.prices[{index}].period_price"), &why);
+            }
+            for (part, amount) in [
+                ("period_price", price.period),
+                ("storage_overage_price", price.storage_overage),
+                ("traffic_overage_price", price.traffic_overage),
+            ] {
+                let field = format!("plan.prices[{index}].{part}");
+                check_amount(amount, &field, report);
+                match (self.free, amount == Decimal::ZERO) {
+                    (false, true) => report.note(&field, "is zero, but the plan is not free"),
+                    (true, false) => report.note(&field, "is not zero, but the plan is free"),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// The terms as history keeps them: names as in the contract, amounts as decimal texts.
+    pub(crate) fn to_json(&self) -> Value {
+        let price = |price: &Price| {
+            json!({
+                "currency": price.currency.as_str(),
+                "period_price": price.period.to_string(),
+                "storage_overage_price": price.storage_overage.to_string(),
+                "traffic_overage_price": price.traffic_overage.to_string(),
+            })
+        };
+        json!({
+            "title": self.title,
+            "storage_type": self.storage_type,
+            "location": self.location,
+            "base_price": self.base_price.to_string(),
+            "prices": self.prices.iter().map(price).collect::<Vec<_>>(),
+            "quota_bytes": self.quota_bytes,
+            "bucket_max": self.bucket_max,
+            "gb_bytes": self.gb_bytes,
+            "included_storage_gb": self.included_storage_gb,
+            "included_traffic_gb": self.included_traffic_gb,
+            "period": match self.period {
+                Period::Monthly => "monthly",
+                Period::Yearly => "yearly",
+            },
+            "free": self.free,
+            "account_max_per_customer": self.account_max_per_customer,
+        })
+    }
+}
+
+fn check_amount(amount: Decimal, field: &str, report: &mut Report<'_>) {
+    if amount < Decimal::ZERO {
+        report.note(field, "must not be negative");
+    } else if amount.nanos() > AMOUNT_NANOS_MAX {
+        report.note(field, "is too large an amount");
+    }
+}
+
+/// Notes one fault for each field: a field that could not even be read is not also empty.
+struct Report<'v>(&'v mut Violations);
+
+impl Report<'_> {
+    fn note(&mut self, field: &str, why: &str) {
+        let is_within = |noted: &str| {
+            noted.strip_prefix(field).is_some_and(|rest| rest.is_empty() || rest.starts_with('['))
+        };
+        if !self.0.iter().any(|(noted, _)| is_within(noted)) {
+            self.0.push(field, why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Terms {
+        let amount = |text| Decimal::parse(text).unwrap();
+        Terms {
+            title: "Standard".to_owned(),
+            storage_type: "standard".to_owned(),
+            location: "NL".to_owned(),
+            base_price: amount("10"),
+            prices: vec![Price {
+                currency: Currency::parse("EUR").unwrap(),
+                period: amount("9.8"),
+                storage_overage: amount("0.05"),
+                traffic_overage: amount("0.01"),
+            }],
+            quota_bytes: 1,
+            bucket_max: 0,
+            gb_bytes: GB_BYTES_BINARY,
+            included_storage_gb: 0,
+            included_traffic_gb: 0,
+            period: Period::Monthly,
+            free: false,
+            account_max_per_customer: 0,
+        }
+    }
+
+    fn faults(change: impl FnOnce(&mut Terms)) -> Vec<String> {
+        let mut terms = good();
+        change(&mut terms);
+        let mut violations = Violations::default();
+        terms.check(&mut violations);
+        violations.iter().map(|(field, _)| field.to_owned()).collect()
+    }
+
+    #[test]
+    fn good_terms_pass_and_each_fault_names_its_field() {
+        assert_eq!(faults(|_| {}), Vec::<String>::new());
+        type Change = fn(&mut Terms);
+        let rows: [(Change, &str); 14] = [
+            (|t| t.title.clear(), "plan.title"),
+            (|t| t.title = "x".repeat(101), "plan.title"),
+            (|t| t.title = " x".to_owned(), "plan.title"),
+            (|t| t.title = "a\nb".to_owned(), "plan.title"),
+            (|t| t.storage_type = "SSD".to_owned(), "plan.storage_type"),
+            (|t| t.quota_bytes = -1, "plan.quota_bytes"),
+            (|t| t.bucket_max = -1, "plan.bucket_max"),
+            (|t| t.gb_bytes = 1000, "plan.gb_bytes"),
+            (|t| t.included_storage_gb = i64::MAX, "plan.included_storage_gb"),
+            (|t| t.prices.clear(), "plan.prices"),
+            (|t| t.prices.push(t.prices[0].clone()), "plan.prices[1].period_price"),
+            (|t| t.prices[0].period = Decimal::ZERO, "plan.prices[0].period_price"),
+            (
+                |t| t.prices[0].storage_overage = Decimal::from_nanos(-1),
+                "plan.prices[0].storage_overage_price",
+            ),
+            (|t| t.base_price = Decimal::from_nanos(AMOUNT_NANOS_MAX + 1), "plan.base_price"),
+        ];
+        for (change, field) in rows {
+            assert_eq!(faults(change), [field]);
+        }
+    }
+
+    #[test]
+    fn a_free_plan_costs_nothing_and_says_how_many_accounts_it_allows() {
+        let expected = [
+            "plan.account_max_per_customer",
+            "plan.prices[0].period_price",
+            "plan.prices[0].storage_overage_price",
+            "plan.prices[0].traffic_overage_price",
+        ];
+        assert_eq!(faults(|terms| terms.free = true), expected);
+    }
+
+    #[test]
+    fn every_field_is_taken_by_its_name() {
+        let mut other = good();
+        let zero = Decimal::ZERO;
+        other.title = "Other".to_owned();
+        other.storage_type = "ssd".to_owned();
+        other.location = "US".to_owned();
+        other.base_price = zero;
+        other.prices.clear();
+        (other.quota_bytes, other.bucket_max, other.gb_bytes) = (2, 2, GB_BYTES_DECIMAL);
+        (other.included_storage_gb, other.included_traffic_gb) = (2, 2);
+        (other.period, other.free, other.account_max_per_customer) = (Period::Yearly, true, 2);
+        let mut terms = good();
+        for (field, name) in Field::ALL {
+            let before = terms.clone();
+            assert_eq!(Field::named(name), Some(field), "{name}");
+            terms.take(field, &other);
+            assert_ne!(terms, before, "{name}");
+        }
+        assert_eq!(terms, other);
+    }
+}

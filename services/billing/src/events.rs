@@ -1,0 +1,38 @@
+//! The events that billing sends.
+
+pub(crate) use stowage_proto::billing::PlanChanged;
+
+use crate::domain::plan::Plan;
+
+/// Type of [`PlanChanged`].
+pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
+
+/// What happened to a plan.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum PlanEvent {
+    Created,
+    Updated,
+    Archived,
+}
+
+/// A change of a plan, by `actor`.
+pub(crate) fn plan_changed(
+    event: PlanEvent,
+    old: Option<&Plan>,
+    new: &Plan,
+    actor: String,
+) -> PlanChanged {
+    let event = match event {
+        PlanEvent::Created => "plan.created",
+        PlanEvent::Updated => "plan.updated",
+        PlanEvent::Archived => "plan.archived",
+    };
+    PlanChanged {
+        plan_id: new.id.0,
+        version: new.version,
+        event: event.to_owned(),
+        actor,
+        old_json: old.map(|plan| plan.to_json().to_string()).unwrap_or_default(),
+        new_json: new.to_json().to_string(),
+    }
+}

@@ -1,0 +1,8 @@
+//! Billing's tables.
+
+pub(crate) mod amount;
+pub(crate) mod plan;
+pub(crate) mod subscription;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+//! A running billing role, and callers of every kind.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderValue;
+use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
+use stowage_billing::{Config, Deps, MIGRATOR, build, seed_catalogue};
+use stowage_bus::{BoxError, Bus, Event, Handler, Subscription as Consumer};
+use stowage_db::Db;
+use stowage_proto::Money;
+use stowage_proto::billing as pb;
+use stowage_proto::billing::plan_service_client::PlanServiceClient;
+use stowage_proto::billing::subscription_service_client::SubscriptionServiceClient;
+use stowage_proto::common::ErrorReason;
+use stowage_provider_ledger::Ledger;
+use stowage_runtime::{RoleChannel, reason_of};
+use stowage_types::{Currency, CustomerId, FakeClock, SystemClock, SystemRandom};
+use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::macros::datetime;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status};
+
+use crate::provider_trouble::Wobbly;
+
+/// When every test begins.
+pub(crate) const START: OffsetDateTime = datetime!(2026-01-31 10:00:00 UTC);
+
+pub(crate) type Plans = PlanServiceClient<RoleChannel>;
+pub(crate) type Subscriptions = SubscriptionServiceClient<RoleChannel>;
+
+/// Keeps what comes over the bus.
+#[derive(Debug, Default)]
+pub(crate) struct Heard(Mutex<Vec<pb::PlanChanged>>);
+
+#[async_trait::async_trait]
+impl Handler for Heard {
+    async fn handle(&self, event: &Event) -> Result<(), BoxError> {
+        self.0.lock().await.push(event.message()?);
+        Ok(())
+    }
+}
+
+pub(crate) struct Kit {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<FakeClock>,
+    pub(crate) provider: Arc<Wobbly>,
+    heard: Arc<Heard>,
+    channel: RoleChannel,
+    signer: Signer,
+    stop: CancellationToken,
+    _folder: TempDir,
+}
+
+impl Drop for Kit {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+impl Kit {
+    /// A role with the first catalogue.
+    pub(crate) async fn start() -> Self {
+        Self::start_with(Config::default()).await
+    }
+
+    pub(crate) async fn start_with(config: Config) -> Self {
+        let folder = TempDir::new().unwrap();
+        let db = Db::open(&folder.path().join("billing.db"), &MIGRATOR).await.unwrap();
+        let clock = Arc::new(FakeClock::at(START));
+        seed_catalogue(&db, &*clock).await.unwrap();
+        let provider = Arc::new(Wobbly::new(Ledger::new(db.clone(), clock.clone())));
+        // Callers live by the real clock, so that a test may move billing's own by years.
+        let signer = Signer::from_seed(&[7; 32], "test", Arc::new(SystemClock));
+        let (bus, stop) = (Bus::in_process(), CancellationToken::new());
+        let heard = Arc::new(Heard::default());
+        bus.subscribe(Consumer {
+            consumer: "test",
+            kinds: &["stowage.billing.plan.changed.v1"],
+            handler: heard.clone(),
+        });
+        let deps = Deps {
+            db: db.clone(),
+            bus,
+            clock: clock.clone(),
+            random: Arc::new(SystemRandom),
+            verifier: signer.verifier(),
+            stop: stop.clone(),
+            provider: provider.clone(),
+        };
+        let role = build(config, deps).await.unwrap();
+        (role.ready)().await.unwrap();
+        for task in role.tasks {
+            tokio::spawn(task.future);
+        }
+        Self { db, clock, provider, heard, channel: role.channel, signer, stop, _folder: folder }
+    }
+
+    /// The role as `principal` reaches it.
+    pub(crate) fn channel(&self, principal: &Principal) -> RoleChannel {
+        let assertion = HeaderValue::try_from(self.signer.sign(principal).1).unwrap();
+        self.channel.clone().layered(move |mut request, next| {
+            request.headers_mut().insert(ASSERTION_KEY, assertion.clone());
+            next.run(request)
+        })
+    }
+
+    pub(crate) fn plans(&self, principal: &Principal) -> Plans {
+        PlanServiceClient::new(self.channel(principal))
+    }
+
+    pub(crate) fn subscriptions(&self, principal: &Principal) -> Subscriptions {
+        SubscriptionServiceClient::new(self.channel(principal))
+    }
+
+    /// Subscriptions as accounts' sagas reach them.
+    pub(crate) fn sagas(&self) -> Subscriptions {
+        self.subscriptions(&Principal::service("services/accounts", None))
+    }
+
+    /// The catalogue as the administrator reaches it.
+    pub(crate) fn office(&self) -> Plans {
+        self.plans(&principal(PrincipalRole::Administrator, None))
+    }
+
+    /// The role as somebody without a token reaches it.
+    pub(crate) fn open_channel(&self) -> RoleChannel {
+        self.channel.clone()
+    }
+
+    /// Waits until `count` changes of plans have come over the bus.
+    pub(crate) async fn hear(&self, count: usize) -> Vec<pb::PlanChanged> {
+        for _ in 0..500 {
+            let heard = self.heard.0.lock().await.clone();
+            if heard.len() >= count {
+                return heard;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{count} events did not come in 5 s");
+    }
+}
+
+pub(crate) fn principal(role: PrincipalRole, customer: Option<i64>) -> Principal {
+    let is_customer = role == PrincipalRole::Customer;
+    let customer = customer.map(CustomerId);
+    Principal {
+        role,
+        subject: "tester".to_owned(),
+        customer: customer.filter(|_| is_customer),
+        acted_for: customer.filter(|_| !is_customer),
+        currency: None,
+    }
+}
+
+/// A customer who pays in `currency`.
+pub(crate) fn customer(id: i64, currency: &str) -> Principal {
+    let currency = Currency::parse(currency).ok();
+    Principal { currency, ..principal(PrincipalRole::Customer, Some(id)) }
+}
+
+/// An order of plan `plan` in euro at location NL.
+pub(crate) fn order(key: &str, customer_id: i64, plan: i64) -> pb::PlaceOrderRequest {
+    pb::PlaceOrderRequest {
+        order_key: key.to_owned(),
+        customer_id,
+        currency: "EUR".to_owned(),
+        plan: format!("plans/{plan}"),
+        plan_version: 1,
+        location: "locations/NL".to_owned(),
+        s3uid: "ab".repeat(16),
+    }
+}
+
+pub(crate) fn money(currency: &str, units: i64, nanos: i32) -> Money {
+    Money { currency_code: currency.to_owned(), units, nanos }
+}
+
+/// A good plan: 1 a month in euro.
+pub(crate) fn plan(title: &str) -> pb::Plan {
+    pb::Plan {
+        title: title.to_owned(),
+        storage_type: "standard".to_owned(),
+        location: "locations/NL".to_owned(),
+        prices: vec![pb::PlanPrice {
+            period_price: Some(money("EUR", 1, 0)),
+            storage_overage_price: Some(money("EUR", 0, 50_000_000)),
+            traffic_overage_price: Some(money("EUR", 0, 10_000_000)),
+        }],
+        ..pb::Plan::default()
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_reason<T: std::fmt::Debug>(
+    answer: Result<T, Status>,
+    code: Code,
+    reason: ErrorReason,
+) {
+    let status = answer.unwrap_err();
+    assert_eq!((status.code(), reason_of(&status)), (code, Some(reason)), "{status:?}");
+}

@@ -1,0 +1,12 @@
+//! Billing through real gRPC, with a real database and the real ledger.
+
+#![cfg(test)]
+
+mod catalogue;
+mod kit;
+mod orders;
+mod periods;
+mod property;
+mod provider_trouble;
+mod refusals;
+mod repeats;

@@ -1,0 +1,141 @@
+//! Periods and scheduled ends, on a clock that the test moves.
+
+use stowage_proto::billing as pb;
+use stowage_proto::common::ErrorReason;
+use stowage_types::from_timestamp;
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+use tonic::Code;
+
+use crate::kit::{Kit, START, Subscriptions, assert_reason, order};
+
+/// An active subscription of the standard plan; its service id is 1.
+async fn active(kit: &Kit) -> Subscriptions {
+    let mut sagas = kit.sagas();
+    sagas.place_order(order("k1", 7, 1)).await.unwrap();
+    let request = pb::ActivateSubscriptionRequest { order_key: "k1".to_owned() };
+    sagas.activate_subscription(request).await.unwrap();
+    sagas
+}
+
+async fn read(sagas: &mut Subscriptions) -> pb::Subscription {
+    let request = pb::BatchGetSubscriptionsRequest { service_ids: vec![1] };
+    let mut found = sagas.batch_get_subscriptions(request).await.unwrap().into_inner();
+    found.subscriptions.remove(0)
+}
+
+async fn schedule(sagas: &mut Subscriptions) -> pb::Subscription {
+    let name = "subscriptions/1".to_owned();
+    let request = pb::ScheduleSubscriptionCancellationRequest { name };
+    sagas.schedule_cancellation(request).await.unwrap().into_inner()
+}
+
+async fn withdraw(sagas: &mut Subscriptions) -> pb::Subscription {
+    let name = "subscriptions/1".to_owned();
+    let request = pb::WithdrawSubscriptionCancellationRequest { name };
+    sagas.withdraw_cancellation(request).await.unwrap().into_inner()
+}
+
+fn time(wire: &Option<prost_types::Timestamp>) -> Option<OffsetDateTime> {
+    wire.as_ref().map(|wire| from_timestamp(wire).unwrap())
+}
+
+#[tokio::test]
+async fn periods_roll_from_the_day_of_purchase_without_anybody_calling() {
+    let kit = Kit::start().await;
+    let mut sagas = active(&kit).await;
+    let february = datetime!(2026-02-28 10:00:00 UTC);
+    let march = datetime!(2026-03-31 10:00:00 UTC);
+    let april = datetime!(2026-04-30 10:00:00 UTC);
+    for (now, start, end) in [
+        (START, START, february),
+        (february - Duration::microseconds(1), START, february),
+        (february, february, march),
+        (march + Duration::days(3), march, april),
+        (
+            datetime!(2028-03-01 00:00:00 UTC),
+            datetime!(2028-02-29 10:00:00 UTC),
+            datetime!(2028-03-31 10:00:00 UTC),
+        ),
+    ] {
+        kit.clock.set(now);
+        let shown = read(&mut sagas).await;
+        assert_eq!(time(&shown.period_start_time), Some(start), "{now}");
+        assert_eq!(time(&shown.period_end_time), Some(end), "{now}");
+        assert_eq!(time(&shown.next_charge_time), Some(end), "{now}");
+    }
+}
+
+#[tokio::test]
+async fn a_cancellation_falls_due_at_the_end_of_the_period_it_is_asked_in() {
+    let kit = Kit::start().await;
+    let mut sagas = active(&kit).await;
+    // The first period is long over; nobody has called since.
+    kit.clock.set(datetime!(2026-05-15 00:00:00 UTC));
+    let due = datetime!(2026-05-31 10:00:00 UTC);
+    let scheduled = schedule(&mut sagas).await;
+    assert_eq!(time(&scheduled.cancel_time), Some(due));
+    assert_eq!(time(&scheduled.period_end_time), Some(due));
+    assert_eq!(scheduled.next_charge_time, None);
+
+    kit.clock.set(due + Duration::days(40));
+    assert_eq!(schedule(&mut sagas).await, scheduled, "a repeat answers the same date");
+    assert_eq!(read(&mut sagas).await, scheduled, "no period begins after its end");
+
+    // It is ended late; it ended when it was due.
+    let request = pb::TerminateSubscriptionRequest { name: "subscriptions/1".to_owned() };
+    let ended = sagas.terminate_subscription(request).await.unwrap().into_inner();
+    assert_eq!(time(&ended.period_end_time), Some(due));
+    assert_eq!((ended.cancel_time, ended.next_charge_time), (None, None));
+}
+
+#[tokio::test]
+async fn a_cancellation_is_withdrawn_and_asked_again() {
+    let kit = Kit::start().await;
+    let mut sagas = active(&kit).await;
+    let before = read(&mut sagas).await;
+    let first = schedule(&mut sagas).await;
+    for _ in 0..2 {
+        assert_eq!(withdraw(&mut sagas).await, before);
+    }
+    assert_eq!(schedule(&mut sagas).await, first);
+    assert_eq!(time(&first.cancel_time), Some(datetime!(2026-02-28 10:00:00 UTC)));
+}
+
+#[tokio::test]
+async fn only_an_active_subscription_is_cancelled() {
+    let kit = Kit::start().await;
+    let mut sagas = kit.sagas();
+    sagas.place_order(order("k1", 7, 1)).await.unwrap();
+    let name = || "subscriptions/1".to_owned();
+    let schedule = || pb::ScheduleSubscriptionCancellationRequest { name: name() };
+    let withdraw = || pb::WithdrawSubscriptionCancellationRequest { name: name() };
+    let state = (Code::FailedPrecondition, ErrorReason::SubscriptionState);
+    assert_reason(sagas.schedule_cancellation(schedule()).await, state.0, state.1);
+    sagas.withdraw_cancellation(withdraw()).await.unwrap();
+    let request = pb::TerminateSubscriptionRequest { name: name() };
+    sagas.terminate_subscription(request).await.unwrap();
+    assert_reason(sagas.schedule_cancellation(schedule()).await, state.0, state.1);
+    assert_reason(sagas.withdraw_cancellation(withdraw()).await, state.0, state.1);
+    let absent = pb::ScheduleSubscriptionCancellationRequest { name: "subscriptions/9".to_owned() };
+    let answer = sagas.schedule_cancellation(absent).await;
+    assert_reason(answer, Code::NotFound, ErrorReason::SubscriptionNotFound);
+}
+
+#[tokio::test]
+async fn a_yearly_plan_runs_by_years() {
+    let kit = Kit::start().await;
+    let period = pb::BillingPeriod::Yearly.into();
+    let change = pb::Plan { name: "plans/1".to_owned(), period, ..Default::default() };
+    let update_mask = Some(prost_types::FieldMask { paths: vec!["period".to_owned()] });
+    let request = pb::UpdatePlanRequest { plan: Some(change), update_mask, ..Default::default() };
+    kit.office().update_plan(request).await.unwrap();
+    let mut sagas = kit.sagas();
+    let mut yearly = order("k1", 7, 1);
+    yearly.plan_version = 2;
+    sagas.place_order(yearly).await.unwrap();
+    let request = pb::ActivateSubscriptionRequest { order_key: "k1".to_owned() };
+    let active = sagas.activate_subscription(request).await.unwrap().into_inner();
+    assert_eq!(active.period(), pb::BillingPeriod::Yearly);
+    assert_eq!(time(&active.period_end_time), Some(datetime!(2027-01-31 10:00:00 UTC)));
+}

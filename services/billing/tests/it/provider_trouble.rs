@@ -1,0 +1,213 @@
+//! A provider that loses answers, is away, or refuses.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stowage_billing::Config;
+use stowage_proto::billing as pb;
+use stowage_proto::common::ErrorReason;
+use stowage_provider::{Error, NewOrder, OrderRef, PlacedOrder, Provider};
+use stowage_provider_ledger::Ledger;
+use time::OffsetDateTime;
+use tonic::Code;
+
+use crate::kit::{Kit, assert_reason, order};
+
+/// What goes wrong with the next call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The work is done, the answer is lost.
+    LosesAnswer,
+    /// Nothing is done.
+    IsAway,
+    /// Nothing is done, now or later.
+    Refuses,
+    /// No answer ever comes.
+    Hangs,
+}
+
+/// The ledger behind a line that fails as told: the outer edge, as WHMCS would be.
+#[derive(Debug)]
+pub(crate) struct Wobbly {
+    ledger: Ledger,
+    trouble: Mutex<Vec<Trouble>>,
+    ends: Mutex<Vec<Option<OffsetDateTime>>>,
+}
+
+impl Wobbly {
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self { ledger, trouble: Mutex::default(), ends: Mutex::default() }
+    }
+
+    /// The next calls meet these, in order.
+    pub(crate) fn will(&self, trouble: &[Trouble]) {
+        self.trouble.lock().unwrap().splice(.., trouble.iter().rev().copied());
+    }
+
+    /// The ends it was told of.
+    fn ends(&self) -> Vec<Option<OffsetDateTime>> {
+        self.ends.lock().unwrap().clone()
+    }
+
+    async fn pass<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let trouble = self.trouble.lock().unwrap().pop();
+        match trouble {
+            None => call.await,
+            Some(Trouble::LosesAnswer) => {
+                call.await?;
+                Err(Error::pending("the answer was lost"))
+            }
+            Some(Trouble::IsAway) => Err(Error::unavailable("away")),
+            Some(Trouble::Refuses) => Err(Error::Refused { why: "no credit".to_owned() }),
+            Some(Trouble::Hangs) => std::future::pending().await,
+        }
+    }
+}
+
+#[async_trait]
+impl Provider for Wobbly {
+    fn name(&self) -> &'static str {
+        self.ledger.name()
+    }
+
+    async fn place_order(&self, order: &NewOrder) -> Result<PlacedOrder, Error> {
+        self.pass(self.ledger.place_order(order)).await
+    }
+
+    async fn activate(&self, order: &OrderRef) -> Result<(), Error> {
+        self.pass(self.ledger.activate(order)).await
+    }
+
+    async fn undo_order(&self, order: &OrderRef) -> Result<(), Error> {
+        self.pass(self.ledger.undo_order(order)).await
+    }
+
+    async fn terminate(&self, order: &OrderRef) -> Result<(), Error> {
+        self.pass(self.ledger.terminate(order)).await
+    }
+
+    async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error> {
+        self.pass(self.ledger.mirror_end(order, end)).await?;
+        self.ends.lock().unwrap().push(end);
+        Ok(())
+    }
+}
+
+const AWAY: (Code, ErrorReason) = (Code::Unavailable, ErrorReason::ProviderUnavailable);
+
+#[tokio::test]
+async fn an_unclear_answer_is_never_a_success_and_a_repeat_settles_it() {
+    let kit = Kit::start().await;
+    let mut sagas = kit.sagas();
+    for trouble in [Trouble::LosesAnswer, Trouble::IsAway] {
+        let key = format!("{trouble:?}");
+        kit.provider.will(&[trouble, trouble]);
+        for _ in 0..2 {
+            assert_reason(sagas.place_order(order(&key, 7, 1)).await, AWAY.0, AWAY.1);
+        }
+        let placed = sagas.place_order(order(&key, 7, 1)).await.unwrap().into_inner();
+        let activate = pb::ActivateSubscriptionRequest { order_key: key.clone() };
+        kit.provider.will(&[trouble]);
+        assert_reason(sagas.activate_subscription(activate.clone()).await, AWAY.0, AWAY.1);
+        sagas.activate_subscription(activate).await.unwrap();
+        let end = pb::TerminateSubscriptionRequest { name: placed.name };
+        kit.provider.will(&[trouble]);
+        assert_reason(sagas.terminate_subscription(end.clone()).await, AWAY.0, AWAY.1);
+        sagas.terminate_subscription(end).await.unwrap();
+        let undo = pb::UndoOrderRequest { order_key: key };
+        kit.provider.will(&[trouble]);
+        assert_reason(sagas.undo_order(undo.clone()).await, AWAY.0, AWAY.1);
+        sagas.undo_order(undo).await.unwrap();
+    }
+    let orders: (i64,) =
+        kit.db.fetch_one("SELECT count(*) FROM ledger_order", stowage_db::args![]).await.unwrap();
+    assert_eq!(orders.0, 2, "each key is one order, however often it was sent");
+}
+
+#[tokio::test]
+async fn an_order_whose_answer_was_lost_counts_against_the_limit_until_it_is_undone() {
+    let kit = Kit::start().await;
+    let mut sagas = kit.sagas();
+    kit.provider.will(&[Trouble::LosesAnswer]);
+    assert_reason(sagas.place_order(order("lost", 7, 2)).await, AWAY.0, AWAY.1);
+    let limit = (Code::ResourceExhausted, ErrorReason::FreePlanLimit);
+    assert_reason(sagas.place_order(order("next", 7, 2)).await, limit.0, limit.1);
+    let undo = pb::UndoOrderRequest { order_key: "lost".to_owned() };
+    kit.provider.will(&[Trouble::IsAway]);
+    assert_reason(sagas.undo_order(undo.clone()).await, AWAY.0, AWAY.1);
+    // The undo has begun: the key is spent even before the provider knows.
+    let late = sagas.place_order(order("lost", 7, 2)).await;
+    assert_reason(late, Code::FailedPrecondition, ErrorReason::SubscriptionState);
+    sagas.undo_order(undo).await.unwrap();
+    sagas.place_order(order("next", 7, 2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refused_order_leaves_nothing_even_if_an_earlier_try_had_placed_it() {
+    let kit = Kit::start().await;
+    let mut sagas = kit.sagas();
+    kit.provider.will(&[Trouble::LosesAnswer, Trouble::Refuses, Trouble::IsAway]);
+    for _ in 0..2 {
+        assert_reason(sagas.place_order(order("k1", 7, 2)).await, AWAY.0, AWAY.1);
+    }
+    let spent = sagas.place_order(order("k1", 7, 2)).await;
+    assert_reason(spent, Code::FailedPrecondition, ErrorReason::SubscriptionState);
+    kit.provider.will(&[Trouble::Refuses]);
+    let refused = sagas.place_order(order("k2", 7, 2)).await;
+    assert_reason(refused, Code::FailedPrecondition, ErrorReason::OrderRefused);
+    let open = "SELECT count(*) FROM ledger_order WHERE state <> 'undone'";
+    let open: (i64,) = kit.db.fetch_one(open, stowage_db::args![]).await.unwrap();
+    assert_eq!(open.0, 0);
+    sagas.place_order(order("k3", 7, 2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_provider_that_hangs_is_given_up_on_in_time() {
+    let config = Config { provider_timeout_ms: 50, ..Config::default() };
+    let kit = Kit::start_with(config).await;
+    let mut sagas = kit.sagas();
+    kit.provider.will(&[Trouble::Hangs]);
+    assert_reason(sagas.place_order(order("k1", 7, 1)).await, AWAY.0, AWAY.1);
+    sagas.place_order(order("k1", 7, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_scheduled_end_waits_for_no_provider_and_is_mirrored_later() {
+    let config = Config { mirror_interval_ms: 10, ..Config::default() };
+    let kit = Kit::start_with(config).await;
+    let mut sagas = kit.sagas();
+    sagas.place_order(order("k1", 7, 1)).await.unwrap();
+    let activate = pb::ActivateSubscriptionRequest { order_key: "k1".to_owned() };
+    sagas.activate_subscription(activate).await.unwrap();
+
+    kit.provider.will(&[Trouble::IsAway, Trouble::LosesAnswer]);
+    let name = || "subscriptions/1".to_owned();
+    let request = pb::ScheduleSubscriptionCancellationRequest { name: name() };
+    let scheduled = sagas.schedule_cancellation(request).await.unwrap().into_inner();
+    let end = stowage_types::from_timestamp(&scheduled.cancel_time.unwrap()).unwrap();
+    until_told(&kit, &[Some(end)]).await;
+
+    let request = pb::WithdrawSubscriptionCancellationRequest { name: name() };
+    sagas.withdraw_cancellation(request).await.unwrap();
+    until_told(&kit, &[Some(end), None]).await;
+    let waiting: (i64,) = kit
+        .db
+        .fetch_one(
+            "SELECT count(*) FROM ledger_order WHERE end_time IS NOT NULL",
+            stowage_db::args![],
+        )
+        .await
+        .unwrap();
+    assert_eq!(waiting.0, 0);
+}
+
+async fn until_told(kit: &Kit, expected: &[Option<OffsetDateTime>]) {
+    for _ in 0..500 {
+        if kit.provider.ends() == expected {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the provider was told {:?} in 5 s, not {expected:?}", kit.provider.ends());
+}
