@@ -1,0 +1,38 @@
+//! Rules, transactions, and what follows from facts.
+
+mod facts;
+mod ingest;
+mod meter;
+mod ranking;
+mod step;
+mod sweep;
+mod usage;
+mod window;
+
+use std::sync::Arc;
+
+use stowage_db::Db;
+use stowage_types::Clock;
+
+pub(crate) use facts::{Facts, Moved, Refusal, Sample, Traffic};
+pub(crate) use meter::{Dimensions, Meter};
+pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
+pub(crate) use step::{Period, Step};
+pub(crate) use usage::{AccountFigures, BucketFigures, HistoryOf, UsageStep};
+pub(crate) use window::Window;
+
+/// The whole account, where a bucket could be named.
+pub(crate) const WHOLE_ACCOUNT: &str = "";
+
+/// The role's rules over its database.
+#[derive(Debug, Clone)]
+pub(crate) struct Metering {
+    db: Db,
+    clock: Arc<dyn Clock>,
+}
+
+impl Metering {
+    pub(crate) fn new(db: Db, clock: Arc<dyn Clock>) -> Self {
+        Self { db, clock }
+    }
+}

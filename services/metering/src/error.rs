@@ -1,0 +1,82 @@
+//! What can go wrong, and how it is told.
+
+use std::time::Duration;
+
+use stowage_proto::common::ErrorReason;
+use stowage_types::Violations;
+use tonic::{Code, Status};
+
+/// The role could not be built.
+#[derive(Debug, thiserror::Error)]
+#[error("bad configuration: {}", faults.join("; "))]
+pub struct BuildError {
+    /// Everything that is wrong.
+    pub faults: Vec<String>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("no such meter")]
+    MeterNotFound,
+    #[error("{0}")]
+    Invalid(Violations),
+    #[error("the database is unavailable")]
+    Database(#[from] stowage_db::Error),
+}
+
+impl From<Violations> for Error {
+    fn from(violations: Violations) -> Self {
+        Self::Invalid(violations)
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        use stowage_db::Error as Db;
+        use stowage_runtime::{invalid, status};
+        let text = error.to_string();
+        match error {
+            Error::MeterNotFound => {
+                status(Code::NotFound, ErrorReason::MeterNotFound, text).build()
+            }
+            Error::Invalid(violations) => invalid(&violations),
+            Error::Database(cause @ (Db::Full | Db::Unavailable { .. })) => {
+                status(Code::Unavailable, ErrorReason::Unavailable, text)
+                    .retry_after(Duration::from_secs(1))
+                    .source(cause)
+                    .build()
+            }
+            Error::Database(cause) => {
+                let text = "an internal error occurred";
+                status(Code::Internal, ErrorReason::Internal, text).source(cause).build()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_code_and_reason() {
+        let unavailable = stowage_db::Error::Unavailable { why: "busy", source: None };
+        let cases = [
+            (Error::MeterNotFound, Code::NotFound, ErrorReason::MeterNotFound),
+            (
+                Error::Invalid(Violations::of("skip", "is bad")),
+                Code::InvalidArgument,
+                ErrorReason::InvalidField,
+            ),
+            (stowage_db::Error::Full.into(), Code::Unavailable, ErrorReason::Unavailable),
+            (unavailable.into(), Code::Unavailable, ErrorReason::Unavailable),
+            (stowage_db::Error::RowNotFound.into(), Code::Internal, ErrorReason::Internal),
+        ];
+        for (error, code, reason) in cases {
+            let text = format!("{error:?}");
+            let status = Status::from(error);
+            assert_eq!(status.code(), code, "{text}");
+            assert_eq!(stowage_runtime::reason_of(&status), Some(reason), "{text}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! `UsageService`.
+
+use stowage_auth::RequestContext;
+use stowage_proto::metering as pb;
+use stowage_proto::metering::usage_service_server::UsageService;
+use stowage_types::{CustomerId, PlanId, S3uid, Violations, page, timestamp};
+use time::OffsetDateTime;
+use tonic::{Request, Response, Status};
+
+use super::meter::{read_s3uid, wire_dimensions};
+use super::{given, read_time};
+use crate::domain::{
+    AccountFigures, BucketFigures, HistoryOf, Metering, RankBy, RankField, Ranked, Step, UsageStep,
+};
+use crate::error::Error;
+
+/// Rows that a ranking may skip.
+const SKIP_MAX: i32 = 1_000_000;
+/// Rows of a page by default, and at most.
+const PAGE_DEFAULT: i32 = 50;
+const PAGE_MAX: i32 = 1000;
+
+pub(crate) struct Usage(pub(crate) Metering);
+
+type Span = (Option<OffsetDateTime>, Option<OffsetDateTime>);
+
+#[tonic::async_trait]
+impl UsageService for Usage {
+    async fn get_account_usage(
+        &self,
+        request: Request<pb::GetAccountUsageRequest>,
+    ) -> Result<Response<pb::AccountUsage>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let span = (
+            read_time("from_time", request.from_time.as_ref(), &mut violations),
+            read_time("to_time", request.to_time.as_ref(), &mut violations),
+        );
+        violations.finish().map_err(Error::from)?;
+        let s3uid = read_s3uid("s3uid", &request.s3uid)?;
+        let figures = self.0.account_figures(&cx, &s3uid, span).await?;
+        Ok(Response::new(wire_account(figures)))
+    }
+
+    async fn query_usage(
+        &self,
+        request: Request<pb::QueryUsageRequest>,
+    ) -> Result<Response<pb::QueryUsageResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let (of, span) = read_query(request.into_inner()).map_err(Error::from)?;
+        let history = self.0.history(&cx, &of, span).await?;
+        Ok(Response::new(pb::QueryUsageResponse {
+            windows: history.steps.into_iter().map(wire_step).collect(),
+            as_of_time: history.as_of.map(timestamp),
+        }))
+    }
+
+    async fn rank_accounts(
+        &self,
+        request: Request<pb::RankAccountsRequest>,
+    ) -> Result<Response<pb::RankAccountsResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let (by, span, rows) = read_ranking(request.into_inner()).map_err(Error::from)?;
+        let (accounts, total_size) = self.0.rank(&cx, by, span, rows).await?;
+        let accounts = accounts.into_iter().map(wire_ranked).collect();
+        Ok(Response::new(pb::RankAccountsResponse { accounts, total_size }))
+    }
+}
+
+fn read_query(wire: pb::QueryUsageRequest) -> Result<(HistoryOf, Span), Violations> {
+    let mut violations = Violations::default();
+    let s3uid = violations.check("s3uid", S3uid::parse(&wire.s3uid));
+    let step = match wire.step() {
+        pb::UsageStep::Hour => Some(Step::Hour),
+        pb::UsageStep::Day => Some(Step::Day),
+        pb::UsageStep::Unspecified => {
+            violations.push("step", "must be an hour or a day");
+            None
+        }
+    };
+    let from = read_time("from_time", wire.from_time.as_ref(), &mut violations);
+    let to = read_time("to_time", wire.to_time.as_ref(), &mut violations);
+    let bucket = given("bucket", wire.bucket, &mut violations).unwrap_or_default();
+    match (s3uid, step) {
+        (Some(s3uid), Some(step)) if violations.is_empty() => {
+            Ok((HistoryOf { s3uid, bucket, step }, (from, to)))
+        }
+        _ => Err(violations),
+    }
+}
+
+fn read_ranking(wire: pb::RankAccountsRequest) -> Result<(RankBy, Span, (i64, i64)), Violations> {
+    let mut v = Violations::default();
+    let field = match pb::RankField::try_from(wire.field) {
+        Ok(pb::RankField::Unspecified | pb::RankField::Traffic) => RankField::Traffic,
+        Ok(pb::RankField::StoragePeak) => RankField::StoragePeak,
+        Err(_) => {
+            v.push("field", "is unknown");
+            RankField::default()
+        }
+    };
+    let span = (
+        read_time("from_time", wire.from_time.as_ref(), &mut v),
+        read_time("to_time", wire.to_time.as_ref(), &mut v),
+    );
+    if !(0..=SKIP_MAX).contains(&wire.skip) {
+        v.push("skip", "must be from 0 to 1000000");
+    }
+    let max = page::size(wire.page_size, PAGE_DEFAULT, PAGE_MAX, &mut v);
+    let mut id = |field: &str, id: i64| {
+        if id < 0 {
+            v.push(field, "must not be negative");
+        }
+        (id > 0).then_some(id)
+    };
+    let (customer, plan) = (id("customer_id", wire.customer_id), id("plan_id", wire.plan_id));
+    let account_id = id("account_id", wire.account_id);
+    let s3uid = given("s3uid", wire.s3uid, &mut v);
+    let by = RankBy {
+        field,
+        ascending: wire.ascending,
+        s3uid: s3uid.and_then(|text| v.check("s3uid", S3uid::parse(&text))),
+        account_id,
+        customer: customer.map(CustomerId),
+        email: given("email", wire.email, &mut v),
+        plan: plan.map(PlanId),
+        location: given("location", wire.location, &mut v),
+        storage_type: given("storage_type", wire.storage_type, &mut v),
+        billing: given("billing", wire.billing, &mut v),
+        bucket: given("bucket", wire.bucket, &mut v),
+    };
+    v.finish()?;
+    Ok((by, span, (wire.skip.into(), max)))
+}
+
+fn wire_account(figures: AccountFigures) -> pb::AccountUsage {
+    pb::AccountUsage {
+        dimensions: Some(wire_dimensions(figures.dimensions)),
+        buckets: figures.buckets.into_iter().map(wire_bucket).collect(),
+        stored_bytes: figures.stored_bytes,
+        stored_bytes_peak: figures.stored_bytes_peak,
+        received_bytes: figures.received_bytes,
+        sent_bytes: figures.sent_bytes,
+        as_of_time: figures.as_of.map(timestamp),
+    }
+}
+
+fn wire_bucket(figures: BucketFigures) -> pb::BucketUsage {
+    pb::BucketUsage {
+        bucket: figures.bucket,
+        stored_bytes: figures.stored_bytes,
+        object_count: figures.object_count,
+        as_of_time: Some(timestamp(figures.as_of)),
+    }
+}
+
+fn wire_step(step: UsageStep) -> pb::UsageWindow {
+    pb::UsageWindow {
+        start_time: Some(timestamp(step.start)),
+        received_bytes: step.moved.received_bytes,
+        sent_bytes: step.moved.sent_bytes,
+        read_requests: step.moved.read_requests,
+        write_requests: step.moved.write_requests,
+        stored_bytes_peak: step.stored_bytes_peak,
+        stored_bytes_last: step.stored_bytes_last,
+        stored_byte_seconds: step.byte_seconds.to_string(),
+    }
+}
+
+fn wire_ranked(row: Ranked) -> pb::RankedAccount {
+    pb::RankedAccount {
+        dimensions: Some(wire_dimensions(row.dimensions)),
+        traffic_bytes: row.traffic_bytes,
+        stored_bytes_peak: row.stored_bytes_peak,
+        stored_bytes: row.stored_bytes,
+        as_of_time: row.as_of.map(timestamp),
+    }
+}

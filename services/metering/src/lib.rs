@@ -1,0 +1,101 @@
+//! Metering: meters with their dimensions, usage facts, rollups per hour and day, rankings.
+//!
+//! Invariants:
+//! - An event and its effect are one transaction; what comes twice counts once.
+//! - Figures depend on the set of facts taken, never on the order in which they came.
+//! - What is stored is a step function of time: a sample holds until the next one. Only windows
+//!   in which a sample fell have a row; the others follow from the row before them.
+//! - An account's peak is the peak of the sum over its buckets, not the sum of their peaks.
+//!
+//! Rejected: a row for each account and hour whether something happened or not (most accounts are
+//! quiet), and adding late samples to running sums without looking at their successors (peaks
+//! cannot be mended that way).
+
+mod config;
+mod consumer;
+mod domain;
+mod error;
+mod grpc;
+mod store;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stowage_auth::Verifier;
+use stowage_bus::{Bus, Subscription};
+use stowage_db::Db;
+use stowage_proto::metering::meter_service_server::MeterServiceServer;
+use stowage_proto::metering::usage_service_server::UsageServiceServer;
+use stowage_runtime::{Role, StackConfig, Task, role_stack};
+use stowage_types::{Clock, Random};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+pub use config::Config;
+pub use consumer::USAGE_COLLECTED;
+pub use error::BuildError;
+
+use consumer::Consumer;
+use domain::Metering;
+
+/// The role's tables.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Name of the role as a consumer of events.
+pub const CONSUMER: &str = "metering";
+
+/// What the role needs from outside.
+#[derive(Debug)]
+pub struct Deps {
+    /// Its database, migrated with [`MIGRATOR`].
+    pub db: Db,
+    /// Where storage's events come from.
+    pub bus: Bus,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness. Not used at present.
+    pub random: Arc<dyn Random>,
+    /// Checks who calls.
+    pub verifier: Verifier,
+    /// Ends the role's tasks.
+    pub stop: CancellationToken,
+}
+
+/// Builds the role: its server behind the layers, its tasks, and its subscription to events.
+///
+/// # Errors
+/// [`BuildError`] if the configuration is bad.
+pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
+    let faults = config.check();
+    if !faults.is_empty() {
+        return Err(BuildError { faults });
+    }
+    let metering = Metering::new(deps.db.clone(), deps.clock.clone());
+    let mut routes = Routes::builder();
+    routes
+        .add_service(MeterServiceServer::new(grpc::Meters(metering.clone())))
+        .add_service(UsageServiceServer::new(grpc::Usage(metering.clone())));
+    let stack = StackConfig {
+        role: "metering",
+        verifier: deps.verifier,
+        call_timeout: Duration::from_secs(config.call_timeout_seconds),
+    };
+    let channel = role_stack(routes.routes(), stack);
+    deps.bus.subscribe(Subscription {
+        consumer: CONSUMER,
+        kinds: &[USAGE_COLLECTED],
+        handler: Arc::new(Consumer(metering.clone())),
+    });
+    let db = deps.db.clone();
+    let inbox = stowage_bus::inbox::clean_up(db.clone(), deps.clock, deps.stop.clone());
+    let tasks = vec![
+        Task::new("metering.inbox", inbox),
+        Task::new("metering.samples", metering.forget_samples(deps.stop)),
+    ];
+    let ready = Arc::new(move || {
+        let db = db.clone();
+        let ping = async move { db.ping().await.map_err(|error| error.to_string()) };
+        Box::pin(ping) as futures_util::future::BoxFuture<'static, Result<(), String>>
+    });
+    Ok(Role { name: "metering", channel, tasks, ready })
+}

@@ -1,0 +1,9 @@
+//! The role as others see it: events from the bus, calls through real gRPC in process.
+#![cfg(test)]
+
+mod access;
+mod ingest;
+mod kit;
+mod property;
+mod ranking;
+mod usage;
