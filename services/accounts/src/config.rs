@@ -1,0 +1,81 @@
+//! Settings of the role.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Settings of accounts. Every duration in whole seconds.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Longest time a call may take, whatever deadline the client sent. Default 35.
+    pub call_timeout_seconds: u64,
+    /// How long the caller of an order or a deletion waits; it goes on after that. Default 30.
+    pub order_wait_seconds: u64,
+    /// How long a token lives when the login does not say. Default 10,800: 3 h.
+    pub token_seconds: u32,
+    /// Whether open sagas and running requests are taken over whoever holds them. Right where one
+    /// process has the database to itself, so that another holder is dead. Default true.
+    pub takes_over: bool,
+    /// Bounds of the sagas; not set from files.
+    #[serde(skip)]
+    pub sagas: stowage_saga::Settings,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            call_timeout_seconds: 35,
+            order_wait_seconds: 30,
+            token_seconds: 3 * 3600,
+            takes_over: true,
+            sagas: stowage_saga::Settings::default(),
+        }
+    }
+}
+
+impl Config {
+    /// All faults, each as a sentence that names the setting.
+    #[must_use]
+    pub fn check(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if !(1..=600).contains(&self.order_wait_seconds) {
+            faults.push("order_wait_seconds must be 1 to 600".to_owned());
+        }
+        if !(1..=900).contains(&self.call_timeout_seconds) {
+            faults.push("call_timeout_seconds must be 1 to 900".to_owned());
+        }
+        if self.call_timeout_seconds < self.order_wait_seconds {
+            faults.push("call_timeout_seconds must not be below order_wait_seconds".to_owned());
+        }
+        if !(60..=2_592_000).contains(&self.token_seconds) {
+            faults.push("token_seconds must be 60 to 2592000".to_owned());
+        }
+        faults
+    }
+
+    pub(crate) fn call_timeout(&self) -> Duration {
+        Duration::from_secs(self.call_timeout_seconds)
+    }
+
+    pub(crate) fn order_wait(&self) -> Duration {
+        Duration::from_secs(self.order_wait_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_good_and_every_fault_is_told() {
+        assert!(Config::default().check().is_empty());
+        let bad = Config {
+            order_wait_seconds: 0,
+            call_timeout_seconds: 0,
+            token_seconds: 1,
+            ..Config::default()
+        };
+        assert_eq!(bad.check().len(), 3);
+    }
+}

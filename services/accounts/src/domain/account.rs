@@ -1,0 +1,151 @@
+//! S3 accounts.
+
+use stowage_auth::{RequestContext, Scope};
+use stowage_types::{Currency, CustomerId, PlanId, S3uid};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::{Domain, Page};
+use crate::error::Error;
+use crate::store;
+
+/// Where an account is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Pending,
+    Active,
+    Failed,
+    Deleting,
+    Deleted,
+}
+
+impl State {
+    /// As it is stored and shown.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Active => "ACTIVE",
+            Self::Failed => "FAILED",
+            Self::Deleting => "DELETING",
+            Self::Deleted => "DELETED",
+        }
+    }
+
+    /// Reads what [`Self::text`] wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Active, Self::Failed, Self::Deleting, Self::Deleted]
+            .into_iter()
+            .find(|state| state.text() == text)
+    }
+}
+
+/// One S3 account, with what belongs to its customer.
+#[derive(Debug, Clone)]
+pub(crate) struct Account {
+    pub(crate) s3uid: S3uid,
+    pub(crate) account_id: i64,
+    pub(crate) customer: CustomerId,
+    pub(crate) email: String,
+    pub(crate) currency: Currency,
+    pub(crate) plan: PlanId,
+    pub(crate) plan_version: i32,
+    pub(crate) location: String,
+    pub(crate) storage_type: String,
+    pub(crate) state: State,
+    pub(crate) endpoint: String,
+    pub(crate) quota_bytes: i64,
+    pub(crate) bucket_max: i32,
+    pub(crate) gb_bytes: i64,
+    pub(crate) service_id: i64,
+    pub(crate) order_id: i64,
+    pub(crate) invoice_id: i64,
+    pub(crate) billing: String,
+    pub(crate) create_time: OffsetDateTime,
+    pub(crate) cancel_time: Option<OffsetDateTime>,
+    pub(crate) order_saga: Option<Uuid>,
+    pub(crate) deletion_saga: Option<Uuid>,
+}
+
+impl Account {
+    /// What history shows of it.
+    pub(crate) fn summary(&self) -> serde_json::Value {
+        serde_json::json!({
+            "account_id": self.account_id,
+            "plan_id": self.plan,
+            "location": self.location,
+            "state": self.state.text(),
+            "cancel_time": self.cancel_time.map(|time| time.date().to_string()),
+        })
+    }
+}
+
+/// How an account is named.
+#[derive(Debug, Clone)]
+pub(crate) enum Lookup {
+    S3uid(S3uid),
+    /// The legacy integer.
+    Number(i64),
+    /// The only one of the customer.
+    Only,
+}
+
+impl Domain {
+    /// An account that is neither deleted nor failed, if visible. All other cases are one.
+    pub(crate) async fn get_account(
+        &self,
+        cx: &RequestContext,
+        lookup: Lookup,
+    ) -> Result<Account, Error> {
+        let account = self.find_account(cx, &lookup).await?;
+        match account.state {
+            State::Failed | State::Deleted => Err(Error::AccountNotFound),
+            State::Pending | State::Active | State::Deleting => Ok(account),
+        }
+    }
+
+    /// An account in whatever state, if visible. The scope is part of the query, so that foreign
+    /// and absent accounts take the same time.
+    pub(crate) async fn find_account(
+        &self,
+        cx: &RequestContext,
+        lookup: &Lookup,
+    ) -> Result<Account, Error> {
+        let owner = match cx.principal.scope() {
+            Scope::Customer(id) => Some(id),
+            Scope::Everything => None,
+        };
+        let db = &self.shared.db;
+        let found = match (lookup, owner) {
+            (Lookup::S3uid(s3uid), _) => store::account::find(db, s3uid, owner).await?,
+            (Lookup::Number(number), _) => {
+                store::account::find_by_number(db, *number, owner).await?
+            }
+            (Lookup::Only, None) => None,
+            (Lookup::Only, Some(_)) => {
+                let mut all = store::account::list(db, owner, 0, 2).await?;
+                all.pop().filter(|_| all.is_empty())
+            }
+        };
+        found.ok_or(Error::AccountNotFound)
+    }
+
+    /// Accounts with integer ids above `after` that are neither deleted nor failed.
+    pub(crate) async fn list_accounts(
+        &self,
+        cx: &RequestContext,
+        s3uids: &[S3uid],
+        (after, size): (i64, i64),
+    ) -> Result<Page<Account>, Error> {
+        let owner = match cx.principal.scope() {
+            Scope::Customer(id) => Some(id),
+            Scope::Everything => None,
+        };
+        let db = &self.shared.db;
+        let rows = if s3uids.is_empty() {
+            store::account::list(db, owner, after, size + 1).await?
+        } else {
+            store::account::list_of(db, owner, s3uids, (after, size + 1)).await?
+        };
+        Ok(Page::of(rows, size))
+    }
+}

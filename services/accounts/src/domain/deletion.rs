@@ -1,0 +1,191 @@
+//! Deletion of an account with everything in it. It never turns back: once the first object is
+//! gone there is nothing to turn back to.
+
+use serde::{Deserialize, Serialize};
+use stowage_auth::RequestContext;
+use stowage_db::Tx;
+use stowage_saga::{Action, Outcome, Saga, Step, StepError, StepResult, Undo};
+use stowage_types::{CustomerId, PlanId, S3uid};
+use tonic::Code;
+use uuid::Uuid;
+
+use super::account::{Account, Lookup, State};
+use super::history::{Entry, Event};
+use super::{Domain, Shared};
+use crate::error::Error;
+use crate::events;
+use crate::store;
+
+/// What a deletion knows.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct DeletionState {
+    s3uid: S3uid,
+    customer: CustomerId,
+    plan: PlanId,
+    service_id: i64,
+    actor: String,
+    reason: String,
+    request_id: String,
+}
+
+impl DeletionState {
+    fn cx(&self) -> RequestContext {
+        RequestContext::background(self.request_id.clone())
+    }
+}
+
+/// See the module.
+pub(crate) struct DeleteAccount;
+
+const NO_WAY_BACK: &str = "a deletion is not undone";
+
+impl Saga for DeleteAccount {
+    const KIND: &'static str = "accounts.delete_account.v1";
+    const FORWARD_ONLY: bool = true;
+    type Context = Shared;
+    type State = DeletionState;
+    const STEPS: &'static [Step<Shared, DeletionState>] = &[
+        Step {
+            name: "mark_deleting",
+            run: Action::Write(|_, state, tx| Box::pin(mark_deleting(state, tx))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "remove_engine_account",
+            run: Action::Call(|shared, state| Box::pin(remove(shared, state))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "terminate_subscription",
+            run: Action::Call(|shared, state| Box::pin(terminate(shared, state))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "close_meter",
+            run: Action::Call(|shared, state| Box::pin(close_meter(shared, state))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "mark_deleted",
+            run: Action::Write(|shared, state, tx| Box::pin(mark_deleted(shared, state, tx))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+    ];
+}
+
+async fn mark_deleting(state: &mut DeletionState, tx: &mut Tx) -> StepResult {
+    if !store::account::set_state(tx, &state.s3uid, State::Active, State::Deleting).await? {
+        return Err(StepError::fail("ACCOUNT_STATE", "the account is not active"));
+    }
+    Ok(())
+}
+
+async fn remove(shared: &Shared, state: &mut DeletionState) -> StepResult {
+    Ok(shared.roles.remove_engine_account(&state.cx(), &state.s3uid, true).await?)
+}
+
+async fn terminate(shared: &Shared, state: &mut DeletionState) -> StepResult {
+    match shared.roles.terminate(&state.cx(), state.service_id).await {
+        // Nothing is billed any more, which is what is wanted.
+        Err(error) if error.code == Code::NotFound => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+async fn close_meter(shared: &Shared, state: &mut DeletionState) -> StepResult {
+    Ok(shared.roles.close_meter(&state.cx(), &state.s3uid).await?)
+}
+
+async fn mark_deleted(shared: &Shared, state: &mut DeletionState, tx: &mut Tx) -> StepResult {
+    let s3uid = &state.s3uid;
+    store::access_key::erase(tx, s3uid).await?;
+    if !store::account::set_state(tx, s3uid, State::Deleting, State::Deleted).await? {
+        return Ok(());
+    }
+    Entry::new(Event::AccountDeleted, state.actor.clone())
+        .customer(state.customer)
+        .account(s3uid, state.plan)
+        .old_state(serde_json::json!({ "state": State::Active.text() }))
+        .new_state(serde_json::json!({ "state": State::Deleted.text(), "reason": state.reason }))
+        .write(tx, shared.clock.now())
+        .await?;
+    events::push_deleted(&shared.outbox, tx, s3uid, state.customer).await?;
+    Ok(())
+}
+
+impl Domain {
+    /// Deletes an account, and waits until it is gone.
+    pub(crate) async fn delete_account(
+        &self,
+        cx: &RequestContext,
+        lookup: Lookup,
+        reason: String,
+    ) -> Result<Account, Error> {
+        let account = self.find_account(cx, &lookup).await?;
+        let saga = match account.state {
+            State::Deleted => return Ok(account),
+            State::Failed => return Err(Error::AccountNotFound),
+            State::Pending => {
+                return Err(Error::AccountState { state: account.state.text() });
+            }
+            State::Deleting => account.deletion_saga,
+            State::Active => match self.start_deletion(cx, &account, reason).await {
+                Ok(saga) => Some(saga),
+                // Most likely a twin was faster: wait for its deletion.
+                Err(error) => {
+                    self.settle().await?;
+                    let twin = self.find_account(cx, &lookup).await?.deletion_saga;
+                    Some(twin.ok_or(error)?)
+                }
+            },
+        };
+        let saga = saga.ok_or_else(|| Error::internal("a deletion without its saga"))?;
+        match self.wait_for(cx, saga).await? {
+            Outcome::Completed => self.find_account(cx, &lookup).await,
+            Outcome::Undone(failure) | Outcome::Stuck(failure) => {
+                Err(Error::internal(format!("deletion is stuck at {}", failure.step)))
+            }
+        }
+    }
+
+    async fn start_deletion(
+        &self,
+        cx: &RequestContext,
+        account: &Account,
+        reason: String,
+    ) -> Result<Uuid, Error> {
+        let state = DeletionState {
+            s3uid: account.s3uid.clone(),
+            customer: account.customer,
+            plan: account.plan,
+            service_id: account.service_id,
+            actor: cx.actor(),
+            reason,
+            request_id: cx.request_id.clone(),
+        };
+        let mut tx = self.shared.db.begin().await?;
+        let saga = self.sagas.start::<DeleteAccount>(&mut tx, &state).await?;
+        store::account::set_deletion_saga(&mut tx, &account.s3uid, saga).await?;
+        tx.commit().await?;
+        Ok(saga)
+    }
+
+    /// Begins the deletion of accounts whose scheduled cancellation is due; answers how many.
+    pub(crate) async fn delete_due(&self, max: i64) -> Result<usize, Error> {
+        let now = self.shared.clock.now();
+        let due = store::account::list_due(&self.shared.db, now, max).await?;
+        let cx = RequestContext::background("cancellation");
+        for account in &due {
+            let begun = self.start_deletion(&cx, account, "scheduled cancellation".to_owned());
+            match begun.await {
+                Ok(saga) => {
+                    let sagas = self.sagas.clone();
+                    tokio::spawn(async move { sagas.run(saga).await });
+                }
+                // Another process took it, or the database is away: the next round looks again.
+                Err(error) => tracing::warn!(%error, "a due cancellation could not begin"),
+            }
+        }
+        Ok(due.len())
+    }
+}

@@ -1,0 +1,84 @@
+//! Rules, transactions and events. Names no proto type and no column.
+
+pub(crate) mod access_key;
+pub(crate) mod account;
+pub(crate) mod api_key;
+pub(crate) mod cancellation;
+pub(crate) mod customer;
+pub(crate) mod deletion;
+pub(crate) mod history;
+pub(crate) mod order;
+pub(crate) mod order_saga;
+pub(crate) mod session;
+
+use std::sync::Arc;
+
+use stowage_auth::{RequestContext, Signer};
+use stowage_bus::Outbox;
+use stowage_db::Db;
+use stowage_keyring::Keyring;
+use stowage_request::Requests;
+use stowage_saga::{Outcome, Sagas};
+use stowage_types::{Clock, Random};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::error::Error;
+use crate::roles::Roles;
+
+/// What sagas and calls both work with.
+pub(crate) struct Shared {
+    pub(crate) db: Db,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) outbox: Outbox,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) roles: Roles,
+}
+
+/// The role's rules. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Domain {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sagas: Sagas<Shared>,
+    pub(crate) requests: Requests,
+    pub(crate) signer: Signer,
+    pub(crate) config: Arc<Config>,
+}
+
+impl Domain {
+    /// Waits for a saga as long as the caller and the configuration allow. It goes on after that.
+    pub(crate) async fn wait_for(&self, cx: &RequestContext, saga: Uuid) -> Result<Outcome, Error> {
+        let bound = Instant::now() + self.config.order_wait();
+        let until = cx.deadline.map_or(bound, |deadline| deadline.min(bound));
+        match tokio::time::timeout_at(until, self.sagas.run(saga)).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(_) => Err(Error::DeadlineExceeded),
+        }
+    }
+}
+
+impl Domain {
+    /// Waits until all can read what a transaction here has seen of a twin's: transactions that
+    /// come together are made durable together, and readers see them only then.
+    pub(crate) async fn settle(&self) -> Result<(), Error> {
+        Ok(self.shared.db.begin().await?.commit().await?)
+    }
+}
+
+/// A page of a listing: the rows, and where the next page begins.
+pub(crate) struct Page<T> {
+    pub(crate) rows: Vec<T>,
+    pub(crate) is_last: bool,
+}
+
+impl<T> Page<T> {
+    /// Makes a page of what was read with one row too many.
+    pub(crate) fn of(mut rows: Vec<T>, size: i64) -> Self {
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let is_last = rows.len() <= size;
+        rows.truncate(size);
+        Self { rows, is_last }
+    }
+}

@@ -1,0 +1,248 @@
+//! What a call to accounts can come to, and its one form on the wire.
+
+use std::time::Duration;
+
+use stowage_proto::common::ErrorReason;
+use stowage_runtime::{BoxError, invalid, status};
+use stowage_types::Violations;
+use tonic::{Code, Status};
+
+/// When to come back after something was away.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// An error of this role. `Display` is public.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Fields of the request are wrong.
+    #[error("{0}")]
+    InvalidFields(Violations),
+    /// The page token is not one of ours, or belongs to another listing.
+    #[error("the page token is not one of this listing")]
+    PageTokenInvalid,
+    /// The request id stands in the way, or its answer could not be stored.
+    #[error(transparent)]
+    Request(#[from] stowage_request::Error),
+    /// No such customer, or not visible.
+    #[error("customer not found")]
+    CustomerNotFound,
+    /// Another customer has the address.
+    #[error("a customer has that mail address")]
+    EmailTaken,
+    /// No such API key.
+    #[error("API key not found")]
+    ApiKeyNotFound,
+    /// The API key is unknown or revoked.
+    #[error("invalid API key")]
+    ApiKeyInvalid,
+    /// The token is unknown, expired, or used from another address.
+    #[error("invalid token")]
+    TokenInvalid,
+    /// The principal may not do that.
+    #[error("the role may not {what}")]
+    RoleNotAllowed {
+        /// Verb phrase.
+        what: &'static str,
+    },
+    /// Absent, deleted, failed or of another customer: one and the same.
+    #[error("S3 account not found for this customer")]
+    AccountNotFound,
+    /// The state of the account does not allow it.
+    #[error("the account is {state}")]
+    AccountState {
+        /// `PENDING`, `DELETING` …
+        state: &'static str,
+    },
+    /// The order was undone, or not begun, since its bucket cannot be made.
+    #[error("the bucket could not be created: {why}")]
+    BucketCreationFailed {
+        /// For the customer.
+        why: String,
+    },
+    /// The order was undone for another reason.
+    #[error("the order failed: {why}")]
+    OrderFailed {
+        /// Name of the saga's step.
+        step: String,
+        /// For the customer.
+        why: String,
+    },
+    /// Another role refused, for a reason that this role's contract passes on.
+    #[error("{message}")]
+    Refused {
+        /// Its code.
+        code: Code,
+        /// Its reason.
+        reason: ErrorReason,
+        /// Its text.
+        message: String,
+    },
+    /// The caller stopped waiting; the work goes on.
+    #[error("the deadline has passed; the work goes on")]
+    DeadlineExceeded,
+    /// The database, or another role, is away.
+    #[error("accounts is unavailable at present")]
+    Unavailable {
+        /// Why.
+        source: BoxError,
+    },
+    /// A fault of ours.
+    #[error("internal error")]
+    Internal {
+        /// What it was.
+        source: BoxError,
+    },
+}
+
+impl Error {
+    /// A fault of ours.
+    pub(crate) fn internal(source: impl Into<BoxError>) -> Self {
+        Self::Internal { source: source.into() }
+    }
+
+    /// One bad field.
+    pub(crate) fn field(field: &str, why: &str) -> Self {
+        Self::InvalidFields(Violations::of(field, why))
+    }
+
+    fn code_and_reason(&self) -> (Code, ErrorReason) {
+        use ErrorReason as Reason;
+        match self {
+            Self::InvalidFields(_) => (Code::InvalidArgument, Reason::InvalidField),
+            Self::PageTokenInvalid => (Code::InvalidArgument, Reason::PageTokenInvalid),
+            Self::CustomerNotFound => (Code::NotFound, Reason::CustomerNotFound),
+            Self::EmailTaken => (Code::AlreadyExists, Reason::EmailTaken),
+            Self::ApiKeyNotFound => (Code::NotFound, Reason::ApiKeyNotFound),
+            Self::ApiKeyInvalid => (Code::Unauthenticated, Reason::ApiKeyInvalid),
+            Self::TokenInvalid => (Code::Unauthenticated, Reason::TokenInvalid),
+            Self::RoleNotAllowed { .. } => (Code::PermissionDenied, Reason::RoleNotAllowed),
+            Self::AccountNotFound => (Code::NotFound, Reason::AccountNotFound),
+            Self::AccountState { .. } => (Code::FailedPrecondition, Reason::AccountState),
+            Self::BucketCreationFailed { .. } => {
+                (Code::FailedPrecondition, Reason::BucketCreationFailed)
+            }
+            Self::OrderFailed { .. } => (Code::FailedPrecondition, Reason::OrderFailed),
+            Self::Refused { code, reason, .. } => (*code, *reason),
+            Self::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
+            Self::Unavailable { .. } => (Code::Unavailable, Reason::Unavailable),
+            // A request's error knows its own form.
+            Self::Request(_) | Self::Internal { .. } => (Code::Internal, Reason::Internal),
+        }
+    }
+}
+
+impl From<Error> for Status {
+    fn from(error: Error) -> Self {
+        if let Error::InvalidFields(violations) = &error {
+            return invalid(violations);
+        }
+        if let Error::Request(error) = error {
+            return error.into();
+        }
+        let (code, reason) = error.code_and_reason();
+        let builder = status(code, reason, error.to_string());
+        match error {
+            Error::AccountState { state } => builder.meta("state", state),
+            Error::BucketCreationFailed { why } => builder.meta("why", why),
+            Error::OrderFailed { step, why } => builder.meta("step", step).meta("why", why),
+            Error::Unavailable { source } => {
+                tracing::warn!(error = %source, "a call found something unavailable");
+                builder.retry_after(RETRY_AFTER).source(source)
+            }
+            Error::Internal { source } => {
+                tracing::error!(error = %source, "a call failed by a fault of ours");
+                builder.source(source)
+            }
+            _ => builder,
+        }
+        .build()
+    }
+}
+
+impl From<Violations> for Error {
+    fn from(violations: Violations) -> Self {
+        Self::InvalidFields(violations)
+    }
+}
+
+impl From<stowage_db::Error> for Error {
+    fn from(error: stowage_db::Error) -> Self {
+        match error {
+            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
+                Self::Unavailable { source: error.into() }
+            }
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<stowage_saga::Error> for Error {
+    fn from(error: stowage_saga::Error) -> Self {
+        match error {
+            stowage_saga::Error::Db(error) => error.into(),
+            _ => Self::internal(error),
+        }
+    }
+}
+
+impl From<stowage_keyring::Error> for Error {
+    fn from(error: stowage_keyring::Error) -> Self {
+        Self::internal(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stowage_runtime::{metadata_of, reason_of};
+
+    use super::*;
+
+    #[test]
+    fn every_variant_has_its_code_and_reason() {
+        use ErrorReason as R;
+        let why = || "w".to_owned();
+        let refused =
+            Error::Refused { code: Code::NotFound, reason: R::PlanNotFound, message: why() };
+        let cases = [
+            (Error::field("f", "is bad"), Code::InvalidArgument, R::InvalidField),
+            (Error::PageTokenInvalid, Code::InvalidArgument, R::PageTokenInvalid),
+            (stowage_request::Error::Reused.into(), Code::AlreadyExists, R::RequestIdReused),
+            (Error::CustomerNotFound, Code::NotFound, R::CustomerNotFound),
+            (Error::EmailTaken, Code::AlreadyExists, R::EmailTaken),
+            (Error::ApiKeyNotFound, Code::NotFound, R::ApiKeyNotFound),
+            (Error::ApiKeyInvalid, Code::Unauthenticated, R::ApiKeyInvalid),
+            (Error::TokenInvalid, Code::Unauthenticated, R::TokenInvalid),
+            (Error::RoleNotAllowed { what: "x" }, Code::PermissionDenied, R::RoleNotAllowed),
+            (Error::AccountNotFound, Code::NotFound, R::AccountNotFound),
+            (Error::AccountState { state: "PENDING" }, Code::FailedPrecondition, R::AccountState),
+            (
+                Error::BucketCreationFailed { why: why() },
+                Code::FailedPrecondition,
+                R::BucketCreationFailed,
+            ),
+            (
+                Error::OrderFailed { step: why(), why: why() },
+                Code::FailedPrecondition,
+                R::OrderFailed,
+            ),
+            (refused, Code::NotFound, R::PlanNotFound),
+            (Error::DeadlineExceeded, Code::DeadlineExceeded, R::DeadlineExceeded),
+            (Error::Unavailable { source: why().into() }, Code::Unavailable, R::Unavailable),
+            (Error::internal(why()), Code::Internal, R::Internal),
+        ];
+        for (error, code, reason) in cases {
+            let name = format!("{error:?}");
+            let status = Status::from(error);
+            assert_eq!((status.code(), reason_of(&status)), (code, Some(reason)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_varies_is_in_the_metadata_and_causes_are_not_sent() {
+        let failed = Error::OrderFailed { step: "place_order".into(), why: "no credit".into() };
+        let status = Status::from(failed);
+        assert_eq!(metadata_of(&status, "step").as_deref(), Some("place_order"));
+        assert_eq!(metadata_of(&status, "why").as_deref(), Some("no credit"));
+        let status = Status::from(Error::internal("SELECT secret"));
+        assert_eq!(status.message(), "internal error");
+    }
+}

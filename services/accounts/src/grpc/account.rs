@@ -1,0 +1,281 @@
+//! `AccountService`.
+
+use stowage_auth::RequestContext;
+use stowage_proto::accounts as pb;
+use stowage_request::Once;
+use stowage_types::{
+    BucketName, ExposeSecret as _, Malformed, S3uid, Violations, name, page, timestamp,
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{PAGE_DEFAULT, PAGE_MAX, Service, read_page};
+use crate::domain::access_key::AccessKey;
+use crate::domain::account::{Account, Lookup, State};
+use crate::domain::history::{Filter, Recorded};
+use crate::domain::order::NewOrder;
+use crate::error::Error;
+
+const LISTING: &str = "accounts";
+const DEFAULT_LOCATION: &str = "locations/NL";
+const REASON_CHARS_MAX: usize = 1000;
+const S3UIDS_MAX: usize = 1000;
+const SKIP_MAX: i32 = 100_000;
+
+#[async_trait]
+impl pb::account_service_server::AccountService for Service {
+    async fn create_account(
+        &self,
+        request: Request<pb::CreateAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let work = async |cx, order, once| self.domain.create_account(&cx, order, &once).await;
+        self.domain.requests.once(request, NewOrder::try_from, work).await
+    }
+
+    async fn get_account(
+        &self,
+        request: Request<pb::GetAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let lookup = read_lookup(&request.into_inner().name)?;
+        let account = self.domain.get_account(&cx, lookup).await?;
+        Ok(Response::new(account.into()))
+    }
+
+    async fn list_accounts(
+        &self,
+        request: Request<pb::ListAccountsRequest>,
+    ) -> Result<Response<pb::ListAccountsResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let request = request.into_inner();
+        let s3uids = read_s3uids(&request.s3uids)?;
+        let scope = request.s3uids.join(",");
+        let (after, size) =
+            read_page::<i64>((LISTING, &scope), request.page_size, &request.page_token)?;
+        let from = (after.unwrap_or(0), size);
+        let page = self.domain.list_accounts(&cx, &s3uids, from).await?;
+        let last = page.rows.last().filter(|_| !page.is_last);
+        let next_page_token = last
+            .map(|row| page::encode(LISTING, &scope, &row.account_id.to_string()))
+            .unwrap_or_default();
+        let accounts = page.rows.into_iter().map(pb::Account::from).collect();
+        Ok(Response::new(pb::ListAccountsResponse { accounts, next_page_token }))
+    }
+
+    async fn delete_account(
+        &self,
+        request: Request<pb::DeleteAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let read = |pb::DeleteAccountRequest { name, reason, .. }| {
+            let mut violations = Violations::default();
+            violations.check_length("reason", &reason, REASON_CHARS_MAX);
+            violations.finish()?;
+            match read_lookup(&name)? {
+                // What is deleted is named, never guessed.
+                Lookup::Only => Err(Error::AccountNotFound),
+                lookup => Ok((lookup, reason)),
+            }
+        };
+        let work = async |cx, (lookup, reason), _once: Once<Account>| {
+            self.domain.delete_account(&cx, lookup, reason).await
+        };
+        self.domain.requests.once(request, read, work).await
+    }
+
+    async fn schedule_cancellation(
+        &self,
+        request: Request<pb::ScheduleCancellationRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let read = |pb::ScheduleCancellationRequest { name, reason, .. }| {
+            Ok((read_account("name", &name, &reason)?, reason))
+        };
+        let work = async |cx, (s3uid, reason): (S3uid, String), once| {
+            self.domain.schedule_cancellation(&cx, s3uid, &reason, &once).await
+        };
+        self.domain.requests.once(request, read, work).await
+    }
+
+    async fn withdraw_cancellation(
+        &self,
+        request: Request<pb::WithdrawCancellationRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let read =
+            |request: pb::WithdrawCancellationRequest| read_account("name", &request.name, "");
+        let work =
+            async |cx, s3uid, once| self.domain.withdraw_cancellation(&cx, s3uid, &once).await;
+        self.domain.requests.once(request, read, work).await
+    }
+
+    async fn list_access_keys(
+        &self,
+        request: Request<pb::ListAccessKeysRequest>,
+    ) -> Result<Response<pb::ListAccessKeysResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let pb::ListAccessKeysRequest { parent, with_secrets } = request.into_inner();
+        let s3uid = read_account("parent", &parent, "")?;
+        let keys = self.domain.list_access_keys(&cx, s3uid, with_secrets).await?;
+        let access_keys = keys.into_iter().map(pb::AccessKey::from).collect();
+        Ok(Response::new(pb::ListAccessKeysResponse { access_keys }))
+    }
+
+    async fn list_history(
+        &self,
+        request: Request<pb::ListHistoryRequest>,
+    ) -> Result<Response<pb::ListHistoryResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let filter = Filter::try_from(request.into_inner())?;
+        let entries = self.domain.list_history(&cx, filter).await?;
+        let entries = entries.into_iter().map(pb::HistoryEntry::from).collect();
+        Ok(Response::new(pb::ListHistoryResponse { entries }))
+    }
+}
+
+/// `accounts/{s3uid}`, and the text of a reason. A well-formed name that is not an s3uid is the
+/// name of no account, and answered like one that is not there.
+fn read_account(field: &str, name: &str, reason: &str) -> Result<S3uid, Error> {
+    let mut violations = Violations::default();
+    violations.check_length("reason", reason, REASON_CHARS_MAX);
+    let id = name.strip_prefix("accounts/");
+    if id.is_none() {
+        violations.push(field, "is not the name of an account");
+    }
+    violations.finish()?;
+    S3uid::parse(id.unwrap_or_default()).map_err(|_| Error::AccountNotFound)
+}
+
+fn read_lookup(name: &str) -> Result<Lookup, Error> {
+    let id = name.strip_prefix("accounts/");
+    let id = id.ok_or_else(|| Error::field("name", "is not the name of an account"))?;
+    if id == "-" {
+        return Ok(Lookup::Only);
+    }
+    if let Ok(s3uid) = S3uid::parse(id) {
+        return Ok(Lookup::S3uid(s3uid));
+    }
+    id.parse().map(Lookup::Number).map_err(|_| Error::AccountNotFound)
+}
+
+fn read_s3uids(texts: &[String]) -> Result<Vec<S3uid>, Error> {
+    if texts.len() > S3UIDS_MAX {
+        return Err(Error::field("s3uids", "has more than 1000 items"));
+    }
+    let mut violations = Violations::default();
+    let mut s3uids = Vec::with_capacity(texts.len());
+    for (index, text) in texts.iter().enumerate() {
+        s3uids.extend(violations.check(&format!("s3uids[{index}]"), S3uid::parse(text)));
+    }
+    violations.finish()?;
+    Ok(s3uids)
+}
+
+impl TryFrom<pb::CreateAccountRequest> for NewOrder {
+    type Error = Error;
+
+    fn try_from(request: pb::CreateAccountRequest) -> Result<Self, Error> {
+        let mut violations = Violations::default();
+        let location = match request.location.as_str() {
+            "" => DEFAULT_LOCATION,
+            location => location,
+        };
+        let plan = violations.check("plan", name::parse_plan(&request.plan));
+        let location = violations.check("location", name::parse_location(location));
+        let bucket = violations.check("bucket", BucketName::new(&request.bucket));
+        violations.finish()?;
+        match (plan, location, bucket) {
+            (Some(plan), Some(location), Some(bucket)) => Ok(Self { plan, location, bucket }),
+            _ => Err(Error::internal("a checked field is missing")),
+        }
+    }
+}
+
+impl TryFrom<pb::ListHistoryRequest> for Filter {
+    type Error = Error;
+
+    fn try_from(request: pb::ListHistoryRequest) -> Result<Self, Error> {
+        fn given<T>(
+            text: &str,
+            parse: impl Fn(&str) -> Result<T, Malformed>,
+        ) -> Result<Option<T>, Malformed> {
+            if text.is_empty() { Ok(None) } else { parse(text).map(Some) }
+        }
+        let mut violations = Violations::default();
+        let size = page::size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+        if !(0..=SKIP_MAX).contains(&request.skip) {
+            violations.push("skip", "is not between 0 and 100000");
+        }
+        let plan = violations.check("plan", given(&request.plan, name::parse_plan));
+        let account = violations.check("account", given(&request.account, name::parse_account));
+        violations.finish()?;
+        Ok(Self {
+            plan: plan.flatten(),
+            account: account.flatten(),
+            seen_by: None,
+            size,
+            skip: i64::from(request.skip),
+        })
+    }
+}
+
+impl From<Account> for pb::Account {
+    fn from(account: Account) -> Self {
+        let state = match account.state {
+            State::Pending => pb::AccountState::Pending,
+            State::Active => pb::AccountState::Active,
+            State::Failed => pb::AccountState::Failed,
+            State::Deleting => pb::AccountState::Deleting,
+            State::Deleted => pb::AccountState::Deleted,
+        };
+        let subscription = match account.service_id {
+            0 => String::new(),
+            id => name::subscription(id),
+        };
+        Self {
+            name: name::account(&account.s3uid),
+            s3uid: account.s3uid.to_string(),
+            account_id: account.account_id,
+            customer: name::customer(account.customer),
+            plan: name::plan(account.plan),
+            plan_version: account.plan_version,
+            location: name::location(&account.location),
+            storage_type: account.storage_type,
+            state: state.into(),
+            endpoint: account.endpoint,
+            quota_bytes: account.quota_bytes,
+            bucket_max: account.bucket_max,
+            subscription,
+            order_id: account.order_id,
+            invoice_id: account.invoice_id,
+            service_id: account.service_id,
+            billing: account.billing,
+            email: account.email,
+            currency: account.currency.to_string(),
+            create_time: Some(timestamp(account.create_time)),
+            cancel_time: account.cancel_time.map(timestamp),
+            gb_bytes: account.gb_bytes,
+        }
+    }
+}
+
+impl From<AccessKey> for pb::AccessKey {
+    fn from(key: AccessKey) -> Self {
+        Self {
+            access_key: key.access_key,
+            secret_key: key.secret_key.map(|s| s.expose_secret().to_owned()).unwrap_or_default(),
+            create_time: Some(timestamp(key.create_time)),
+        }
+    }
+}
+
+impl From<Recorded> for pb::HistoryEntry {
+    fn from(recorded: Recorded) -> Self {
+        let Recorded { id, create_time, entry } = recorded;
+        Self {
+            id,
+            create_time: Some(timestamp(create_time)),
+            event: entry.event,
+            actor: entry.actor,
+            s3uid: entry.s3uid,
+            old_json: entry.old_json,
+            new_json: entry.new_json,
+        }
+    }
+}

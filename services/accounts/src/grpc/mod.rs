@@ -1,0 +1,47 @@
+//! Proto to domain and back. Holds no rule.
+
+mod account;
+mod customer;
+mod session;
+
+use stowage_proto::accounts::account_service_server::AccountServiceServer;
+use stowage_proto::accounts::customer_service_server::CustomerServiceServer;
+use stowage_proto::accounts::session_service_server::SessionServiceServer;
+use stowage_types::{Violations, page};
+use tonic::service::Routes;
+
+use crate::domain::Domain;
+use crate::error::Error;
+
+/// Most rows of a page.
+const PAGE_MAX: i32 = 1000;
+/// Rows of a page that asks for no number.
+const PAGE_DEFAULT: i32 = 50;
+
+/// The three services of the role.
+#[derive(Clone)]
+struct Service {
+    domain: Domain,
+}
+
+pub(crate) fn routes(domain: Domain) -> Routes {
+    let service = Service { domain };
+    Routes::new(CustomerServiceServer::new(service.clone()))
+        .add_service(SessionServiceServer::new(service.clone()))
+        .add_service(AccountServiceServer::new(service))
+}
+
+/// Reads `page_size` and `page_token` of a listing; the token holds the last key of the page
+/// before, `None` on the first page.
+fn read_page<C: std::str::FromStr>(
+    (kind, scope): (&str, &str),
+    requested: i32,
+    token: &str,
+) -> Result<(Option<C>, i64), Error> {
+    let mut violations = Violations::default();
+    let size = page::size(requested, PAGE_DEFAULT, PAGE_MAX, &mut violations);
+    violations.finish()?;
+    let cursor = page::decode(kind, scope, token).map_err(|_| Error::PageTokenInvalid)?;
+    let cursor = cursor.map(|text| text.parse()).transpose();
+    Ok((cursor.map_err(|_| Error::PageTokenInvalid)?, size))
+}

@@ -1,0 +1,199 @@
+//! The accounts role: customers, API keys and tokens, S3 accounts and their life cycle, sealed
+//! access keys, orders and deletions as sagas, history.
+//!
+//! Layers: `grpc` translates, `domain` decides, `store` holds the SQL. `roles` calls the others.
+//! [`build`] is the one way in.
+
+mod config;
+mod domain;
+mod error;
+mod events;
+mod grpc;
+mod janitor;
+mod roles;
+mod store;
+mod vault;
+
+use std::sync::Arc;
+
+use stowage_auth::{Signer, Verifier};
+use stowage_bus::{Bus, Outbox, Subscription};
+use stowage_db::Db;
+use stowage_keyring::Keyring;
+use stowage_request::Requests;
+use stowage_runtime::{Role, RoleChannel, StackConfig, Task, calling_as, role_stack};
+use stowage_saga::{Builder, Sagas};
+use stowage_types::{Clock, Random};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+pub use error::Error;
+
+use domain::order_saga::CreateAccount;
+use domain::{Domain, Shared, deletion::DeleteAccount};
+use events::{HISTORY_CONSUMER, PLAN_CHANGED, PlanHistory};
+use vault::AnswerVault;
+
+/// The role's migrations.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// Name of the role.
+const ROLE: &str = "accounts";
+/// Who calls of this role are made as.
+const SUBJECT: &str = "services/accounts";
+
+/// What the role is built of.
+#[derive(Debug, Clone)]
+pub struct Deps {
+    /// Its database, opened with [`MIGRATOR`].
+    pub db: Db,
+    /// Carries events.
+    pub bus: Bus,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Makes ids, keys and tokens.
+    pub random: Arc<dyn Random>,
+    /// Verifies who calls.
+    pub verifier: Verifier,
+    /// Signs whom tokens belong to, and this role's own calls.
+    pub signer: Signer,
+    /// Seals access keys.
+    pub keyring: Arc<Keyring>,
+    /// The storage role.
+    pub storage: RoleChannel,
+    /// The billing role.
+    pub billing: RoleChannel,
+    /// The metering role.
+    pub metering: RoleChannel,
+    /// Ends the role's tasks.
+    pub stop: CancellationToken,
+}
+
+/// The role could not be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Settings are wrong; all faults.
+    #[error("accounts: {}", .0.join("; "))]
+    Config(Vec<String>),
+}
+
+/// Builds the role. Its tasks do not run before they are spawned.
+///
+/// # Errors
+/// - [`BuildError::Config`]
+pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
+    let faults = config.check();
+    if !faults.is_empty() {
+        return Err(BuildError::Config(faults));
+    }
+    let outbox = Outbox::new("stowage/accounts", Arc::clone(&deps.clock), Arc::clone(&deps.random));
+    let domain = domain_of(config, &deps, outbox.clone());
+    deps.bus.subscribe(Subscription {
+        consumer: HISTORY_CONSUMER,
+        kinds: &[PLAN_CHANGED],
+        handler: Arc::new(PlanHistory { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
+    });
+    let stack = StackConfig {
+        role: ROLE,
+        verifier: deps.verifier.clone(),
+        call_timeout: domain.config.call_timeout(),
+    };
+    let clean_up =
+        stowage_bus::inbox::clean_up(deps.db.clone(), deps.clock.clone(), deps.stop.clone());
+    let relay = stowage_bus::relay(deps.db.clone(), &outbox, deps.bus, deps.stop.clone());
+    let tasks = vec![
+        Task::new("accounts.outbox", relay),
+        Task::new("accounts.inbox", clean_up),
+        Task::new("accounts.requests", domain.requests.clean_up(deps.stop.clone())),
+        Task::new("accounts.sagas", domain.sagas.resume()),
+        Task::new("accounts.janitor", janitor::run(domain.clone(), deps.stop)),
+    ];
+    let db = deps.db;
+    Ok(Role {
+        name: ROLE,
+        channel: role_stack(grpc::routes(domain), stack),
+        tasks,
+        ready: Arc::new(move || {
+            let db = db.clone();
+            Box::pin(async move { db.ping().await.map_err(|error| error.to_string()) })
+        }),
+    })
+}
+
+fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
+    let calling = |channel: &RoleChannel| calling_as(channel.clone(), SUBJECT, deps.signer.clone());
+    let shared = Arc::new(Shared {
+        db: deps.db.clone(),
+        clock: Arc::clone(&deps.clock),
+        random: Arc::clone(&deps.random),
+        outbox,
+        keyring: Arc::clone(&deps.keyring),
+        roles: roles::Roles::new(
+            calling(&deps.storage),
+            calling(&deps.billing),
+            calling(&deps.metering),
+        ),
+    });
+    let settings = stowage_saga::Settings { takeover: config.takes_over, ..config.sagas.clone() };
+    let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
+    let sagas: Sagas<Shared> = Builder::new(deps.db.clone(), Arc::clone(&shared), clock, random)
+        .kind::<CreateAccount>()
+        .kind::<DeleteAccount>()
+        .settings(settings)
+        .stop(deps.stop.clone())
+        .build();
+    let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
+    let requests = Requests::new(deps.db.clone(), clock, random, config.call_timeout())
+        .taking_over(config.takes_over)
+        .sealed_by(Arc::new(AnswerVault(Arc::clone(&deps.keyring))));
+    Domain { shared, sagas, requests, signer: deps.signer.clone(), config: Arc::new(config) }
+}
+
+/// Makes the token of this hash ([`stowage_auth::hash_token`]) the administrator's one and only:
+/// role administrator, no end. Repeating it changes nothing.
+///
+/// # Errors
+/// Those of the database.
+pub async fn ensure_administrator_token(
+    db: &Db,
+    token_hash: [u8; 32],
+    clock: &dyn Clock,
+) -> Result<(), stowage_db::Error> {
+    let token = domain::session::administrator(clock);
+    if store::token::find(db, token_hash).await?.is_some() {
+        return Ok(());
+    }
+    let mut tx = db.begin().await?;
+    store::token::delete_others(&mut tx, token.role, token_hash).await?;
+    store::token::insert(&mut tx, token_hash, &token, None).await?;
+    tx.commit().await
+}
+
+/// Hooks for this crate's own tests of crashes.
+#[doc(hidden)]
+pub mod matrix {
+    use stowage_saga::matrix::{Case, cases};
+
+    use crate::domain::{deletion::DeleteAccount, order_saga::CreateAccount};
+
+    /// All that an order must survive.
+    #[must_use]
+    pub fn order_cases() -> Vec<Case> {
+        cases::<CreateAccount>(1)
+    }
+
+    /// All that a deletion must survive.
+    #[must_use]
+    pub fn deletion_cases() -> Vec<Case> {
+        cases::<DeleteAccount>(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_migration_holds_the_table_of_sagas_as_it_is_documented() {
+        let migration = include_str!("../migrations/0001_first.sql");
+        assert!(migration.contains(stowage_saga::SCHEMA));
+    }
+}

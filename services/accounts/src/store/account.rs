@@ -1,0 +1,283 @@
+//! S3 accounts.
+
+use stowage_db::{Args, Error, Query, Tx, args};
+use stowage_types::{CustomerId, PlanId, S3uid};
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::customer::read_currency;
+use crate::domain::account::{Account, State};
+use crate::domain::order_saga::OrderState;
+
+/// The beginning of every query for accounts, with the rest after it.
+macro_rules! select {
+    ($rest:literal) => {
+        concat!(
+            "SELECT a.s3uid, a.account_id, a.customer_id, c.email, c.currency, a.plan_id, ",
+            "a.plan_version, a.location, a.storage_type, a.state, a.endpoint, a.quota_bytes, ",
+            "a.bucket_max, a.gb_bytes, a.service_id, a.order_id, a.invoice_id, ",
+            "a.billing, a.create_time, a.cancel_time, a.order_saga, a.deletion_saga ",
+            "FROM account a JOIN customer c ON c.customer_id = a.customer_id ",
+            $rest
+        )
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    s3uid: String,
+    account_id: i64,
+    customer_id: i64,
+    email: String,
+    currency: String,
+    plan_id: i64,
+    plan_version: i64,
+    location: String,
+    storage_type: String,
+    state: String,
+    endpoint: String,
+    quota_bytes: i64,
+    bucket_max: i64,
+    gb_bytes: i64,
+    service_id: i64,
+    order_id: i64,
+    invoice_id: i64,
+    billing: String,
+    create_time: OffsetDateTime,
+    cancel_time: Option<OffsetDateTime>,
+    order_saga: Option<Uuid>,
+    deletion_saga: Option<Uuid>,
+}
+
+impl TryFrom<Row> for Account {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self, Error> {
+        let damaged = |what: &str| Error::Other { source: format!("account: {what}").into() };
+        Ok(Self {
+            s3uid: S3uid::parse(&row.s3uid).map_err(|_| damaged("s3uid"))?,
+            account_id: row.account_id,
+            customer: CustomerId(row.customer_id),
+            email: row.email,
+            currency: read_currency(&row.currency)?,
+            plan: PlanId(row.plan_id),
+            plan_version: i32::try_from(row.plan_version).map_err(|_| damaged("version"))?,
+            location: row.location,
+            storage_type: row.storage_type,
+            state: State::parse(&row.state).ok_or_else(|| damaged("state"))?,
+            endpoint: row.endpoint,
+            quota_bytes: row.quota_bytes,
+            bucket_max: i32::try_from(row.bucket_max).map_err(|_| damaged("bucket_max"))?,
+            gb_bytes: row.gb_bytes,
+            service_id: row.service_id,
+            order_id: row.order_id,
+            invoice_id: row.invoice_id,
+            billing: row.billing,
+            create_time: row.create_time,
+            cancel_time: row.cancel_time,
+            order_saga: row.order_saga,
+            deletion_saga: row.deletion_saga,
+        })
+    }
+}
+
+fn read(rows: Vec<Row>) -> Result<Vec<Account>, Error> {
+    rows.into_iter().map(Account::try_from).collect()
+}
+
+/// Writes an ordered account, `PENDING`.
+pub(crate) async fn insert(
+    tx: &mut Tx,
+    state: &OrderState,
+    account_id: i64,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO account (s3uid, account_id, customer_id, plan_id, \
+        plan_version, location, storage_type, state, endpoint, quota_bytes, bucket_max, gb_bytes, \
+        bucket, service_id, order_id, invoice_id, billing, create_time, guard_key) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 'PENDING', $8, $9, $10, $11, $12, 0, 0, 0, $13, $14, \
+        $15)";
+    let args = args![
+        state.s3uid.as_str(),
+        account_id,
+        state.customer.0,
+        state.plan.0,
+        state.plan_version,
+        &state.location,
+        &state.storage_type,
+        &state.endpoint,
+        state.quota_bytes,
+        state.bucket_max,
+        state.gb_bytes,
+        &state.bucket,
+        &state.billing,
+        now,
+        state.guard_key.as_deref(),
+    ];
+    tx.execute(SQL, args).await.map(|_| ())
+}
+
+/// Notes which saga an order runs as.
+pub(crate) async fn set_order_saga(tx: &mut Tx, s3uid: &S3uid, saga: Uuid) -> Result<(), Error> {
+    const SQL: &str = "UPDATE account SET order_saga = $2 WHERE s3uid = $1";
+    tx.execute(SQL, args![s3uid.as_str(), saga]).await.map(|_| ())
+}
+
+/// Notes which saga a deletion runs as.
+pub(crate) async fn set_deletion_saga(tx: &mut Tx, s3uid: &S3uid, saga: Uuid) -> Result<(), Error> {
+    const SQL: &str = "UPDATE account SET deletion_saga = $2 WHERE s3uid = $1";
+    tx.execute(SQL, args![s3uid.as_str(), saga]).await.map(|_| ())
+}
+
+/// `PENDING` to `ACTIVE`, with what the order came to; `false` if it is not pending.
+pub(crate) async fn activate(
+    tx: &mut Tx,
+    state: &OrderState,
+    now: OffsetDateTime,
+) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE account SET state = 'ACTIVE', active_time = $2, service_id = $3, \
+        order_id = $4, invoice_id = $5, billing = $6, endpoint = $7 \
+        WHERE s3uid = $1 AND state = 'PENDING'";
+    let args = args![
+        state.s3uid.as_str(),
+        now,
+        state.service_id,
+        state.order_id,
+        state.invoice_id,
+        &state.billing,
+        &state.endpoint,
+    ];
+    Ok(tx.execute(SQL, args).await? == 1)
+}
+
+/// Moves an account on; `false` if it is not in state `from`.
+pub(crate) async fn set_state(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    from: State,
+    to: State,
+) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE account SET state = $3, guard_key = NULL \
+        WHERE s3uid = $1 AND state = $2";
+    Ok(tx.execute(SQL, args![s3uid.as_str(), from.text(), to.text()]).await? == 1)
+}
+
+/// Notes when a scheduled cancellation falls due; `false` if that is noted already, or the account
+/// is not active.
+pub(crate) async fn set_cancel_time(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    time: Option<OffsetDateTime>,
+) -> Result<bool, Error> {
+    const SET: &str = "UPDATE account SET cancel_time = $2 WHERE s3uid = $1 \
+        AND state = 'ACTIVE' AND (cancel_time IS NULL OR cancel_time <> $2)";
+    const CLEAR: &str = "UPDATE account SET cancel_time = NULL WHERE s3uid = $1 \
+        AND state = 'ACTIVE' AND cancel_time IS NOT NULL";
+    let changed = match time {
+        Some(time) => tx.execute(SET, args![s3uid.as_str(), time]).await?,
+        None => tx.execute(CLEAR, args![s3uid.as_str()]).await?,
+    };
+    Ok(changed == 1)
+}
+
+/// Frees a guard whose order ended before a time.
+pub(crate) async fn free_guard(
+    tx: &mut Tx,
+    guard_key: &str,
+    before: OffsetDateTime,
+) -> Result<(), Error> {
+    const SQL: &str = "UPDATE account SET guard_key = NULL WHERE guard_key = $1 \
+        AND state <> 'PENDING' AND (active_time IS NULL OR active_time < $2)";
+    tx.execute(SQL, args![guard_key, before]).await.map(|_| ())
+}
+
+/// An account, if it is the owner's.
+pub(crate) async fn find(
+    mut from: impl Query,
+    s3uid: &S3uid,
+    owner: Option<CustomerId>,
+) -> Result<Option<Account>, Error> {
+    const SQL: &str = select!("WHERE a.s3uid = $1 AND ($2 = 0 OR a.customer_id = $2)");
+    let args = args![s3uid.as_str(), owner.map_or(0, |id| id.0)];
+    from.fetch_optional::<Row>(SQL, args).await?.map(Account::try_from).transpose()
+}
+
+/// As [`find`], by the legacy integer.
+pub(crate) async fn find_by_number(
+    mut from: impl Query,
+    account_id: i64,
+    owner: Option<CustomerId>,
+) -> Result<Option<Account>, Error> {
+    const SQL: &str = select!("WHERE a.account_id = $1 AND ($2 = 0 OR a.customer_id = $2)");
+    let args = args![account_id, owner.map_or(0, |id| id.0)];
+    from.fetch_optional::<Row>(SQL, args).await?.map(Account::try_from).transpose()
+}
+
+/// The newest order of a customer for a plan and bucket that is open, or ended well since a time.
+pub(crate) async fn find_order(
+    mut from: impl Query,
+    (customer, plan): (CustomerId, PlanId),
+    bucket: &str,
+    since: OffsetDateTime,
+) -> Result<Option<Account>, Error> {
+    const SQL: &str = select!(
+        "WHERE a.customer_id = $1 AND a.plan_id = $2 AND a.bucket = $3 AND (a.state = 'PENDING' \
+         OR (a.state = 'ACTIVE' AND a.active_time >= $4)) ORDER BY a.account_id DESC LIMIT 1"
+    );
+    let args = args![customer.0, plan.0, bucket, since];
+    from.fetch_optional::<Row>(SQL, args).await?.map(Account::try_from).transpose()
+}
+
+/// Accounts that are neither deleted nor failed, by integer id.
+pub(crate) async fn list(
+    mut from: impl Query,
+    owner: Option<CustomerId>,
+    after: i64,
+    max: i64,
+) -> Result<Vec<Account>, Error> {
+    const ALL: &str = select!(
+        "WHERE a.account_id > $1 AND a.state NOT IN ('FAILED', 'DELETED') \
+         ORDER BY a.account_id LIMIT $2"
+    );
+    const OWN: &str = select!(
+        "WHERE a.account_id > $1 AND a.state NOT IN ('FAILED', 'DELETED') \
+         AND a.customer_id = $3 ORDER BY a.account_id LIMIT $2"
+    );
+    match owner {
+        None => read(from.fetch_all(ALL, args![after, max]).await?),
+        Some(owner) => read(from.fetch_all(OWN, args![after, max, owner.0]).await?),
+    }
+}
+
+/// As [`list`], of these accounts only.
+pub(crate) async fn list_of(
+    mut from: impl Query,
+    owner: Option<CustomerId>,
+    s3uids: &[S3uid],
+    (after, max): (i64, i64),
+) -> Result<Vec<Account>, Error> {
+    let mut args = Args::new();
+    let wanted: Vec<_> = s3uids.iter().map(|u| format!("${}", args.push(u.as_str()))).collect();
+    let sql = format!(
+        "{select}WHERE a.s3uid IN ({wanted}) AND a.state NOT IN ('FAILED', 'DELETED') \
+         AND (${owner} = 0 OR a.customer_id = ${owner}) AND a.account_id > ${after} \
+         ORDER BY a.account_id LIMIT ${max}",
+        select = select!(""),
+        wanted = wanted.join(", "),
+        owner = args.push(owner.map_or(0, |id| id.0)),
+        after = args.push(after),
+        max = args.push(max),
+    );
+    read(from.fetch_all_built(sql, args).await?)
+}
+
+/// Active accounts whose cancellation is due.
+pub(crate) async fn list_due(
+    mut from: impl Query,
+    now: OffsetDateTime,
+    max: i64,
+) -> Result<Vec<Account>, Error> {
+    const SQL: &str =
+        select!("WHERE a.state = 'ACTIVE' AND a.cancel_time <= $1 ORDER BY a.cancel_time LIMIT $2");
+    read(from.fetch_all(SQL, args![now, max]).await?)
+}

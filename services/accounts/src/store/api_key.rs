@@ -1,0 +1,74 @@
+//! API keys.
+
+use stowage_db::{Error, Query, Tx, args};
+use stowage_types::CustomerId;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::domain::api_key::ApiKey;
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    api_key_id: Uuid,
+    customer_id: i64,
+    hint: String,
+    label: String,
+    create_time: OffsetDateTime,
+    revoke_time: Option<OffsetDateTime>,
+}
+
+impl From<Row> for ApiKey {
+    fn from(row: Row) -> Self {
+        Self {
+            id: row.api_key_id,
+            customer: CustomerId(row.customer_id),
+            hint: row.hint,
+            label: row.label,
+            create_time: row.create_time,
+            revoke_time: row.revoke_time,
+        }
+    }
+}
+
+pub(crate) async fn insert(tx: &mut Tx, key: &ApiKey, hash: [u8; 32]) -> Result<(), Error> {
+    const SQL: &str = "INSERT INTO api_key (api_key_id, customer_id, key_hash, hint, label, \
+        create_time) VALUES ($1, $2, $3, $4, $5, $6)";
+    let args = args![key.id, key.customer.0, hash, &key.hint, &key.label, key.create_time];
+    tx.execute(SQL, args).await.map(|_| ())
+}
+
+pub(crate) async fn find(mut from: impl Query, id: Uuid) -> Result<Option<ApiKey>, Error> {
+    const SQL: &str = "SELECT api_key_id, customer_id, hint, label, create_time, revoke_time \
+        FROM api_key WHERE api_key_id = $1";
+    Ok(from.fetch_optional::<Row>(SQL, args![id]).await?.map(ApiKey::from))
+}
+
+/// The key of a hash, unless it is revoked.
+pub(crate) async fn find_valid(
+    mut from: impl Query,
+    hash: [u8; 32],
+) -> Result<Option<ApiKey>, Error> {
+    const SQL: &str = "SELECT api_key_id, customer_id, hint, label, create_time, revoke_time \
+        FROM api_key WHERE key_hash = $1 AND revoke_time IS NULL";
+    Ok(from.fetch_optional::<Row>(SQL, args![hash]).await?.map(ApiKey::from))
+}
+
+/// Keys of a customer with ids above `after`. Ids sort by time.
+pub(crate) async fn list(
+    mut from: impl Query,
+    customer: CustomerId,
+    after: Uuid,
+    max: i64,
+) -> Result<Vec<ApiKey>, Error> {
+    const SQL: &str = "SELECT api_key_id, customer_id, hint, label, create_time, revoke_time \
+        FROM api_key WHERE customer_id = $1 AND api_key_id > $2 ORDER BY api_key_id LIMIT $3";
+    let rows = from.fetch_all::<Row>(SQL, args![customer.0, after, max]).await?;
+    Ok(rows.into_iter().map(ApiKey::from).collect())
+}
+
+/// Marks a key; `false` if it was marked already.
+pub(crate) async fn revoke(tx: &mut Tx, id: Uuid, now: OffsetDateTime) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE api_key SET revoke_time = $2 \
+        WHERE api_key_id = $1 AND revoke_time IS NULL";
+    Ok(tx.execute(SQL, args![id, now]).await? == 1)
+}

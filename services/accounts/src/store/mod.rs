@@ -1,0 +1,8 @@
+//! SQL, one text for PostgreSQL and SQLite. Decides nothing.
+
+pub(crate) mod access_key;
+pub(crate) mod account;
+pub(crate) mod api_key;
+pub(crate) mod customer;
+pub(crate) mod history;
+pub(crate) mod token;

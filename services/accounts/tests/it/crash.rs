@@ -1,0 +1,127 @@
+//! Every fault in every step of an order and of a deletion, the death of the process included.
+
+use std::sync::Arc;
+
+use stowage_accounts::{Config, matrix};
+use stowage_proto::accounts as pb;
+use stowage_proto::common::ErrorReason;
+use stowage_runtime::reason_of;
+use stowage_saga::matrix::{Case, Faults};
+use tokio::task::JoinHandle;
+use tonic::Status;
+
+use crate::double::World;
+use crate::kit::Kit;
+
+const NOTHING: &str = "0 orders, 0 engine accounts, 0 buckets, 0 meters";
+const ONE: &str = "1 orders, 1 engine accounts, 1 buckets, 1 meters";
+
+/// Cases that run at once.
+const AT_ONCE: usize = 4;
+
+async fn kit_with(faults: &Arc<Faults>) -> Kit {
+    let mut config = Config::default();
+    config.sagas.faults = Some(Arc::clone(faults));
+    Kit::with(config, World::default()).await
+}
+
+/// Runs every case, some at a time; a failing one is named by its panic.
+async fn for_each<F>(cases: Vec<Case>, run: impl Fn(Case) -> F)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let mut running: Vec<JoinHandle<()>> = Vec::new();
+    for case in cases {
+        if running.len() >= AT_ONCE {
+            running.remove(0).await.unwrap();
+        }
+        running.push(tokio::spawn(run(case)));
+    }
+    for task in running {
+        task.await.unwrap();
+    }
+}
+
+async fn outlive_order(case: Case) {
+    let faults = Arc::new(Faults::new(case.faults.clone()));
+    let mut kit = kit_with(&faults).await;
+    let customer = kit.customer("a@example.com").await;
+    let answer = tokio::select! {
+        answer = kit.order(&customer, "photos", "r1") => Some(answer),
+        () = faults.crashed() => None,
+    };
+    kit.restart().await;
+    let answer = match answer {
+        Some(answer) => answer,
+        None => kit.order(&customer, "photos", "r1").await,
+    };
+    check_order(&kit, &case, answer).await;
+    assert!(faults.is_used_up(), "{case:?}");
+}
+
+async fn check_order(kit: &Kit, case: &Case, answer: Result<pb::Account, Status>) {
+    let states = "SELECT count(*) FROM account WHERE state = 'ACTIVE'";
+    let keys = "SELECT count(*) FROM access_key WHERE sealed IS NOT NULL";
+    let activated = "SELECT count(*) FROM history WHERE event = 'account.activated'";
+    let failed = "SELECT count(*) FROM history WHERE event = 'account.failed'";
+    if case.is_undone {
+        let reason = reason_of(&answer.unwrap_err());
+        let expected = match case.faults[0].step {
+            "create_bucket" => ErrorReason::BucketCreationFailed,
+            _ => ErrorReason::OrderFailed,
+        };
+        assert_eq!(reason, Some(expected), "{case:?}");
+        assert_eq!(kit.world.left(), NOTHING, "{case:?}");
+    } else {
+        assert_eq!(answer.unwrap().state(), pb::AccountState::Active, "{case:?}");
+        assert_eq!(kit.world.left(), ONE, "{case:?}");
+    }
+    let is_done = i64::from(!case.is_undone);
+    for (sql, expected) in
+        [(states, is_done), (keys, is_done), (activated, is_done), (failed, 1 - is_done)]
+    {
+        assert_eq!(kit.count(sql).await, expected, "{sql} {case:?}");
+    }
+    kit.drain().await;
+    assert_eq!(kit.count("SELECT count(*) FROM saga WHERE status = 'running'").await, 0);
+}
+
+async fn outlive_deletion(case: Case) {
+    let faults = Arc::new(Faults::new(case.faults.clone()));
+    let mut kit = kit_with(&faults).await;
+    let customer = kit.customer("a@example.com").await;
+    let name = kit.order(&customer, "photos", "").await.unwrap().name;
+    let delete = || pb::DeleteAccountRequest {
+        name: name.clone(),
+        reason: String::new(),
+        ..Default::default()
+    };
+    {
+        let mut client = kit.accounts();
+        tokio::select! {
+            answer = client.delete_account(kit.by(&customer, delete())) => { answer.unwrap(); }
+            () = faults.crashed() => {}
+        }
+    }
+    kit.restart().await;
+    let answer = kit.accounts().delete_account(kit.by(&customer, delete())).await.unwrap();
+    assert_eq!(answer.into_inner().state(), pb::AccountState::Deleted, "{case:?}");
+    assert_eq!(kit.world.left(), NOTHING, "{case:?}");
+    let deleted = "SELECT count(*) FROM history WHERE event = 'account.deleted'";
+    assert_eq!(kit.count(deleted).await, 1, "{case:?}");
+    assert!(faults.is_used_up(), "{case:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_outlives_every_fault_and_ends_in_all_or_nothing() {
+    let cases = matrix::order_cases();
+    assert_eq!(cases.len(), 6 * 6 + 6 * 6);
+    for_each(cases, outlive_order).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deletion_outlives_every_fault_and_is_complete() {
+    let cases = matrix::deletion_cases();
+    assert_eq!(cases.len(), 4 * 6);
+    for_each(cases, outlive_deletion).await;
+}

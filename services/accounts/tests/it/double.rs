@@ -1,0 +1,379 @@
+//! A double of storage, billing and metering: the outer edge of this crate's tests only. It keeps
+//! what they would keep, checks what they would check, and fails when told to, before or after the
+//! effect of a call.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use stowage_proto::common::ErrorReason;
+use stowage_proto::{billing, metering, storage};
+use stowage_runtime::status;
+use tokio::sync::Semaphore;
+use tonic::{Code, Request, Response, Status, async_trait};
+
+use billing::subscription_service_server::SubscriptionService;
+use metering::meter_service_server::MeterService;
+use storage::bucket_service_server::BucketService;
+use storage::engine_account_service_server::EngineAccountService;
+
+/// The plan and the locations that exist.
+pub(crate) const PLAN: i64 = 1;
+pub(crate) const LOCATION: &str = "locations/NL";
+pub(crate) const ENDPOINT: &str = "http://127.0.0.1:9000";
+
+/// When a call fails, seen from its effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum When {
+    Before,
+    After,
+}
+
+#[derive(Debug, Clone)]
+struct Fault {
+    method: &'static str,
+    when: When,
+    code: Code,
+    reason: ErrorReason,
+    times: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Order key to its subscription.
+    pub(crate) orders: BTreeMap<String, billing::Subscription>,
+    /// s3uid to access key and secret.
+    pub(crate) engine: BTreeMap<String, (String, String)>,
+    /// Bucket to s3uid.
+    pub(crate) buckets: BTreeMap<String, String>,
+    /// Open meters.
+    pub(crate) meters: BTreeMap<String, metering::Dimensions>,
+    /// Every call that changes something.
+    pub(crate) calls: Vec<&'static str>,
+    faults: Vec<Fault>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct World {
+    pub(crate) state: Arc<Mutex<State>>,
+    /// If set, creating a bucket takes a permit.
+    pub(crate) gate: Option<Arc<Semaphore>>,
+}
+
+impl World {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes the next `times` calls of a method fail.
+    pub(crate) fn fail(
+        &self,
+        method: &'static str,
+        when: When,
+        (code, reason): (Code, ErrorReason),
+        times: u32,
+    ) {
+        self.state().faults.push(Fault { method, when, code, reason, times });
+    }
+
+    fn check(&self, method: &'static str, when: When) -> Result<(), Status> {
+        let mut state = self.state();
+        let wanted = |f: &&mut Fault| f.method == method && f.when == when && f.times > 0;
+        let Some(fault) = state.faults.iter_mut().find(wanted) else { return Ok(()) };
+        fault.times -= 1;
+        Err(status(fault.code, fault.reason, "made to fail").build())
+    }
+
+    /// An effect between its two chances to fail.
+    fn change<T>(
+        &self,
+        method: &'static str,
+        effect: impl FnOnce(&mut State) -> Result<T, Status>,
+    ) -> Result<Response<T>, Status> {
+        self.check(method, When::Before)?;
+        let mut state = self.state();
+        state.calls.push(method);
+        let answer = effect(&mut state)?;
+        drop(state);
+        self.check(method, When::After)?;
+        Ok(Response::new(answer))
+    }
+
+    /// What of orders, engine accounts, buckets and meters is there, as text.
+    pub(crate) fn left(&self) -> String {
+        let state = self.state();
+        let is_open = |s: &&billing::Subscription| {
+            matches!(
+                s.state(),
+                billing::SubscriptionState::Pending | billing::SubscriptionState::Active
+            )
+        };
+        format!(
+            "{} orders, {} engine accounts, {} buckets, {} meters",
+            state.orders.values().filter(is_open).count(),
+            state.engine.len(),
+            state.buckets.len(),
+            state.meters.len(),
+        )
+    }
+}
+
+fn refuse(code: Code, reason: ErrorReason) -> Status {
+    status(code, reason, "refused").build()
+}
+
+fn plan() -> billing::Plan {
+    billing::Plan {
+        name: format!("plans/{PLAN}"),
+        plan_id: PLAN,
+        version: 3,
+        storage_type: "standard".into(),
+        location: LOCATION.into(),
+        quota_bytes: 1 << 40,
+        bucket_max: 10,
+        gb_bytes: 1 << 30,
+        ..Default::default()
+    }
+}
+
+fn not_found() -> Status {
+    refuse(Code::NotFound, ErrorReason::SubscriptionNotFound)
+}
+
+fn by_name<'a>(state: &'a mut State, name: &str) -> Result<&'a mut billing::Subscription, Status> {
+    state.orders.values_mut().find(|order| order.name == name).ok_or_else(not_found)
+}
+
+#[async_trait]
+impl SubscriptionService for World {
+    async fn quote_order(
+        &self,
+        request: Request<billing::QuoteOrderRequest>,
+    ) -> Result<Response<billing::Quote>, Status> {
+        self.check("QuoteOrder", When::Before)?;
+        if request.into_inner().plan != format!("plans/{PLAN}") {
+            return Err(refuse(Code::NotFound, ErrorReason::PlanNotFound));
+        }
+        Ok(Response::new(billing::Quote { plan: Some(plan()), provider: "ledger".into() }))
+    }
+
+    async fn place_order(
+        &self,
+        request: Request<billing::PlaceOrderRequest>,
+    ) -> Result<Response<billing::Subscription>, Status> {
+        let request = request.into_inner();
+        self.change("PlaceOrder", |state| {
+            let id = 100 + i64::try_from(state.orders.len()).unwrap();
+            let made = || billing::Subscription {
+                name: format!("subscriptions/{id}"),
+                service_id: id,
+                order_id: id + 1000,
+                invoice_id: id + 2000,
+                provider: "ledger".into(),
+                order_key: request.order_key.clone(),
+                customer_id: request.customer_id,
+                state: billing::SubscriptionState::Pending.into(),
+                ..Default::default()
+            };
+            Ok(state.orders.entry(request.order_key.clone()).or_insert_with(made).clone())
+        })
+    }
+
+    async fn activate_subscription(
+        &self,
+        request: Request<billing::ActivateSubscriptionRequest>,
+    ) -> Result<Response<billing::Subscription>, Status> {
+        let key = request.into_inner().order_key;
+        self.change("ActivateSubscription", |state| {
+            let order = state.orders.get_mut(&key).ok_or_else(not_found)?;
+            order.set_state(billing::SubscriptionState::Active);
+            Ok(order.clone())
+        })
+    }
+
+    async fn undo_order(
+        &self,
+        request: Request<billing::UndoOrderRequest>,
+    ) -> Result<Response<billing::UndoOrderResponse>, Status> {
+        let key = request.into_inner().order_key;
+        self.change("UndoOrder", |state| {
+            if let Some(order) = state.orders.get_mut(&key) {
+                order.set_state(billing::SubscriptionState::Cancelled);
+            }
+            Ok(billing::UndoOrderResponse {})
+        })
+    }
+
+    async fn terminate_subscription(
+        &self,
+        request: Request<billing::TerminateSubscriptionRequest>,
+    ) -> Result<Response<billing::Subscription>, Status> {
+        let name = request.into_inner().name;
+        self.change("TerminateSubscription", |state| {
+            let order = by_name(state, &name)?;
+            order.set_state(billing::SubscriptionState::Terminated);
+            Ok(order.clone())
+        })
+    }
+
+    async fn schedule_cancellation(
+        &self,
+        request: Request<billing::ScheduleSubscriptionCancellationRequest>,
+    ) -> Result<Response<billing::Subscription>, Status> {
+        let name = request.into_inner().name;
+        self.change("ScheduleCancellation", |state| {
+            let order = by_name(state, &name)?;
+            order.cancel_time = Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 });
+            Ok(order.clone())
+        })
+    }
+
+    async fn withdraw_cancellation(
+        &self,
+        request: Request<billing::WithdrawSubscriptionCancellationRequest>,
+    ) -> Result<Response<billing::Subscription>, Status> {
+        let name = request.into_inner().name;
+        self.change("WithdrawCancellation", |state| {
+            let order = by_name(state, &name)?;
+            order.cancel_time = None;
+            Ok(order.clone())
+        })
+    }
+
+    async fn batch_get_subscriptions(
+        &self,
+        _request: Request<billing::BatchGetSubscriptionsRequest>,
+    ) -> Result<Response<billing::BatchGetSubscriptionsResponse>, Status> {
+        Err(Status::unimplemented("accounts does not call this"))
+    }
+}
+
+#[async_trait]
+impl EngineAccountService for World {
+    async fn ensure_engine_account(
+        &self,
+        request: Request<storage::EnsureEngineAccountRequest>,
+    ) -> Result<Response<storage::EngineAccount>, Status> {
+        let request = request.into_inner();
+        self.change("EnsureEngineAccount", |state| {
+            let key = request.keys.first().expect("an account has a key");
+            let pair = (key.access_key.clone(), key.secret_key.clone());
+            state.engine.insert(uid_of(&request.name), pair);
+            Ok(storage::EngineAccount {
+                name: request.name.clone(),
+                location: request.location.clone(),
+                endpoint: ENDPOINT.into(),
+                region: "nl".into(),
+            })
+        })
+    }
+
+    async fn remove_engine_account(
+        &self,
+        request: Request<storage::RemoveEngineAccountRequest>,
+    ) -> Result<Response<storage::RemoveEngineAccountResponse>, Status> {
+        let request = request.into_inner();
+        self.change("RemoveEngineAccount", |state| {
+            let uid = uid_of(&request.name);
+            if !request.purge && state.buckets.values().any(|owner| *owner == uid) {
+                return Err(refuse(Code::FailedPrecondition, ErrorReason::BucketNotEmpty));
+            }
+            state.buckets.retain(|_, owner| *owner != uid);
+            state.engine.remove(&uid);
+            Ok(storage::RemoveEngineAccountResponse {})
+        })
+    }
+}
+
+fn uid_of(name: &str) -> String {
+    name.split('/').nth(1).unwrap_or_default().to_owned()
+}
+
+#[async_trait]
+impl BucketService for World {
+    async fn create_bucket(
+        &self,
+        request: Request<storage::CreateBucketRequest>,
+    ) -> Result<Response<storage::Bucket>, Status> {
+        if let Some(gate) = &self.gate {
+            gate.acquire().await.expect("the gate stays").forget();
+        }
+        let request = request.into_inner();
+        self.change("CreateBucket", |state| {
+            let uid = uid_of(&request.parent);
+            if !state.engine.contains_key(&uid) {
+                return Err(refuse(Code::NotFound, ErrorReason::AccountNotFound));
+            }
+            let owner = state.buckets.entry(request.bucket.clone()).or_insert(uid.clone());
+            if *owner != uid {
+                return Err(refuse(Code::AlreadyExists, ErrorReason::BucketNameTaken));
+            }
+            Ok(storage::Bucket { bucket: request.bucket.clone(), ..Default::default() })
+        })
+    }
+
+    async fn list_buckets(
+        &self,
+        _request: Request<storage::ListBucketsRequest>,
+    ) -> Result<Response<storage::ListBucketsResponse>, Status> {
+        Err(Status::unimplemented("accounts does not call this"))
+    }
+
+    async fn delete_bucket(
+        &self,
+        request: Request<storage::DeleteBucketRequest>,
+    ) -> Result<Response<storage::DeleteBucketResponse>, Status> {
+        let name = request.into_inner().name;
+        self.change("DeleteBucket", |state| {
+            let bucket = name.rsplit('/').next().unwrap_or_default();
+            if state.buckets.get(bucket) != Some(&uid_of(&name)) {
+                return Err(refuse(Code::NotFound, ErrorReason::BucketNotFound));
+            }
+            state.buckets.remove(bucket);
+            Ok(storage::DeleteBucketResponse {})
+        })
+    }
+
+    async fn check_bucket_name(
+        &self,
+        request: Request<storage::CheckBucketNameRequest>,
+    ) -> Result<Response<storage::CheckBucketNameResponse>, Status> {
+        self.check("CheckBucketName", When::Before)?;
+        let request = request.into_inner();
+        if request.location != LOCATION {
+            return Err(refuse(Code::NotFound, ErrorReason::LocationNotFound));
+        }
+        if self.state().buckets.contains_key(&request.bucket) {
+            return Err(refuse(Code::AlreadyExists, ErrorReason::BucketNameTaken));
+        }
+        let storage_types = vec!["standard".to_owned()];
+        Ok(Response::new(storage::CheckBucketNameResponse {
+            endpoint: ENDPOINT.into(),
+            storage_types,
+        }))
+    }
+}
+
+#[async_trait]
+impl MeterService for World {
+    async fn open_meter(
+        &self,
+        request: Request<metering::OpenMeterRequest>,
+    ) -> Result<Response<metering::OpenMeterResponse>, Status> {
+        let dimensions = request.into_inner().dimensions.unwrap_or_default();
+        self.change("OpenMeter", |state| {
+            state.meters.insert(dimensions.s3uid.clone(), dimensions);
+            Ok(metering::OpenMeterResponse {})
+        })
+    }
+
+    async fn close_meter(
+        &self,
+        request: Request<metering::CloseMeterRequest>,
+    ) -> Result<Response<metering::CloseMeterResponse>, Status> {
+        let s3uid = request.into_inner().s3uid;
+        self.change("CloseMeter", |state| {
+            state.meters.remove(&s3uid);
+            Ok(metering::CloseMeterResponse {})
+        })
+    }
+}

@@ -1,0 +1,95 @@
+use prost::Message as _;
+use stowage_auth::Principal;
+use stowage_bus::Event;
+use stowage_proto::{accounts as pb, billing};
+use stowage_types::{Clock as _, SystemRandom, new_id};
+
+use crate::kit::{Kit, staff};
+
+async fn list(kit: &Kit, by: &Principal, message: pb::ListHistoryRequest) -> Vec<pb::HistoryEntry> {
+    kit.accounts().list_history(kit.by(by, message)).await.unwrap().into_inner().entries
+}
+
+async fn change_plan(kit: &Kit, event: &str) -> Event {
+    let changed = billing::PlanChanged {
+        plan_id: 1,
+        version: 2,
+        event: event.into(),
+        actor: "administrator".into(),
+        old_json: String::new(),
+        new_json: r#"{"prices":[{"currency":"EUR","units":9},{"currency":"USD","units":10}]}"#
+            .into(),
+    };
+    let event = Event {
+        id: new_id(&*kit.clock, &SystemRandom),
+        source: "stowage/billing".into(),
+        kind: "stowage.billing.plan.changed.v1".into(),
+        subject: "plans/1".into(),
+        time: kit.clock.now(),
+        data: changed.encode_to_vec(),
+    };
+    kit.bus.publish(&event).await.unwrap();
+    event
+}
+
+#[tokio::test]
+async fn changes_of_plans_are_history_once_and_customers_read_them_without_names() {
+    let kit = Kit::start().await;
+    let customer = kit.customer("a@example.com").await;
+    let event = change_plan(&kit, "plan.updated").await;
+    kit.bus.publish(&event).await.unwrap();
+    let of_plan = pb::ListHistoryRequest { plan: "plans/1".into(), ..Default::default() };
+    let entries = list(&kit, &staff(), of_plan.clone()).await;
+    assert_eq!(entries.len(), 1, "the second delivery has no effect");
+    assert_eq!(
+        (entries[0].event.as_str(), entries[0].actor.as_str()),
+        ("plan.updated", "administrator")
+    );
+    let entries = list(&kit, &customer, of_plan).await;
+    assert_eq!(entries[0].actor, "provider");
+    assert_eq!(entries[0].new_json, r#"{"prices":[{"currency":"EUR","units":9}]}"#);
+}
+
+#[tokio::test]
+async fn a_customer_reads_his_own_entries_by_account_plan_and_page() {
+    let kit = Kit::start().await;
+    let (one, two) = (kit.customer("a@example.com").await, kit.customer("b@example.com").await);
+    let account = kit.order(&one, "photos", "").await.unwrap();
+    kit.order(&two, "films", "").await.unwrap();
+    change_plan(&kit, "plan.archived").await;
+    let events = |entries: &[pb::HistoryEntry]| -> Vec<String> {
+        entries.iter().map(|entry| entry.event.clone()).collect()
+    };
+    let all = list(&kit, &one, pb::ListHistoryRequest::default()).await;
+    let expected = ["plan.archived", "account.activated", "account.ordered", "customer.created"];
+    assert_eq!(events(&all), expected, "newest first, nothing of the other");
+    assert!(all.windows(2).all(|pair| pair[0].id > pair[1].id));
+
+    let of_account = pb::ListHistoryRequest { account: account.name.clone(), ..Default::default() };
+    assert_eq!(list(&kit, &one, of_account.clone()).await.len(), 2);
+    assert_eq!(list(&kit, &two, of_account).await.len(), 0);
+    let of_plan = pb::ListHistoryRequest {
+        plan: "plans/1".into(),
+        page_size: 1,
+        skip: 1,
+        ..Default::default()
+    };
+    let page = list(&kit, &one, of_plan.clone()).await;
+    assert_eq!(events(&page), ["account.activated"]);
+    assert_eq!(page[0].s3uid, account.s3uid);
+    let all = pb::ListHistoryRequest { page_size: 0, skip: 0, ..of_plan };
+    assert_eq!(list(&kit, &staff(), all).await.len(), 5);
+}
+
+#[tokio::test]
+async fn bad_filters_are_told() {
+    let kit = Kit::start().await;
+    let bad = pb::ListHistoryRequest {
+        plan: "x".into(),
+        account: "y".into(),
+        page_size: -1,
+        skip: 100_001,
+    };
+    let error = kit.accounts().list_history(kit.by(&staff(), bad)).await.unwrap_err();
+    assert_eq!(stowage_runtime::field_violations(&error).len(), 4);
+}

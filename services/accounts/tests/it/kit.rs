@@ -1,0 +1,296 @@
+//! The role with real parts, beside the double of the others.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use stowage_accounts::{Config, Deps, MIGRATOR, build, ensure_administrator_token};
+use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer, hash_token};
+use stowage_bus::{BoxError, Bus, Event, Handler, Subscription};
+use stowage_db::Db;
+use stowage_keyring::Keyring;
+use stowage_proto::accounts as pb;
+use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
+use stowage_proto::common::ErrorReason;
+use stowage_proto::metering::meter_service_server::MeterServiceServer;
+use stowage_proto::storage::bucket_service_server::BucketServiceServer;
+use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
+use stowage_runtime::{RoleChannel, StackConfig, reason_of, role_stack};
+use stowage_types::{Clock, Currency, CustomerId, FakeClock, SystemClock, SystemRandom, name};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::{Code, Request, Status};
+
+use pb::account_service_client::AccountServiceClient;
+use pb::customer_service_client::CustomerServiceClient;
+use pb::session_service_client::SessionServiceClient;
+
+use crate::double::World;
+
+pub(crate) const ADMIN_TOKEN: &str = "the administrator's token of these tests";
+
+/// Everything of one installation that outlives the process.
+pub(crate) struct Kit {
+    _folder: tempfile::TempDir,
+    database: PathBuf,
+    keyring: PathBuf,
+    config: Config,
+    signer: Signer,
+    pub(crate) clock: Arc<FakeClock>,
+    pub(crate) world: World,
+    pub(crate) bus: Bus,
+    pub(crate) db: Db,
+    channel: RoleChannel,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Kit {
+    pub(crate) async fn start() -> Self {
+        Self::with(Config::default(), World::default()).await
+    }
+
+    pub(crate) async fn with(mut config: Config, world: World) -> Self {
+        config.sagas.backoff_first = Duration::from_millis(1);
+        config.sagas.backoff_max = Duration::from_millis(2);
+        config.sagas.resume_every = Duration::from_millis(20);
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(FakeClock::at(SystemClock.now()));
+        let signer = Signer::from_seed(&[7; 32], "test", clock.clone());
+        let (database, keyring) =
+            (folder.path().join("accounts.db"), folder.path().join("master.keys"));
+        let db = Db::open(&database, &MIGRATOR).await.unwrap();
+        let channel = role_stack(Routes::default(), stack(&signer));
+        let mut kit = Self {
+            _folder: folder,
+            database,
+            keyring,
+            config,
+            signer,
+            clock,
+            world,
+            bus: Bus::in_process(),
+            db,
+            channel,
+            stop: CancellationToken::new(),
+            tasks: Vec::new(),
+        };
+        kit.build().await;
+        kit
+    }
+
+    /// The process dies and is started again on the same files.
+    pub(crate) async fn restart(&mut self) {
+        self.tasks.drain(..).for_each(|task| task.abort());
+        self.stop.cancel();
+        self.db.close().await;
+        self.stop = CancellationToken::new();
+        self.bus = Bus::in_process();
+        self.db = Db::open(&self.database, &MIGRATOR).await.unwrap();
+        self.build().await;
+    }
+
+    async fn build(&mut self) {
+        let hash = hash_token(ADMIN_TOKEN);
+        ensure_administrator_token(&self.db, hash, &*self.clock).await.unwrap();
+        let world = self.world.clone();
+        let storage = Routes::new(BucketServiceServer::new(world.clone()))
+            .add_service(EngineAccountServiceServer::new(world.clone()));
+        let billing = Routes::new(SubscriptionServiceServer::new(world.clone()));
+        let metering = Routes::new(MeterServiceServer::new(world));
+        let deps = Deps {
+            db: self.db.clone(),
+            bus: self.bus.clone(),
+            clock: self.clock.clone(),
+            random: Arc::new(SystemRandom),
+            verifier: self.signer.verifier(),
+            signer: self.signer.clone(),
+            keyring: Arc::new(Keyring::load_or_create(&self.keyring, &SystemRandom).unwrap()),
+            storage: role_stack(storage, stack(&self.signer)),
+            billing: role_stack(billing, stack(&self.signer)),
+            metering: role_stack(metering, stack(&self.signer)),
+            stop: self.stop.clone(),
+        };
+        let role = build(self.config.clone(), deps).await.unwrap();
+        (role.ready)().await.unwrap();
+        self.channel = role.channel;
+        self.tasks = role.tasks.into_iter().map(|task| tokio::spawn(task.future)).collect();
+    }
+
+    pub(crate) fn channel(&self) -> RoleChannel {
+        self.channel.clone()
+    }
+
+    pub(crate) fn accounts(&self) -> AccountServiceClient<RoleChannel> {
+        AccountServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn customers(&self) -> CustomerServiceClient<RoleChannel> {
+        CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn sessions(&self) -> SessionServiceClient<RoleChannel> {
+        SessionServiceClient::new(self.channel.clone())
+    }
+
+    /// A request of a principal.
+    pub(crate) fn by<T>(&self, principal: &Principal, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let (_, assertion) = self.signer.sign(principal);
+        request.metadata_mut().insert(ASSERTION_KEY, assertion.parse().unwrap());
+        request
+    }
+
+    /// A new customer, in euros.
+    pub(crate) async fn customer(&self, email: &str) -> Principal {
+        let customer =
+            pb::Customer { email: email.into(), currency: "EUR".into(), ..Default::default() };
+        let message =
+            pb::CreateCustomerRequest { customer: Some(customer), request_id: String::new() };
+        let made = self.customers().create_customer(self.by(&admin(), message)).await;
+        customer_principal(made.unwrap().into_inner().customer_id)
+    }
+
+    /// Orders an account.
+    pub(crate) async fn order(
+        &self,
+        by: &Principal,
+        bucket: &str,
+        request_id: &str,
+    ) -> Result<pb::Account, Status> {
+        let message = self.by(by, order(bucket, request_id));
+        self.accounts().create_account(message).await.map(tonic::Response::into_inner)
+    }
+
+    /// The events of a principal's history, oldest first.
+    pub(crate) async fn history(&self, by: &Principal) -> Vec<String> {
+        let message = pb::ListHistoryRequest { page_size: 1000, ..Default::default() };
+        let listed = self.accounts().list_history(self.by(by, message)).await.unwrap();
+        listed.into_inner().entries.into_iter().rev().map(|entry| entry.event).collect()
+    }
+
+    pub(crate) fn clock_now(&self) -> time::OffsetDateTime {
+        self.clock.now()
+    }
+
+    /// What an assertion says.
+    pub(crate) fn verify(&self, assertion: &str) -> Principal {
+        self.signer.verifier().verify(assertion).unwrap()
+    }
+
+    /// Collects the events of a kind.
+    pub(crate) fn listen(&self, kind: &'static str) -> Arc<Mutex<Vec<Event>>> {
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let handler = Arc::new(Listener(Arc::clone(&heard)));
+        let kinds: &'static [&'static str] = Box::leak(Box::new([kind]));
+        self.bus.subscribe(Subscription { consumer: "test", kinds, handler });
+        heard
+    }
+
+    /// All bytes of the database's files.
+    pub(crate) async fn database_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for entry in std::fs::read_dir(self.database.parent().unwrap()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name().unwrap().to_string_lossy().starts_with("accounts.db") {
+                bytes.extend(std::fs::read(path).unwrap());
+            }
+        }
+        bytes
+    }
+
+    /// Waits until every event is sent.
+    pub(crate) async fn drain(&self) {
+        let poll = async {
+            while self.count("SELECT count(*) FROM outbox").await > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), poll).await.expect("all is sent in time");
+    }
+
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        let (count,): (i64,) = self.db.fetch_one(sql, stowage_db::args![]).await.unwrap();
+        count
+    }
+}
+
+struct Listener(Arc<Mutex<Vec<Event>>>);
+
+#[tonic::async_trait]
+impl Handler for Listener {
+    async fn handle(&self, event: &Event) -> Result<(), BoxError> {
+        self.0.lock().unwrap().push(event.clone());
+        Ok(())
+    }
+}
+
+impl Drop for Kit {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn stack(signer: &Signer) -> StackConfig {
+    StackConfig {
+        role: "accounts",
+        verifier: signer.verifier(),
+        call_timeout: Duration::from_secs(35),
+    }
+}
+
+pub(crate) fn order(bucket: &str, request_id: &str) -> pb::CreateAccountRequest {
+    pb::CreateAccountRequest {
+        plan: "plans/1".into(),
+        location: String::new(),
+        bucket: bucket.into(),
+        request_id: request_id.into(),
+    }
+}
+
+pub(crate) fn customer_principal(id: i64) -> Principal {
+    Principal {
+        role: PrincipalRole::Customer,
+        subject: name::customer(CustomerId(id)),
+        customer: Some(CustomerId(id)),
+        acted_for: None,
+        currency: Currency::parse("EUR").ok(),
+    }
+}
+
+pub(crate) fn admin() -> Principal {
+    staff_of(PrincipalRole::Administrator, "administrator")
+}
+
+pub(crate) fn staff() -> Principal {
+    staff_of(PrincipalRole::Staff, "staff/1")
+}
+
+pub(crate) fn service() -> Principal {
+    staff_of(PrincipalRole::Service, "services/gateway")
+}
+
+/// An administrator who acts for a customer.
+pub(crate) fn acting_for(customer: &Principal) -> Principal {
+    Principal { acted_for: customer.customer, currency: customer.currency, ..admin() }
+}
+
+fn staff_of(role: PrincipalRole, subject: &str) -> Principal {
+    Principal { role, subject: subject.into(), customer: None, acted_for: None, currency: None }
+}
+
+#[track_caller]
+pub(crate) fn assert_reason(error: &Status, code: Code, reason: ErrorReason) {
+    assert_eq!((error.code(), reason_of(error)), (code, Some(reason)), "{error:?}");
+}
+
+/// Polls until something is so.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let poll = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), poll).await.expect("it happens in time");
+}

@@ -1,0 +1,13 @@
+//! The role through its contract, with a double of the roles it calls.
+#![expect(clippy::unwrap_used, reason = "a test that fails there says where")]
+
+mod access;
+mod crash;
+mod customers;
+mod double;
+mod history;
+mod kit;
+mod life;
+mod orders;
+mod repeats;
+mod sessions;
