@@ -1,0 +1,102 @@
+//! The operator's command line: a client of the gRPC API of a running server.
+//!
+//! Standard output carries the answer and nothing else, as an aligned table or as one JSON value,
+//! so that scripts can rely on it. Everything said about trouble goes to standard error. Exit code
+//! 1: the server refused or is away. Exit code 2: what was typed or configured is malformed, so
+//! that the same again cannot succeed.
+
+mod account;
+mod amount;
+mod api_key;
+mod client;
+mod customer;
+mod location;
+mod output;
+mod plan;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use crate::config::{Config, Environment};
+use client::Client;
+
+pub use client::Error;
+
+/// `stowage admin`.
+#[derive(Debug, Args)]
+pub struct Admin {
+    /// How to print the answer
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// Address of the server [default: STOWAGE_ADDR, else the gateway's configured address]
+    #[arg(long, global = true, value_name = "URL")]
+    addr: Option<String>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people
+    Table,
+    /// One line of JSON: an object, or an array of objects for a list
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Customers: who is billed
+    #[command(subcommand)]
+    Customer(customer::Command),
+    /// API keys: long-lived credentials of a customer
+    #[command(subcommand)]
+    ApiKey(api_key::Command),
+    /// Plans: what is sold, and at what price
+    #[command(subcommand)]
+    Plan(Box<plan::Command>),
+    /// S3 accounts of all customers
+    #[command(subcommand)]
+    Account(account::Command),
+    /// Locations: where accounts can be
+    #[command(subcommand)]
+    Location(location::Command),
+}
+
+/// How much a listing prints.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Limit {
+    /// Print at most this many
+    #[arg(long, value_name = "N", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+}
+
+/// What a command needs beside its own arguments.
+pub(crate) struct Session {
+    client: Client,
+    output: Output,
+}
+
+/// Runs one command and prints its answer.
+///
+/// # Errors
+/// See [`Error`]; its `Display` is what the operator reads.
+pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
+    let config = Config::load(environment).map_err(|faults| Error::Usage(faults.to_string()))?;
+    let addr = admin
+        .addr
+        .or_else(|| environment.get("STOWAGE_ADDR").map(str::to_owned))
+        .unwrap_or_else(|| config.gateway.addr.to_string());
+    let data_dir: PathBuf = config.data_dir;
+    let client = Client::connect(&addr, environment.token(), &data_dir).await?;
+    let session = Session { client, output: admin.output };
+    match admin.command {
+        Command::Customer(command) => customer::run(command, &session).await,
+        Command::ApiKey(command) => api_key::run(command, &session).await,
+        Command::Plan(command) => plan::run(*command, &session).await,
+        Command::Account(command) => account::run(command, &session).await,
+        Command::Location(command) => location::run(command, &session).await,
+    }
+}

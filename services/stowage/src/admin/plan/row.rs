@@ -1,0 +1,154 @@
+//! How a plan is printed. Amounts are texts in JSON: a number there would become a float.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use stowage_proto::Money as MoneyProto;
+use stowage_proto::billing::{Plan, PlanPrice};
+use stowage_types::Decimal;
+
+use crate::admin::amount;
+use crate::admin::output::{self, Row};
+
+/// A plan in a list.
+#[derive(Serialize)]
+pub(super) struct PlanRow {
+    plan_id: i64,
+    version: i32,
+    title: String,
+    active: bool,
+    free: bool,
+    location: String,
+    storage_type: String,
+    period: String,
+    base_price: String,
+    prices: BTreeMap<String, PriceRow>,
+    quota_bytes: i64,
+    bucket_max: i32,
+    gb_bytes: i64,
+    included_storage_gb: i64,
+    included_traffic_gb: i64,
+    account_max_per_customer: i32,
+    update_time: Option<String>,
+}
+
+#[derive(Serialize)]
+struct PriceRow {
+    price: String,
+    storage_overage: String,
+    traffic_overage: String,
+}
+
+/// The same plan, shown whole.
+#[derive(Serialize)]
+#[serde(transparent)]
+pub(super) struct Detail(pub(super) PlanRow);
+
+impl From<Plan> for PlanRow {
+    fn from(plan: Plan) -> Self {
+        let period = output::value(plan.period().as_str_name(), "BILLING_PERIOD_");
+        Self {
+            plan_id: plan.plan_id,
+            version: plan.version,
+            title: plan.title,
+            active: plan.active,
+            free: plan.free,
+            location: output::last_part(&plan.location),
+            storage_type: plan.storage_type,
+            period,
+            base_price: amount_of(plan.base_price.as_ref()),
+            prices: plan.prices.iter().map(price_row).collect(),
+            quota_bytes: plan.quota_bytes,
+            bucket_max: plan.bucket_max,
+            gb_bytes: plan.gb_bytes,
+            included_storage_gb: plan.included_storage_gb,
+            included_traffic_gb: plan.included_traffic_gb,
+            account_max_per_customer: plan.account_max_per_customer,
+            update_time: output::time(plan.update_time),
+        }
+    }
+}
+
+fn price_row(price: &PlanPrice) -> (String, PriceRow) {
+    let currency = price.period_price.as_ref().map(|p| p.currency_code.clone());
+    let row = PriceRow {
+        price: amount_of(price.period_price.as_ref()),
+        storage_overage: amount_of(price.storage_overage_price.as_ref()),
+        traffic_overage: amount_of(price.traffic_overage_price.as_ref()),
+    };
+    (currency.unwrap_or_default(), row)
+}
+
+fn amount_of(money: Option<&MoneyProto>) -> String {
+    let amount = money.and_then(|money| Decimal::from_proto(money).ok());
+    amount.unwrap_or(Decimal::ZERO).to_string()
+}
+
+impl PlanRow {
+    /// `EUR=9.8 USD=10.5`, as the flags take it.
+    fn each(&self, pick: impl Fn(&PriceRow) -> &String) -> String {
+        let pairs = self.prices.iter().map(|(currency, row)| format!("{currency}={}", pick(row)));
+        pairs.collect::<Vec<_>>().join(" ")
+    }
+}
+
+impl Row for PlanRow {
+    const COLUMNS: &'static [&'static str] =
+        &["PLAN", "VERSION", "TITLE", "STATE", "LOCATION", "STORAGE", "QUOTA", "PRICES"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.plan_id.to_string(),
+            self.version.to_string(),
+            self.title.clone(),
+            if self.active { "active" } else { "archived" }.to_owned(),
+            self.location.clone(),
+            self.storage_type.clone(),
+            amount::shown_bytes(self.quota_bytes),
+            self.each(|row| &row.price),
+        ]
+    }
+}
+
+impl Row for Detail {
+    const COLUMNS: &'static [&'static str] = &[
+        "PLAN",
+        "VERSION",
+        "TITLE",
+        "STATE",
+        "LOCATION",
+        "STORAGE",
+        "QUOTA",
+        "PRICES",
+        "STORAGE OVERAGE",
+        "TRAFFIC OVERAGE",
+        "BASE PRICE",
+        "PERIOD",
+        "FREE",
+        "BUCKETS",
+        "GB",
+        "INCLUDED STORAGE",
+        "INCLUDED TRAFFIC",
+        "ACCOUNTS EACH",
+        "CHANGED",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let plan = &self.0;
+        let mut cells = plan.cells();
+        cells.extend([
+            plan.each(|row| &row.storage_overage),
+            plan.each(|row| &row.traffic_overage),
+            plan.base_price.clone(),
+            plan.period.clone(),
+            if plan.free { "yes" } else { "no" }.to_owned(),
+            amount::shown_count(plan.bucket_max),
+            format!("{} bytes", plan.gb_bytes),
+            format!("{} GB", plan.included_storage_gb),
+            format!("{} GB", plan.included_traffic_gb),
+            amount::shown_count(plan.account_max_per_customer),
+            plan.update_time.clone().unwrap_or_default(),
+        ]);
+        cells
+    }
+}

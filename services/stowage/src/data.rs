@@ -1,0 +1,291 @@
+//! The data folder: what is where, who may read it, and that one process at a time uses it.
+//!
+//! Secrets are files of mode 0600 in a folder of mode 0700; one that others may read is refused
+//! rather than mended, since it may have been read already. Each is written under another name,
+//! synced and renamed, so that a crash leaves a whole file or none. Secrets are made before the
+//! first database, so a database without the master keys means that those were lost, and that is
+//! refused: fresh ones would make every sealed access key unreadable without a word.
+
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use stowage_types::{ExposeSecret as _, Random, SecretString};
+
+use crate::error::StartError;
+
+/// How much is written and removed again at start, to find a full disk before any database does.
+const PROBE_BYTES: usize = 256 * 1024;
+
+/// The data folder, held by this process until it is dropped.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    /// Locked; the lock ends with the process, however it ends.
+    _lock: File,
+}
+
+/// The secrets that the first start made.
+#[derive(Debug)]
+pub struct Secrets {
+    /// Seed of the key that assertions are signed with.
+    pub signing_seed: [u8; 32],
+    /// The administrator's token.
+    pub admin_token: SecretString,
+}
+
+impl DataDir {
+    /// Takes the folder if it exists already.
+    ///
+    /// # Errors
+    /// [`StartError::Held`] if another process has it; [`StartError::Folder`] otherwise.
+    pub fn take_existing(path: &Path) -> Result<Option<Self>, StartError> {
+        if path.join("lock").exists() { Self::take(path).map(Some) } else { Ok(None) }
+    }
+
+    /// Makes the folder if need be, and takes it.
+    ///
+    /// # Errors
+    /// See [`Self::take_existing`].
+    pub fn create(path: &Path) -> Result<Self, StartError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(|error| folder_error(path, "made", error))?;
+        Self::take(path)
+    }
+
+    fn take(path: &Path) -> Result<Self, StartError> {
+        let file = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&file)
+            .map_err(|error| folder_error(path, "written to", error))?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(StartError::Held { path: path.to_owned(), pid: holder(&mut lock) });
+            }
+            Err(TryLockError::Error(error)) => return Err(folder_error(path, "locked", error)),
+        }
+        let dir = Self { path: path.to_owned(), _lock: lock };
+        dir.probe().map_err(|error| folder_error(path, "written to", error))?;
+        dir.note_holder().map_err(|error| folder_error(path, "written to", error))?;
+        dir.warn_of_readers();
+        Ok(dir)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The database of a role.
+    #[must_use]
+    pub fn database(&self, role: &str) -> PathBuf {
+        self.path.join(format!("{role}.db"))
+    }
+
+    /// The master keys.
+    #[must_use]
+    pub fn keyring(&self) -> PathBuf {
+        self.path.join("keyring")
+    }
+
+    /// What the embedded engine keeps.
+    #[must_use]
+    pub fn engine(&self) -> PathBuf {
+        self.path.join("s3")
+    }
+
+    /// The administrator's token.
+    #[must_use]
+    pub fn token_file(&self) -> PathBuf {
+        token_file(&self.path)
+    }
+
+    /// Reads the secrets; makes them on first start.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`] if one is malformed, may be read by others, or is missing beside
+    /// databases that were made with it.
+    pub fn secrets(&self, random: &dyn Random) -> Result<Secrets, StartError> {
+        let has_data = self.database("accounts").exists();
+        let keyring = self.keyring();
+        if has_data && !keyring.exists() {
+            return Err(lost(keyring));
+        }
+        let seed = self.secret("signing.key", random)?;
+        let token = self.secret("admin.token", random)?;
+        let mut signing_seed = [0; 32];
+        hex::decode_to_slice(seed.expose_secret(), &mut signing_seed).map_err(|_| {
+            let path = self.path.join("signing.key");
+            StartError::Secret { path, why: "does not hold 64 hex characters".to_owned() }
+        })?;
+        Ok(Secrets { signing_seed, admin_token: token })
+    }
+
+    fn secret(&self, name: &str, random: &dyn Random) -> Result<SecretString, StartError> {
+        let path = self.path.join(name);
+        if let Some(secret) = read_secret(&path)? {
+            return Ok(secret);
+        }
+        let mut bytes = [0; 32];
+        random.fill(&mut bytes);
+        let secret = SecretString::from(hex::encode(bytes));
+        write_secret(&path, &secret).map_err(|error| folder_error(&path, "written", error))?;
+        Ok(secret)
+    }
+
+    /// Writes and syncs a file and removes it: finds a read-only folder and a full disk.
+    fn probe(&self) -> io::Result<()> {
+        let path = self.path.join("probe");
+        let written = File::create(&path).and_then(|mut file| {
+            file.write_all(&vec![0x5a; PROBE_BYTES])?;
+            file.sync_all()
+        });
+        let removed = std::fs::remove_file(&path);
+        written.and(removed)
+    }
+
+    /// A folder that was there before keeps its mode: whoever made it may have had a reason.
+    fn warn_of_readers(&self) {
+        let mode = self.path.metadata().map_or(0, |folder| folder.permissions().mode() & 0o777);
+        if mode & 0o077 != 0 {
+            let (path, mode) = (self.path.display(), format!("{mode:03o}"));
+            tracing::warn!(%path, mode, "others may look into the data folder; `chmod 700` it");
+        }
+    }
+
+    /// Leaves the process id in the lock file, for the message to a second process.
+    fn note_holder(&self) -> io::Result<()> {
+        let mut lock = &self._lock;
+        lock.set_len(0)?;
+        lock.rewind()?;
+        writeln!(lock, "{}", std::process::id())
+    }
+}
+
+/// Where the administrator's token is.
+#[must_use]
+pub fn token_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("admin.token")
+}
+
+/// Reads a secret; `None` if there is no such file.
+///
+/// # Errors
+/// [`StartError::Secret`] if it is unreadable, empty, or may be read by others.
+pub fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {
+    let refuse = |why: String| StartError::Secret { path: path.to_owned(), why };
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(refuse(format!("cannot be read: {error}"))),
+    };
+    let mode = file.metadata().map_err(|e| refuse(e.to_string()))?.permissions().mode();
+    if mode & 0o077 != 0 {
+        return Err(refuse(format!(
+            "may be read by others (mode {:03o}); if nobody did, run `chmod 600` on it",
+            mode & 0o777
+        )));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|error| refuse(format!("cannot be read: {error}")))?;
+    match text.trim() {
+        "" => Err(refuse("is empty; restore it from a backup".to_owned())),
+        secret => Ok(Some(SecretString::from(secret))),
+    }
+}
+
+fn write_secret(path: &Path, secret: &SecretString) -> io::Result<()> {
+    let unfinished = path.with_extension("new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    // A left-over of a crash keeps the mode it had.
+    file.set_permissions(Permissions::from_mode(0o600))?;
+    writeln!(file, "{}", secret.expose_secret())?;
+    file.sync_all()?;
+    std::fs::rename(&unfinished, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn lost(path: PathBuf) -> StartError {
+    let why = "is missing although the databases beside it were made with it; \
+               restore it from a backup"
+        .to_owned();
+    StartError::Secret { path, why }
+}
+
+fn holder(lock: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    lock.read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+fn folder_error(path: &Path, deed: &'static str, source: io::Error) -> StartError {
+    StartError::Folder { path: path.to_owned(), deed, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use stowage_types::SystemRandom;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn secrets_are_made_once_and_for_the_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let first = DataDir::create(&path).unwrap().secrets(&SystemRandom).unwrap();
+        let again = DataDir::create(&path).unwrap().secrets(&SystemRandom).unwrap();
+        assert_eq!(first.signing_seed, again.signing_seed);
+        assert_eq!(first.admin_token.expose_secret(), again.admin_token.expose_secret());
+        assert_eq!(mode(&path), 0o700);
+        for file in ["signing.key", "admin.token", "lock"] {
+            assert_eq!(mode(&path.join(file)), 0o600, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_second_holder_is_told_who_the_first_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let _first = DataDir::create(folder.path()).unwrap();
+        let error = DataDir::create(folder.path()).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(folder.path()).unwrap();
+        dir.secrets(&SystemRandom).unwrap();
+        std::fs::set_permissions(dir.token_file(), Permissions::from_mode(0o644)).unwrap();
+        let error = dir.secrets(&SystemRandom).unwrap_err().to_string();
+        assert!(error.contains("admin.token") && error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn a_lost_secret_is_not_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = DataDir::create(folder.path()).unwrap();
+        std::fs::write(dir.database("accounts"), b"").unwrap();
+        let error = dir.secrets(&SystemRandom).unwrap_err().to_string();
+        assert!(error.contains("keyring") && error.contains("backup"), "{error}");
+        assert!(!folder.path().join("signing.key").exists());
+    }
+}

@@ -1,0 +1,67 @@
+//! The program `stowage`: every role in one process, and the operator's command line.
+//!
+//! This crate owns no rule of the business. It reads the configuration ([`config`]), keeps the data
+//! folder ([`data`]), builds the roles and connects them ([`server`]), and is a client of their
+//! API ([`admin`]). [`server::Server`] is what tests start; [`run`] is what the binary does.
+
+pub mod admin;
+pub mod banner;
+pub mod config;
+pub mod data;
+pub mod error;
+mod roles;
+mod serve;
+pub mod server;
+mod tasks;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
+
+use config::Environment;
+
+/// Sells S3 storage: customers, accounts, buckets, plans, metering, over storage engines.
+#[derive(Debug, Parser)]
+#[command(name = "stowage", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every role in this process; what `stowage` alone does too
+    Serve,
+    /// Operate a running server
+    Admin(Box<admin::Admin>),
+}
+
+/// Does what the command line says, and returns the exit code: 0 done, 1 failed or refused,
+/// 2 wrong configuration or command line.
+#[must_use]
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let environment = Environment::of_process();
+    match cli.command {
+        None | Some(Command::Serve) => serve::run(&environment),
+        Some(Command::Admin(command)) => operate(*command, &environment),
+    }
+}
+
+fn operate(command: admin::Admin, environment: &Environment) -> ExitCode {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    match runtime.block_on(admin::run(command, environment)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(error.exit_code(), &error),
+    }
+}
+
+/// Says on standard error what is wrong.
+fn fail(code: u8, error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("stowage: {error}");
+    ExitCode::from(code)
+}

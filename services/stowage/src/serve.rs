@@ -1,0 +1,118 @@
+//! `stowage serve`: starts the server, says so, and stops it when told to.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use stowage_runtime::telemetry;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::banner::{Facts, banner};
+use crate::config::{Config, Environment};
+use crate::fail;
+use crate::server::Server;
+
+/// How long threads that are in a system call get after everything else has stopped.
+const THREADS_STOP_MAX: Duration = Duration::from_millis(500);
+/// What a shell expects of a program that a signal ended.
+const EXIT_SIGNAL: u8 = 130;
+
+pub(crate) fn run(environment: &Environment) -> ExitCode {
+    let begun = Instant::now();
+    let config = match Config::load(environment) {
+        Ok(config) => config,
+        Err(faults) => return fail(2, &format!("{faults}\nnothing was started")),
+    };
+    if let Err(why) = telemetry::init_log(&log_filter(&config.log.level), config.log.format) {
+        return fail(2, &format!("log.level: {why}"));
+    }
+    let runtime = match Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(1, &error),
+    };
+    let code = runtime.block_on(serve(config, begun));
+    runtime.shutdown_timeout(THREADS_STOP_MAX);
+    code
+}
+
+async fn serve(config: Config, begun: Instant) -> ExitCode {
+    let mut signals = match Signals::catch() {
+        Ok(signals) => signals,
+        Err(error) => return fail(1, &error),
+    };
+    let started = tokio::select! {
+        started = Server::start(config) => started,
+        name = signals.next() => {
+            tracing::info!(signal = name, "told to stop before it was up");
+            return ExitCode::SUCCESS;
+        }
+    };
+    let mut server = match started {
+        Ok(server) => server,
+        Err(error) => return fail(error.exit_code(), &error),
+    };
+    greet(&server, begun.elapsed());
+    let code = tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopping when running calls have ended; again: at once");
+            ExitCode::SUCCESS
+        }
+        failure = server.failed() => {
+            tracing::error!(task = failure.task, why = %failure.why, "a part ended; stopping");
+            fail(1, &format!("{failure}; the server stops, and nothing acknowledged is lost"))
+        }
+    };
+    tokio::select! {
+        () = server.stop() => code,
+        name = signals.next() => fail(EXIT_SIGNAL, &format!("{name} again, ending at once")),
+    }
+}
+
+fn greet(server: &Server, took: Duration) {
+    let data_dir = std::path::absolute(server.data_dir());
+    let data_dir = data_dir.unwrap_or_else(|_| server.data_dir().to_owned());
+    let program = std::env::current_exe().unwrap_or_else(|_| "stowage".into());
+    let text = banner(&Facts {
+        gateway: server.gateway_addr(),
+        s3: server.s3_addr(),
+        data_dir: &data_dir,
+        program: &program,
+        ready_ms: took.as_millis(),
+    });
+    // Nobody reading the banner is no reason to end.
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    tracing::info!(
+        gateway = %server.gateway_addr(),
+        s3 = %server.s3_addr(),
+        duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        "ready"
+    );
+}
+
+/// The S3 library calls every request it refuses an error. Its clients' mistakes are not ours;
+/// who wants to see them adds `s3s=error` to the level.
+fn log_filter(level: &str) -> String {
+    format!("s3s=off,{level}")
+}
+
+/// The signals that stop the server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn catch() -> std::io::Result<Self> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The configuration: what wins, and that every fault is told at once.
+
+use std::path::Path;
+
+use stowage::config::{Config, Environment};
+
+use crate::process::{finish, stderr, stowage};
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+fn with_file(text: &str, pairs: &[(&str, &str)]) -> Result<Config, Vec<String>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stowage.toml");
+    std::fs::write(&path, text).unwrap();
+    let all = [&[("STOWAGE_CONFIG", path.to_str().unwrap())], pairs].concat();
+    Config::load(&environment(&all)).map_err(|faults| faults.list().to_vec())
+}
+
+#[test]
+fn environment_beats_file_beats_default() {
+    let text = "data_dir = '/srv/a'\n[gateway]\naddr = '127.0.0.1:1'\nbody_bytes_max = 4096\n\
+                [s3]\naddr = '127.0.0.1:2'\n";
+    let pairs = [("STOWAGE_GATEWAY_ADDR", "127.0.0.1:3"), ("STOWAGE_S3_ADDR", "")];
+    let config = with_file(text, &pairs).unwrap();
+    assert_eq!(config.data_dir, Path::new("/srv/a"));
+    assert_eq!(config.gateway.addr.port(), 3);
+    assert_eq!(config.gateway.facade.body_bytes_max, 4096);
+    assert_eq!(config.s3.addr.port(), 2, "an empty variable is not set");
+    assert_eq!(config.s3.region, "us-east-1");
+}
+
+#[test]
+fn numbers_and_booleans_come_from_the_environment_too() {
+    let pairs = [
+        ("STOWAGE_GATEWAY_BODY_BYTES_MAX", "2048"),
+        ("STOWAGE_GATEWAY_REFUSE_TOKENS_IN_URLS", "true"),
+        ("STOWAGE_GATEWAY_CORS_ORIGINS", "['https://console.example']"),
+    ];
+    let config = with_file("", &pairs).unwrap();
+    assert_eq!(config.gateway.facade.body_bytes_max, 2048);
+    assert!(config.gateway.facade.refuse_tokens_in_urls);
+    assert_eq!(config.gateway.facade.cors_origins, ["https://console.example"]);
+}
+
+#[test]
+fn every_fault_of_every_section_is_told_at_once() {
+    let text = "colour = 'blue'\n[gateway]\naddr = 'here'\nadr = 1\nconnections_max = 0\n\
+                [s3]\nregion = 'Not A Region'\n[storage]\ncall_ms_max = 'soon'\n[no_such]\n\
+                [log]\nformat = 'xml'\n";
+    let pairs = [
+        ("STOWAGE_S3_ADDR", "0.0.0.0:9000"),
+        ("STOWAGE_PORT", "80"),
+        ("STOWAGE_LOG_LEVEL", "loud"),
+        ("STOWAGE_GATEWAY_ADRESS", "x"),
+        ("STOWAGE_TOKEN", "not a setting of the server"),
+    ];
+    let faults = with_file(text, &pairs).unwrap_err();
+    let wanted = [
+        "colour: unknown field `colour`",
+        "gateway.addr: \"here\" is not an address",
+        "gateway.adr: unknown field `adr`",
+        "gateway.connections_max",
+        "s3.region: \"Not A Region\"",
+        "storage.call_ms_max: invalid type",
+        "no_such: unknown field",
+        "log.format: unknown variant `xml`",
+        "s3.addr: 0.0.0.0:9000 is not a loopback address",
+        "s3.endpoint: must be set",
+        "STOWAGE_PORT: there is no such setting",
+        "log.level: \"loud\"",
+        "STOWAGE_GATEWAY_ADRESS: unknown field `adress`, expected one of `addr`, `plaintext`, `",
+    ];
+    for part in wanted {
+        let count = faults.iter().filter(|fault| fault.contains(part)).count();
+        assert_eq!(count, 1, "{part} in {faults:#?}");
+    }
+    assert_eq!(faults.len(), wanted.len(), "{faults:#?}");
+}
+
+#[test]
+fn limits_and_proxies_of_the_gateway_are_settings_like_any_other() {
+    let pairs = [
+        ("STOWAGE_GATEWAY_TRUSTED_PROXIES", "['10.0.0.0/8', '::1']"),
+        ("STOWAGE_GATEWAY_FORWARDED_HEADER", "forwarded"),
+        ("STOWAGE_GATEWAY_TOKEN_CALLS_PER_SECOND", "0"),
+    ];
+    let config = with_file("[gateway]\ncalls_in_flight_max = 7\n", &pairs).unwrap();
+    let gateway = config.gateway.facade;
+    assert_eq!(gateway.trusted_proxies, ["10.0.0.0/8", "::1"]);
+    assert_eq!((gateway.token_calls_per_second, gateway.calls_in_flight_max), (0, 7));
+
+    let pairs = [
+        ("STOWAGE_GATEWAY_TRUSTED_PROXIES", "['proxy.example', '10.0.0.0/8', '0.0.0.0/0']"),
+        ("STOWAGE_GATEWAY_FORWARDED_HEADER", "x-real-ip"),
+        ("STOWAGE_GATEWAY_TOKEN_CALLS_PER_SECOND", "-1"),
+    ];
+    let text = "[gateway]\ncalls_in_flight_max = 0\nlogin_wait_ms_max = 0\n";
+    let faults = with_file(text, &pairs).unwrap_err();
+    for part in [
+        "gateway.trusted_proxies: \"proxy.example\"",
+        "gateway.trusted_proxies: \"0.0.0.0/0\"",
+        "STOWAGE_GATEWAY_FORWARDED_HEADER: unknown variant `x-real-ip`",
+        "STOWAGE_GATEWAY_TOKEN_CALLS_PER_SECOND: ",
+        "gateway.calls_in_flight_max must be",
+        "gateway.login_wait_ms_max must be",
+    ] {
+        let count = faults.iter().filter(|fault| fault.contains(part)).count();
+        assert_eq!(count, 1, "{part} in {faults:#?}");
+    }
+    assert_eq!(faults.len(), 6, "{faults:#?}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_or_parsed_is_named() {
+    let absent = Config::load(&environment(&[("STOWAGE_CONFIG", "/absent/stowage.toml")]));
+    assert!(absent.unwrap_err().to_string().contains("/absent/stowage.toml"));
+    let faults = with_file("addr = ", &[("STOWAGE_S3_ADDR", "x")]).unwrap_err();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+}
+
+#[test]
+fn the_two_listeners_need_two_addresses() {
+    let faults = with_file("", &[("STOWAGE_S3_ADDR", "127.0.0.1:8080")]).unwrap_err();
+    assert!(faults[0].contains("the same as gateway.addr"), "{faults:?}");
+}
+
+#[test]
+fn wrong_configuration_exits_with_2_and_makes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut command = stowage(&data);
+    command.env("STOWAGE_GATEWAY_ADDR", "nowhere").env("STOWAGE_S3_REGION", "?");
+    let output = finish(&mut command);
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("2 faults") && said.contains("nothing was started"), "{said}");
+    assert!(said.contains("STOWAGE_GATEWAY_ADDR") && said.contains("s3.region"), "{said}");
+    assert!(!data.exists());
+}

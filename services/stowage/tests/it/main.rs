@@ -1,0 +1,9 @@
+//! The program as it is started, watched and stopped: the real binary, and the server in process.
+#![cfg(test)]
+
+mod admin;
+mod config;
+mod process;
+mod start;
+mod stop;
+mod trouble;
