@@ -1,0 +1,167 @@
+//! What the doors cost beside each other: the facade over gRPC, and grpc-web over gRPC.
+//!
+//! One call, `ListPlans` of one customer, through each door by the same HTTP client with bodies
+//! made beforehand, in turns. The facade is asked over HTTP/1.1, as clients in the field do.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use stowage_testkit::Site;
+use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
+
+use crate::figure::{Figure, in_ms, percentile};
+
+/// Time between two calls where their number is fixed: 1,000 a second.
+const PACE: Duration = Duration::from_millis(1);
+/// How many clients ask as fast as they can, each on a connection of its own.
+const AT_ONCE: usize = 16;
+/// How often the doors are measured in turn, so that a slow moment falls on both.
+const ROUNDS: u32 = 3;
+/// An empty message in a frame of gRPC: the first page of plans.
+const EMPTY_FRAME: Bytes = Bytes::from_static(&[0; 5]);
+
+const WHAT_LATENCY: &str = "the facade over gRPC, list_plans at 1,000 calls/s";
+const WHAT_RATE: &str = "ListPlans by grpc-web ÷ by gRPC";
+
+/// One way in.
+#[derive(Debug, Clone)]
+struct Door {
+    client: Client<HttpConnector, Full<Bytes>>,
+    is_http2: bool,
+    uri: String,
+    token: String,
+    kind: &'static str,
+    body: Bytes,
+}
+
+impl Door {
+    fn new(site: &Site, token: &str, kind: &'static str) -> Self {
+        let is_http2 = kind.starts_with("application/grpc");
+        let (path, body) = if is_http2 {
+            ("stowage.billing.v1.PlanService/ListPlans", EMPTY_FRAME)
+        } else {
+            ("s3/list_plans", Bytes::new())
+        };
+        let uri = format!("http://{}/{path}", site.gateway);
+        let token = format!("Bearer {token}");
+        Self { client: client(is_http2), is_http2, uri, token, kind, body }
+    }
+
+    /// The same on connections of its own.
+    fn beside(&self) -> Self {
+        Self { client: client(self.is_http2), ..self.clone() }
+    }
+
+    async fn call(&self) -> Result<(), String> {
+        let request = http::Request::post(&self.uri)
+            .header("content-type", self.kind)
+            .header("te", "trailers")
+            .header("authorization", &self.token)
+            .body(Full::new(self.body.clone()))
+            .map_err(|error| error.to_string())?;
+        let answer = self.client.request(request).await.map_err(|error| format!("{error:?}"))?;
+        let status = (answer.status(), answer.headers().get("grpc-status").cloned());
+        let body = answer.into_body().collect().await.map_err(|error| format!("{error:?}"))?;
+        match status {
+            (http::StatusCode::OK, None) if body.to_bytes().len() > EMPTY_FRAME.len() => Ok(()),
+            refused => Err(format!("{}: {refused:?}", self.uri)),
+        }
+    }
+}
+
+fn client(is_http2: bool) -> Client<HttpConnector, Full<Bytes>> {
+    let mut connector = HttpConnector::new();
+    // HTTP/2 sends a call in several frames; without this the last waits for an acknowledgement.
+    connector.set_nodelay(true);
+    Client::builder(TokioExecutor::new()).http2_only(is_http2).build(connector)
+}
+
+pub(crate) async fn measure(site: &Site, seconds: u64) -> Vec<Figure> {
+    let customer = site.customer("doors@bench.example", "EUR").await;
+    let door = |kind| Door::new(site, &customer.token, kind);
+    let facade = door("application/x-www-form-urlencoded");
+    let (grpc, web) = (door("application/grpc"), door("application/grpc-web+proto"));
+    let span = Duration::from_secs(seconds);
+    let mut figures = match compare_times([&facade, &grpc], span).await {
+        Ok(figures) => figures,
+        Err(why) => vec![Figure::missing(WHAT_LATENCY, why)],
+    };
+    figures.push(match compare_rates([&web, &grpc], span).await {
+        Ok([web, grpc]) => {
+            let what = format!("{WHAT_RATE}, {AT_ONCE} clients ({web:.0}/s ÷ {grpc:.0}/s)");
+            Figure::at_least(what, web / grpc, 0.9)
+        }
+        Err(why) => Figure::missing(WHAT_RATE, why),
+    });
+    figures
+}
+
+async fn compare_times(doors: [&Door; 2], span: Duration) -> Result<Vec<Figure>, String> {
+    let mut times = [Vec::new(), Vec::new()];
+    for door in doors {
+        paced(door, span / 4).await?;
+    }
+    for _ in 0..ROUNDS {
+        for (door, times) in doors.iter().zip(&mut times) {
+            times.extend(paced(door, span).await?);
+        }
+    }
+    let figure = |percent, target| {
+        let [facade, grpc] = times.each_ref().map(|times| percentile(&mut times.clone(), percent));
+        let what = format!("{WHAT_LATENCY}, p{percent} ({} − {})", in_ms(facade), in_ms(grpc));
+        Figure::time(what, facade.saturating_sub(grpc), target)
+    };
+    Ok(vec![figure(50, Duration::from_micros(500)), figure(99, Duration::from_millis(2))])
+}
+
+/// Times of calls that begin at a fixed pace, however long each takes.
+async fn paced(door: &Door, span: Duration) -> Result<Vec<Duration>, String> {
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    let end = Instant::now() + span;
+    let mut calls = JoinSet::new();
+    while Instant::now() < end {
+        pace.tick().await;
+        let door = door.clone();
+        calls.spawn(async move {
+            let begun = Instant::now();
+            door.call().await.map(|()| begun.elapsed())
+        });
+    }
+    let outcomes = calls.join_all().await;
+    outcomes.into_iter().collect()
+}
+
+async fn compare_rates(doors: [&Door; 2], span: Duration) -> Result<[f64; 2], String> {
+    let mut rates = [0.0, 0.0];
+    for _ in 0..ROUNDS {
+        for (door, mean) in doors.iter().zip(&mut rates) {
+            *mean += rate(door, span).await? / f64::from(ROUNDS);
+        }
+    }
+    Ok(rates)
+}
+
+/// Answers a second, over `span`.
+async fn rate(door: &Door, span: Duration) -> Result<f64, String> {
+    let begun = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..AT_ONCE {
+        let door = door.beside();
+        clients.spawn(async move {
+            let mut count = 0_u32;
+            while begun.elapsed() < span {
+                door.call().await?;
+                count += 1;
+            }
+            Ok::<_, String>(count)
+        });
+    }
+    let counts: Result<Vec<u32>, String> = clients.join_all().await.into_iter().collect();
+    Ok(f64::from(counts?.into_iter().sum::<u32>()) / begun.elapsed().as_secs_f64())
+}

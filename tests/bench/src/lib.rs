@@ -1,0 +1,102 @@
+//! Measures what the server promises, on the machine at hand.
+//!
+//! Ratios compare two things of one run, by the same client at the same concurrency, so that they
+//! mean the same on a slow machine and on a fast one. Nothing here fails because a figure is short:
+//! it is printed as short. What could not be measured is printed as such, never guessed.
+
+mod bare;
+mod connections;
+mod doors;
+mod facade;
+mod figure;
+mod keys;
+mod objects;
+mod orders;
+mod raw;
+mod start;
+mod usage;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use stowage_testkit::Process;
+
+use figure::Figure;
+
+/// One client calls as fast as it can. Calls are still counted, so that this is measured too.
+const RATES_OUT_OF_REACH: &[(&str, &str)] = &[
+    ("STOWAGE_GATEWAY_TOKEN_CALLS_PER_SECOND", "1000000"),
+    ("STOWAGE_GATEWAY_TOKEN_CALLS_BURST", "1000000"),
+    ("STOWAGE_GATEWAY_ADDRESS_CALLS_PER_SECOND", "1000000"),
+    ("STOWAGE_GATEWAY_ADDRESS_CALLS_BURST", "1000000"),
+];
+
+/// Measures a release build of stowage and prints a table.
+#[derive(Debug, Parser)]
+#[command(name = "stowage-bench")]
+struct Flags {
+    /// The program to measure; default: `stowage` beside this one
+    #[arg(long)]
+    server: Option<PathBuf>,
+    /// Orders to place
+    #[arg(long, default_value_t = 2_000)]
+    orders: usize,
+    /// Seconds that each side of the facade's ratio is measured for, three times
+    #[arg(long, default_value_t = 3)]
+    facade_seconds: u64,
+    /// Size of the big object, in MiB
+    #[arg(long, default_value_t = 1024)]
+    object_mib: u32,
+    /// Keys in the big bucket
+    #[arg(long, default_value_t = 100_000)]
+    keys: usize,
+    /// Serve the bare handler instead: what the facade is compared with
+    #[arg(long, hide = true)]
+    bare: bool,
+}
+
+/// Does what the command line says.
+#[must_use]
+pub fn run() -> ExitCode {
+    let flags = Flags::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("stowage-bench: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    if flags.bare {
+        runtime.block_on(bare::serve());
+        return ExitCode::SUCCESS;
+    }
+    let figures = runtime.block_on(measure(&flags));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    println!("Measured on {cores} cores, the clients on the same ones.\n");
+    println!("{}", figure::table(&figures));
+    ExitCode::SUCCESS
+}
+
+async fn measure(flags: &Flags) -> Vec<Figure> {
+    let program = flags.server.clone().unwrap_or_else(stowage_testkit::program);
+    let mut figures = Vec::new();
+    let mut add = |found: Vec<Figure>| {
+        for figure in found {
+            // A run that is broken off has said what it found.
+            eprintln!("{figure}");
+            figures.push(figure);
+        }
+    };
+    let mut server = Process::start_program(program, RATES_OUT_OF_REACH).await;
+    add(start::measure(&mut server).await);
+    add(vec![connections::measure(&server).await]);
+    let site = &server.site;
+    add(orders::measure(site, flags.orders).await);
+    add(vec![facade::measure(site, flags.facade_seconds).await]);
+    add(doors::measure(site, flags.facade_seconds).await);
+    add(vec![usage::measure(site).await]);
+    add(objects::measure(site, flags.object_mib).await);
+    add(keys::measure(site, flags.keys).await);
+    figures
+}

@@ -1,0 +1,73 @@
+//! The command line of `cargo xtask`.
+
+use crate::{bench, test};
+
+const USAGE: &str = "usage:
+  cargo xtask test [--only fmt|layout|clippy|tests]   everything that must pass, or one stage of it
+  cargo xtask bench [-- FLAGS]                        measures the release build, writes the table";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Run the checks; with a stage, that one only.
+    Test { only: Option<test::Stage> },
+    /// Measure; the flags go to the bench binary.
+    Bench { flags: Vec<String> },
+    /// Print the usage.
+    Help,
+}
+
+/// Reads the arguments after `cargo xtask`.
+pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["test"] => Ok(Command::Test { only: None }),
+        ["test", "--only", stage] => match test::Stage::from_name(stage) {
+            Some(stage) => Ok(Command::Test { only: Some(stage) }),
+            None => Err(format!("there is no stage {stage:?}\n{USAGE}")),
+        },
+        ["bench"] => Ok(Command::Bench { flags: Vec::new() }),
+        ["bench", "--", flags @ ..] => {
+            Ok(Command::Bench { flags: flags.iter().map(ToString::to_string).collect() })
+        }
+        ["help" | "--help" | "-h"] | [] => Ok(Command::Help),
+        _ => Err(format!("cannot read {words:?}\n{USAGE}")),
+    }
+}
+
+/// Does what was asked for.
+pub(crate) fn dispatch(command: Command) -> Result<(), String> {
+    match command {
+        Command::Test { only } => test::run(only),
+        Command::Bench { flags } => bench::run(&flags),
+        Command::Help => {
+            println!("{USAGE}");
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_read_or_refused() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let only = |stage| Ok(Command::Test { only: Some(stage) });
+        for (text, expected) in [
+            ("test", Ok(Command::Test { only: None })),
+            ("test --only fmt", only(test::Stage::Fmt)),
+            ("test --only layout", only(test::Stage::Layout)),
+            ("test --only clippy", only(test::Stage::Clippy)),
+            ("test --only tests", only(test::Stage::Tests)),
+            ("bench -- --keys 10", Ok(Command::Bench { flags: words("--keys 10") })),
+            ("help", Ok(Command::Help)),
+        ] {
+            assert_eq!(parse(&words(text)), expected, "{text}");
+        }
+        for text in ["test --only all", "test fast", "tests", "bench --keys 10"] {
+            assert!(parse(&words(text)).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Brings in what the tests need and a bare machine lacks.
+//!
+//! On Debian and Ubuntu by apt, as root or by sudo. Elsewhere it says what is missing and stops:
+//! guessing at package names of systems we do not run on helps nobody.
+
+use std::process::Command;
+
+use crate::run;
+
+/// A program the tests start, the Debian packages that have it, and what for.
+struct Tool {
+    program: &'static str,
+    /// Arguments it succeeds with only if its modules are there; empty: being there is enough.
+    probe: &'static [&'static str],
+    package: &'static str,
+    why: &'static str,
+}
+
+/// A tool without modules.
+const fn tool(program: &'static str, package: &'static str, why: &'static str) -> Tool {
+    Tool { program, probe: &[], package, why }
+}
+
+const TOOLS: &[Tool] = &[
+    tool("cc", "gcc libc6-dev", "SQLite and ring are compiled from C"),
+    tool("rclone", "rclone", "an S3 client that is not ours"),
+    tool("s3cmd", "s3cmd", "another S3 client that is not ours"),
+    tool("curl", "curl", "clients in the field use it, and its bodies on GET"),
+    Tool {
+        program: "php",
+        probe: &["-r", "exit((int) !extension_loaded('curl'));"],
+        package: "php-cli php-curl",
+        why: "clients in the field are written in it",
+    },
+    Tool {
+        // Debian's own, whatever else is on the path.
+        program: "/usr/bin/python3",
+        probe: &["-c", "import requests"],
+        package: "python3 python3-requests",
+        why: "clients in the field are written in it",
+    },
+];
+
+/// Cargo's own parts: the subcommand, and the rustup component that has it.
+const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
+
+/// Installs every missing tool.
+pub(crate) fn tools() -> Result<(), String> {
+    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !is_there(tool)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for tool in &missing {
+        println!("missing: {} ({})", tool.program, tool.why);
+    }
+    let packages: Vec<&str> = missing.iter().flat_map(|tool| tool.package.split(' ')).collect();
+    self::packages(&packages)?;
+    match missing.iter().find(|tool| !is_there(tool)) {
+        None => Ok(()),
+        Some(tool) => Err(format!("{} was installed and is still not usable", tool.program)),
+    }
+}
+
+fn is_there(tool: &Tool) -> bool {
+    run::is_on_path(tool.program)
+        && (tool.probe.is_empty() || run::succeeds(Command::new(tool.program).args(tool.probe)))
+}
+
+/// Installs packages of Debian.
+pub(crate) fn packages(packages: &[&str]) -> Result<(), String> {
+    let by_hand = format!("install these by hand: {}", packages.join(" "));
+    if !run::is_on_path("apt-get") {
+        return Err(format!("this is not Debian or Ubuntu; {by_hand}"));
+    }
+    let is_root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    if !is_root && !run::is_on_path("sudo") {
+        return Err(format!("neither root nor sudo is at hand; {by_hand}"));
+    }
+    println!("installing by apt: {}", packages.join(" "));
+    let apt = |arguments: &[&str]| {
+        let mut command = Command::new(if is_root { "env" } else { "sudo" });
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]).args(arguments);
+        run::shown(&mut command)
+    };
+    let wanted = [&["install", "-y", "--no-install-recommends"], packages].concat();
+    // The list of packages of a fresh image is empty or old; fetching it is tried only if needed.
+    apt(&wanted)
+        .or_else(|_| apt(&["update"]).and_then(|()| apt(&wanted)))
+        .map_err(|why| format!("{why}; {by_hand}"))
+}
+
+/// Adds `rustfmt` and `clippy` if this toolchain lacks them.
+pub(crate) fn components() -> Result<(), String> {
+    for (subcommand, component) in COMPONENTS {
+        if run::succeeds(run::cargo().args([subcommand, "--version"])) {
+            continue;
+        }
+        println!("missing: cargo {subcommand}");
+        if !run::is_on_path("rustup") {
+            return Err(format!("install the Rust component {component} by hand"));
+        }
+        run::shown(
+            Command::new("rustup").args(["component", "add", component]).current_dir(run::root()),
+        )?;
+    }
+    Ok(())
+}

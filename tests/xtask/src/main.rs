@@ -1,0 +1,24 @@
+//! `cargo xtask`: the commands this repository runs on itself.
+//!
+//! Without dependencies on purpose: it is built before everything else, on every clean run.
+
+mod bench;
+mod cli;
+mod install;
+mod layout;
+mod python;
+mod run;
+mod test;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match cli::parse(&arguments).and_then(cli::dispatch) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("\nxtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

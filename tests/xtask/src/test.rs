@@ -1,0 +1,211 @@
+//! `cargo xtask test`: the one command that says whether a change may land.
+//!
+//! Cheap stages come first, so that a wrong layout costs seconds and not minutes. A stage that
+//! fails stops the run. Clippy and the tests use one profile and one target folder each of
+//! cargo's own choice; nothing here clears what is built.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use crate::{install, layout, python, run};
+
+/// One part of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The tools that the other stages need.
+    Tools,
+    /// `cargo fmt`.
+    Fmt,
+    /// The rules of `layout`.
+    Layout,
+    /// `cargo clippy`.
+    Clippy,
+    /// Building and running all tests.
+    Tests,
+}
+
+impl Stage {
+    const ALL: [Self; 5] = [Self::Tools, Self::Fmt, Self::Layout, Self::Clippy, Self::Tests];
+
+    /// What the summary calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Tools => "tools",
+            Self::Fmt => "fmt",
+            Self::Layout => "layout",
+            Self::Clippy => "clippy",
+            Self::Tests => "tests",
+        }
+    }
+
+    /// The stage that can be asked for by this name.
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|stage| stage.name() == name && *stage != Self::Tools)
+    }
+}
+
+/// Runs all stages, or one with what it needs.
+pub(crate) fn run(only: Option<Stage>) -> Result<(), String> {
+    let wanted = |stage: &Stage| match only {
+        None => true,
+        Some(only) => *stage == only || (*stage == Stage::Tools && only != Stage::Layout),
+    };
+    let mut done: Vec<(Stage, Duration)> = Vec::new();
+    let mut closing = Vec::new();
+    for stage in Stage::ALL.into_iter().filter(wanted) {
+        println!("\n== {} ==", stage.name());
+        let start = Instant::now();
+        let outcome = run_stage(stage, &mut closing);
+        done.push((stage, start.elapsed()));
+        if let Err(why) = outcome {
+            print_summary(&done, &closing);
+            return Err(format!("stage {} failed: {why}", stage.name()));
+        }
+    }
+    print_summary(&done, &closing);
+    println!("all passed");
+    Ok(())
+}
+
+fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
+    match stage {
+        Stage::Tools => {
+            install::components().and_then(|()| install::tools())?;
+            python::environment()
+        }
+        Stage::Fmt => run::shown(run::cargo().args(["fmt", "--all", "--check"])),
+        Stage::Layout => check_layout(),
+        Stage::Clippy => run::shown(
+            run::cargo()
+                .args(["clippy", "--workspace", "--all-targets", "--locked"])
+                .args(["--", "-D", "warnings"]),
+        ),
+        Stage::Tests => run_tests(closing),
+    }
+}
+
+fn check_layout() -> Result<(), String> {
+    let (files, faults) = layout::check(&run::root())?;
+    println!("{files} files looked at");
+    for fault in &faults {
+        println!("{fault}");
+    }
+    if faults.is_empty() { Ok(()) } else { Err(format!("{} faults", faults.len())) }
+}
+
+fn run_tests(closing: &mut Vec<String>) -> Result<(), String> {
+    // The tests that kill the server need the program itself, which a test run does not build.
+    // With all targets in one build it shares every dependency with the tests.
+    run::shown(run::cargo().args(["build", "--workspace", "--all-targets", "--locked"]))?;
+    let folder = Scratch::new()?;
+    let outcome = run_runner(&folder, closing);
+    drop(folder);
+    outcome
+}
+
+fn run_runner(folder: &Scratch, closing: &mut Vec<String>) -> Result<(), String> {
+    let has_nextest = run::succeeds(run::cargo().args(["nextest", "--version"]));
+    let arguments: &[&str] = if has_nextest {
+        &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]
+    } else {
+        &["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]
+    };
+    let (outcome, lines) =
+        run::shown_and_kept(folder.at(run::cargo().args(arguments)), is_closing_line);
+    closing.extend(lines);
+    outcome?;
+    if !layout::has_doc_tests(&run::root())? {
+        return Ok(());
+    }
+    let doc = ["test", "--workspace", "--locked", "--doc"];
+    let (outcome, lines) = run::shown_and_kept(folder.at(run::cargo().args(doc)), is_closing_line);
+    closing.extend(lines);
+    outcome
+}
+
+/// Lines by which a runner says how it went, and which tests failed.
+fn is_closing_line(line: &str) -> bool {
+    let line = line.trim_start();
+    let is_result = line.starts_with("test result:") && !line.contains(" 0 passed; 0 failed");
+    let is_failure =
+        ["FAIL [", "TIMEOUT [", "SIGABRT [", "SIGKILL ["].iter().any(|word| line.starts_with(word));
+    is_result || is_failure || line.starts_with("Summary [") || line.ends_with("... FAILED")
+}
+
+fn print_summary(done: &[(Stage, Duration)], closing: &[String]) {
+    println!("\n== summary ==");
+    let mut seen: Vec<&str> = Vec::new();
+    for line in closing {
+        // A runner repeats its failures at the end.
+        if !seen.contains(&line.as_str()) {
+            println!("{line}");
+            seen.push(line);
+        }
+    }
+    for (stage, time) in done {
+        println!("{:>8}  {:>7.1} s", stage.name(), time.as_secs_f64());
+    }
+    let total: Duration = done.iter().map(|(_, time)| *time).sum();
+    println!("{:>8}  {:>7.1} s", "total", total.as_secs_f64());
+}
+
+/// The folder that tests put their files in: below the target folder, and gone at the end.
+struct Scratch {
+    path: PathBuf,
+}
+
+impl Scratch {
+    fn new() -> Result<Self, String> {
+        let parent = run::target().join("test-scratch");
+        remove_abandoned(&parent);
+        let path = parent.join(std::process::id().to_string());
+        fs::create_dir_all(&path)
+            .map_err(|error| format!("cannot create {}: {error}", path.display()))?;
+        Ok(Self { path })
+    }
+
+    fn at<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env("TMPDIR", &self.path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.path) {
+            eprintln!("cannot remove {}: {error}", self.path.display());
+        }
+    }
+}
+
+/// Removes the folders of runs that were killed; each is named by the process that made it.
+fn remove_abandoned(parent: &std::path::Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_running = PathBuf::from("/proc").join(entry.file_name()).exists();
+        if !is_running {
+            // It is tried again by the next run.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_of_both_runners_are_recognised() {
+        for (line, expected) in [
+            ("     Summary [  12.3s] 240 tests run: 240 passed, 0 skipped", true),
+            ("        FAIL [   0.1s] stowage-end-to-end::it walk", true),
+            ("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured", true),
+            ("test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured", false),
+            ("test walk::through ... FAILED", true),
+            ("test walk::through ... ok", false),
+            ("        PASS [   0.1s] stowage-end-to-end::it walk", false),
+        ] {
+            assert_eq!(is_closing_line(line), expected, "{line}");
+        }
+    }
+}
