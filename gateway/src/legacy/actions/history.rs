@@ -19,6 +19,8 @@ pub(crate) async fn history(call: &Call<'_>) -> Payload {
         account: String::new(),
         page_size: call.small_int(&LIMIT, LIMIT_DEFAULT),
         skip: call.small_int(&HISTORY_OFFSET, 0),
+        // The contract's history is of changes.
+        with_reads: false,
     };
     let found = call.accounts().list_history(call.request(message)).await?.into_inner();
     if found.entries.is_empty() {

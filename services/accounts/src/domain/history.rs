@@ -111,6 +111,8 @@ pub(crate) struct Filter {
     pub(crate) account: Option<S3uid>,
     /// Set by the domain: own entries and those of plans only.
     pub(crate) seen_by: Option<CustomerId>,
+    /// Whether readings of secrets are listed too.
+    pub(crate) with_reads: bool,
     pub(crate) size: i64,
     pub(crate) skip: i64,
 }

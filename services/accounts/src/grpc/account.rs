@@ -209,6 +209,7 @@ impl TryFrom<pb::ListHistoryRequest> for Filter {
             plan: plan.flatten(),
             account: account.flatten(),
             seen_by: None,
+            with_reads: request.with_reads,
             size,
             skip: i64::from(request.skip),
         })

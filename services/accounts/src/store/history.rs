@@ -55,6 +55,10 @@ impl From<Row> for Recorded {
 pub(crate) async fn list(mut from: impl Query, filter: &Filter) -> Result<Vec<Recorded>, Error> {
     let mut args = Args::new();
     let mut terms = vec!["id > 0".to_owned()];
+    if !filter.with_reads {
+        // Word for word as in the partial indexes.
+        terms.push("event <> 'key.read'".to_owned());
+    }
     if let Some(plan) = filter.plan {
         terms.push(format!("plan_id = ${}", args.push(plan.0)));
     }

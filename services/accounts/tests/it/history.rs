@@ -82,6 +82,27 @@ async fn a_customer_reads_his_own_entries_by_account_plan_and_page() {
 }
 
 #[tokio::test]
+async fn readings_of_secrets_are_listed_only_when_asked_for() {
+    let kit = Kit::start().await;
+    let customer = kit.customer("a@example.com").await;
+    let account = kit.order(&customer, "photos", "").await.unwrap();
+    for _ in 0..3 {
+        let message =
+            pb::ListAccessKeysRequest { parent: account.name.clone(), with_secrets: true };
+        kit.accounts().list_access_keys(kit.by(&customer, message)).await.unwrap();
+    }
+    let changes = ["account.activated", "account.ordered"];
+    let with_reads = [&["key.read"; 3][..], &changes].concat();
+    for (with_reads, expected) in [(false, &changes[..]), (true, &with_reads)] {
+        let account = account.name.clone();
+        let message = pb::ListHistoryRequest { account, with_reads, ..Default::default() };
+        let entries = list(&kit, &customer, message).await;
+        let events: Vec<&str> = entries.iter().map(|entry| entry.event.as_str()).collect();
+        assert_eq!(events, expected, "with_reads {with_reads}");
+    }
+}
+
+#[tokio::test]
 async fn bad_filters_are_told() {
     let kit = Kit::start().await;
     let bad = pb::ListHistoryRequest {
@@ -89,6 +110,7 @@ async fn bad_filters_are_told() {
         account: "y".into(),
         page_size: -1,
         skip: 100_001,
+        with_reads: false,
     };
     let error = kit.accounts().list_history(kit.by(&staff(), bad)).await.unwrap_err();
     assert_eq!(stowage_runtime::field_violations(&error).len(), 4);

@@ -163,9 +163,10 @@ impl Kit {
         self.accounts().create_account(message).await.map(tonic::Response::into_inner)
     }
 
-    /// The events of a principal's history, oldest first.
+    /// The events of a principal's history, readings of secrets included, oldest first.
     pub(crate) async fn history(&self, by: &Principal) -> Vec<String> {
-        let message = pb::ListHistoryRequest { page_size: 1000, ..Default::default() };
+        let message =
+            pb::ListHistoryRequest { page_size: 1000, with_reads: true, ..Default::default() };
         let listed = self.accounts().list_history(self.by(by, message)).await.unwrap();
         listed.into_inner().entries.into_iter().rev().map(|entry| entry.event).collect()
     }

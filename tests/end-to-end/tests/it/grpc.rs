@@ -123,8 +123,11 @@ async fn open_s3(
     assert_eq!(keys.len(), 1);
 
     // Reading a secret is written down, and the secret is not.
-    let request =
-        ListHistoryRequest { account: account.name.clone(), ..ListHistoryRequest::default() };
+    let request = ListHistoryRequest {
+        account: account.name.clone(),
+        with_reads: true,
+        ..ListHistoryRequest::default()
+    };
     let history = accounts.list_history(request).await.expect("history").into_inner().entries;
     let reads = history.iter().filter(|entry| entry.event == "key.read").count();
     assert_eq!(reads, 1, "{history:?}");
