@@ -125,7 +125,7 @@ impl Domain {
         let mut tx = shared.db.begin().await?;
         once.set_made(&mut tx, s3uid.as_str()).await?;
         if let Some(guard) = &state.guard_key {
-            store::account::free_guard(&mut tx, guard, now - GUARD_AFTER).await?;
+            store::account::free_guard(&mut tx, guard, now - GUARD_AFTER);
         }
         let saga = match self.sagas.start::<CreateAccount>(&mut tx, &state).await {
             Ok(saga) => saga,
@@ -136,7 +136,7 @@ impl Domain {
                 return Err(error.into());
             }
         };
-        store::account::set_order_saga(&mut tx, &s3uid, saga).await?;
+        store::account::set_order_saga(&mut tx, &s3uid, saga);
         let placed = store::account::find(&mut tx, &s3uid, Some(customer.id)).await?;
         tx.commit().await?;
         placed.ok_or_else(|| Error::internal("the account just written is not there"))

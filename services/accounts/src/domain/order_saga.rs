@@ -126,8 +126,8 @@ async fn reserve(shared: &Shared, state: &mut OrderState, tx: &mut Tx) -> StepRe
     let key = SealedKey::generate(&shared.keyring, &*shared.random, now)
         .map_err(|error| StepError::retry(error.to_string()))?;
     state.account_id = next_id(tx, "account").await?;
-    store::account::insert(tx, state, state.account_id, now).await?;
-    store::access_key::insert(tx, &state.s3uid, &key).await?;
+    store::account::insert(tx, state, state.account_id, now);
+    store::access_key::insert(tx, &state.s3uid, &key);
     state.entry(Event::AccountOrdered, State::Pending).write(tx, now).await?;
     Ok(())
 }

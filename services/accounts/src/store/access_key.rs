@@ -6,11 +6,11 @@ use time::OffsetDateTime;
 
 use crate::domain::access_key::SealedKey;
 
-pub(crate) async fn insert(tx: &mut Tx, s3uid: &S3uid, key: &SealedKey) -> Result<(), Error> {
+pub(crate) fn insert(tx: &mut Tx, s3uid: &S3uid, key: &SealedKey) {
     const SQL: &str = "INSERT INTO access_key (access_key, s3uid, sealed, create_time) \
         VALUES ($1, $2, $3, $4)";
     let args = args![&key.access_key, s3uid.as_str(), &key.sealed, key.create_time];
-    tx.execute(SQL, args).await.map(|_| ())
+    tx.defer(SQL, args);
 }
 
 /// The keys of an account that are not erased, oldest first.

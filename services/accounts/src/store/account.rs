@@ -85,13 +85,8 @@ fn read(rows: Vec<Row>) -> Result<Vec<Account>, Error> {
     rows.into_iter().map(Account::try_from).collect()
 }
 
-/// Writes an ordered account, `PENDING`.
-pub(crate) async fn insert(
-    tx: &mut Tx,
-    state: &OrderState,
-    account_id: i64,
-    now: OffsetDateTime,
-) -> Result<(), Error> {
+/// Writes an ordered account, `PENDING`. A clash of its keys shows with the next statement.
+pub(crate) fn insert(tx: &mut Tx, state: &OrderState, account_id: i64, now: OffsetDateTime) {
     const SQL: &str = "INSERT INTO account (s3uid, account_id, customer_id, plan_id, \
         plan_version, location, storage_type, state, endpoint, quota_bytes, bucket_max, gb_bytes, \
         bucket, service_id, order_id, invoice_id, billing, create_time, guard_key) \
@@ -114,13 +109,13 @@ pub(crate) async fn insert(
         now,
         state.guard_key.as_deref(),
     ];
-    tx.execute(SQL, args).await.map(|_| ())
+    tx.defer(SQL, args);
 }
 
 /// Notes which saga an order runs as.
-pub(crate) async fn set_order_saga(tx: &mut Tx, s3uid: &S3uid, saga: Uuid) -> Result<(), Error> {
+pub(crate) fn set_order_saga(tx: &mut Tx, s3uid: &S3uid, saga: Uuid) {
     const SQL: &str = "UPDATE account SET order_saga = $2 WHERE s3uid = $1";
-    tx.execute(SQL, args![s3uid.as_str(), saga]).await.map(|_| ())
+    tx.defer(SQL, args![s3uid.as_str(), saga]);
 }
 
 /// Notes which saga a deletion runs as.
@@ -181,14 +176,10 @@ pub(crate) async fn set_cancel_time(
 }
 
 /// Frees a guard whose order ended before a time.
-pub(crate) async fn free_guard(
-    tx: &mut Tx,
-    guard_key: &str,
-    before: OffsetDateTime,
-) -> Result<(), Error> {
+pub(crate) fn free_guard(tx: &mut Tx, guard_key: &str, before: OffsetDateTime) {
     const SQL: &str = "UPDATE account SET guard_key = NULL WHERE guard_key = $1 \
         AND state <> 'PENDING' AND (active_time IS NULL OR active_time < $2)";
-    tx.execute(SQL, args![guard_key, before]).await.map(|_| ())
+    tx.defer(SQL, args![guard_key, before]);
 }
 
 /// An account, if it is the owner's.

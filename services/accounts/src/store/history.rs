@@ -20,7 +20,8 @@ pub(crate) async fn insert(tx: &mut Tx, entry: &Entry, now: OffsetDateTime) -> R
         &entry.old_json,
         &entry.new_json,
     ];
-    tx.execute(SQL, args).await.map(|_| ())
+    tx.defer(SQL, args);
+    Ok(())
 }
 
 #[derive(sqlx::FromRow)]

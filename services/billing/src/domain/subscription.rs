@@ -366,10 +366,10 @@ impl Billing {
         let plan = store::plan::find(&mut tx, *plan, version).await?;
         let plan = plan.ok_or(Error::PlanNotFound)?;
         plan.sell(*currency, location)?;
-        store::subscription::lock_holder(&mut tx, plan.id, *customer).await?;
+        store::subscription::lock_holder(&mut tx, plan.id, *customer);
         let held = store::subscription::count_open(&mut tx, plan.id, *customer).await?;
         check_limit(&plan, held)?;
-        store::subscription::insert(&mut tx, order, self.provider.name(), now).await?;
+        store::subscription::insert(&mut tx, order, self.provider.name(), now);
         let reserved = store::subscription::find_by_key(&mut tx, &order.key).await?;
         tx.commit().await?;
         reserved.map(Reserved::Anew).ok_or_else(|| Error::internal("a reservation is gone"))

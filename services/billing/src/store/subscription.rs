@@ -83,18 +83,12 @@ pub(crate) async fn spend_key(
 }
 
 /// Locks the customer's row of a plan, so that what he holds can be counted and added to.
-pub(crate) async fn lock_holder(
-    tx: &mut Tx,
-    plan: PlanId,
-    customer: CustomerId,
-) -> Result<(), Error> {
-    tx.execute(
+pub(crate) fn lock_holder(tx: &mut Tx, plan: PlanId, customer: CustomerId) {
+    tx.defer(
         "INSERT INTO plan_holder (plan_id, customer_id) VALUES ($1, $2) \
          ON CONFLICT (plan_id, customer_id) DO UPDATE SET customer_id = excluded.customer_id",
         args![plan.0, customer.0],
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 /// Counts a customer's open subscriptions of a plan, reservations included.
@@ -159,13 +153,8 @@ pub(crate) async fn list(
 }
 
 /// Reserves an order.
-pub(crate) async fn insert(
-    tx: &mut Tx,
-    order: &OrderRequest,
-    provider: &str,
-    now: OffsetDateTime,
-) -> Result<(), Error> {
-    tx.execute(
+pub(crate) fn insert(tx: &mut Tx, order: &OrderRequest, provider: &str, now: OffsetDateTime) {
+    tx.defer(
         "INSERT INTO subscription (order_key, provider, customer_id, s3uid, plan_id, \
          plan_version, currency, location, state, create_time) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'ordering', $9)",
@@ -180,9 +169,7 @@ pub(crate) async fn insert(
             order.buyer.location.as_str(),
             now
         ],
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 /// Records what the provider calls a reserved order.

@@ -46,7 +46,7 @@ fn request(text: &str, customer: i64) -> OrderRequest {
 
 async fn insert(tx: &mut Tx, text: &str, customer: i64) {
     subscription::lock_key(tx, &key(text), NOW).await.unwrap();
-    subscription::insert(tx, &request(text, customer), "ledger", NOW).await.unwrap();
+    subscription::insert(tx, &request(text, customer), "ledger", NOW);
 }
 
 #[test]
@@ -162,7 +162,7 @@ async fn open_subscriptions_are_counted_and_closed_ones_are_not() {
     let (db, _folder) = database().await;
     let mut tx = db.begin().await.unwrap();
     for (text, customer) in [("a", 7), ("b", 7), ("c", 8)] {
-        subscription::lock_holder(&mut tx, PlanId(1), CustomerId(customer)).await.unwrap();
+        subscription::lock_holder(&mut tx, PlanId(1), CustomerId(customer));
         insert(&mut tx, text, customer).await;
     }
     let seven = CustomerId(7);

@@ -39,12 +39,11 @@ impl Outbox {
         let data = message.encode_to_vec();
         let id = new_id(&*self.clock, &*self.random);
         let position = next_id(tx, "outbox").await?;
-        tx.execute(
+        tx.defer(
             "INSERT INTO outbox (position, id, source, type, subject, time, data) \
              VALUES ($1, $2, $3, $4, $5, $6, $7)",
             args![position, id, self.source, kind, subject, self.clock.now(), data],
-        )
-        .await?;
+        );
         tx.notify_after_commit(Arc::clone(&self.nudge));
         Ok(())
     }

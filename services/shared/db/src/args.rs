@@ -57,13 +57,36 @@ impl Args {
         self.0.is_empty()
     }
 
-    /// Encodes for SQLite. `sql` is looked at in debug builds only: SQLite takes a missing
+    /// Looks in debug builds whether these are as many as `sql` names: SQLite takes a missing
     /// argument for NULL, which hides mistakes.
-    pub(crate) fn for_sqlite(self, sql: &str) -> Result<SqliteArguments, Error> {
+    pub(crate) fn check(&self, sql: &str) -> Result<(), Error> {
         if cfg!(debug_assertions) && highest_placeholder(sql) != self.0.len() {
             let why = format!("{} arguments given for: {sql}", self.0.len());
             return Err(Error::Other { source: why.into() });
         }
+        Ok(())
+    }
+
+    /// Adds the arguments of a statement that follows in the same text, and the statement with its
+    /// placeholders raised accordingly.
+    pub(crate) fn follow(&mut self, text: &mut String, sql: &str, args: Self) {
+        let by = self.0.len();
+        let mut parts = sql.split('$');
+        text.push_str(parts.next().unwrap_or_default());
+        for part in parts {
+            let digits = part.bytes().take_while(u8::is_ascii_digit).count();
+            text.push('$');
+            match part[..digits].parse::<usize>() {
+                Ok(n) => text.push_str(&(n + by).to_string()),
+                Err(_) => text.push_str(&part[..digits]),
+            }
+            text.push_str(&part[digits..]);
+        }
+        self.0.extend(args.0);
+    }
+
+    /// Encodes for SQLite.
+    pub(crate) fn for_sqlite(self) -> Result<SqliteArguments, Error> {
         let mut out = SqliteArguments::default();
         out.reserve(self.0.len(), 0);
         for Value(repr) in self.0 {
@@ -165,12 +188,23 @@ macro_rules! args {
 
 #[cfg(test)]
 mod tests {
-    use super::highest_placeholder;
+    use super::{Args, highest_placeholder};
 
     #[test]
     fn the_highest_placeholder_counts() {
         for (sql, n) in [("SELECT 1", 0), ("a = $1 AND b = $12 OR $2", 12), ("json '$.a' $1", 1)] {
             assert_eq!(highest_placeholder(sql), n, "{sql}");
         }
+    }
+
+    #[test]
+    fn statements_that_follow_have_their_placeholders_raised() {
+        let mut all = args![7];
+        let mut text = "first $1; ".to_owned();
+        all.follow(&mut text, "$1 and $12, json '$.a'", args![true, "x"]);
+        assert_eq!(text, "first $1; $2 and $13, json '$.a'");
+        assert_eq!(all, args![7, true, "x"]);
+        all.follow(&mut text, "; none", Args::new());
+        assert_eq!(all.len(), 3);
     }
 }

@@ -134,7 +134,8 @@ impl Db {
     }
 
     async fn run_fetch<T: Row>(&self, sql: sqlx::SqlStr, args: Args) -> Result<Vec<T>, Error> {
-        let args = args.for_sqlite(sql.as_str())?;
+        args.check(sql.as_str())?;
+        let args = args.for_sqlite()?;
         Ok(sqlx::query_as_with(sql, args).fetch_all(&self.readers).await?)
     }
 }

@@ -53,3 +53,28 @@ pub async fn next_id(tx: &mut Tx, name: &'static str) -> Result<i64, Error> {
     let (value,): (i64,) = tx.fetch_one(SQL, args![name]).await?;
     Ok(value)
 }
+
+/// Takes the next values of several sequences, as [`next_id`] does of one, in one statement.
+///
+/// # Errors
+/// As [`Tx::fetch_one`].
+pub async fn next_ids<const N: usize>(
+    tx: &mut Tx,
+    names: [&'static str; N],
+) -> Result<[i64; N], Error> {
+    let mut args = Args::new();
+    let rows = names.map(|name| format!("(${}, 1)", args.push(name)));
+    let sql = format!(
+        "INSERT INTO sequence (name, value) VALUES {} \
+         ON CONFLICT (name) DO UPDATE SET value = sequence.value + 1 RETURNING name, value",
+        rows.join(", ")
+    );
+    let taken: Vec<(String, i64)> = tx.fetch_all_built(sql, args).await?;
+    // No database promises an order of what it returns.
+    let mut values = [0; N];
+    for (value, name) in values.iter_mut().zip(names) {
+        let found = taken.iter().find(|(taken, _)| taken == name);
+        *value = found.ok_or(Error::RowNotFound)?.1;
+    }
+    Ok(values)
+}

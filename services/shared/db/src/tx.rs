@@ -4,7 +4,9 @@ use crate::args::Args;
 use crate::db::{Query, Row};
 use crate::error::Error;
 use crate::writer::Lease;
-use sqlx::{AssertSqlSafe, SqlSafeStr};
+use futures_util::TryStreamExt;
+use sqlx::sqlite::SqliteArguments;
+use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr, SqlStr};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
@@ -14,6 +16,8 @@ use tokio::sync::Notify;
 /// statement and [`Tx::commit`] return an error: the transaction can only be dropped.
 pub struct Tx {
     lease: Lease,
+    /// What waits to run ahead of the next statement: texts and arguments.
+    deferred: Vec<(&'static str, Args)>,
     notify: Vec<Arc<Notify>>,
     /// A statement is running, was cancelled or has failed.
     is_spoilt: bool,
@@ -21,7 +25,7 @@ pub struct Tx {
 
 impl Tx {
     pub(crate) fn new(lease: Lease) -> Self {
-        Self { lease, notify: Vec::new(), is_spoilt: false }
+        Self { lease, deferred: Vec::new(), notify: Vec::new(), is_spoilt: false }
     }
 
     /// Runs a statement; returns how many rows it changed.
@@ -31,6 +35,13 @@ impl Tx {
     /// - [`Error::Full`], [`Error::Unavailable`], [`Error::Other`]
     pub async fn execute(&mut self, sql: &'static str, args: Args) -> Result<u64, Error> {
         self.run_execute(sql.into_sql_str(), args).await
+    }
+
+    /// Runs a statement ahead of the next one, or of the commit: in one trip to the database where
+    /// it can. For writes without `RETURNING` of which nobody needs the count. If it fails,
+    /// what comes next fails with its error.
+    pub fn defer(&mut self, sql: &'static str, args: Args) {
+        self.deferred.push((sql, args));
     }
 
     /// As [`Tx::execute`], for a statement that the program built from parts of its own.
@@ -93,12 +104,16 @@ impl Tx {
     }
 
     /// Commits. Returns when the transaction is on disk. If this future is dropped, the
-    /// transaction is committed all the same, unless the commit fails.
+    /// transaction is committed all the same, unless the commit fails or a deferred statement was
+    /// still running.
     ///
     /// # Errors
     /// [`Error::Full`], [`Error::Unavailable`], [`Error::Other`]: nothing of it was stored.
-    pub async fn commit(self) -> Result<(), Error> {
+    pub async fn commit(mut self) -> Result<(), Error> {
         self.check()?;
+        if let Some((sql, args)) = self.deferred.pop() {
+            self.run_execute(sql.into_sql_str(), args).await?;
+        }
         self.lease.commit(self.notify).await
     }
 
@@ -110,22 +125,59 @@ impl Tx {
         Ok(())
     }
 
-    async fn run_execute(&mut self, sql: sqlx::SqlStr, args: Args) -> Result<u64, Error> {
+    async fn run_execute(&mut self, sql: SqlStr, args: Args) -> Result<u64, Error> {
         self.check()?;
         self.is_spoilt = true;
-        let args = args.for_sqlite(sql.as_str())?;
-        let done = sqlx::query_with(sql, args).execute(self.lease.connection()?).await?;
+        let (sql, args) = self.joined(sql, args)?;
+        let connection = self.lease.begin_statement()?;
+        let run = async {
+            let mut results = connection.fetch_many(sqlx::query_with(sql, args));
+            let mut changed = 0;
+            while let Some(result) = results.try_next().await? {
+                // The last statement of the text is the one that is asked about.
+                if let Either::Left(done) = result {
+                    changed = done.rows_affected();
+                }
+            }
+            Ok(changed)
+        };
+        let changed: Result<u64, sqlx::Error> = run.await;
+        self.lease.end_statement();
+        let changed = changed?;
         self.is_spoilt = false;
-        Ok(done.rows_affected())
+        Ok(changed)
     }
 
-    async fn run_fetch<T: Row>(&mut self, sql: sqlx::SqlStr, args: Args) -> Result<Vec<T>, Error> {
+    async fn run_fetch<T: Row>(&mut self, sql: SqlStr, args: Args) -> Result<Vec<T>, Error> {
         self.check()?;
         self.is_spoilt = true;
-        let args = args.for_sqlite(sql.as_str())?;
-        let rows = sqlx::query_as_with(sql, args).fetch_all(self.lease.connection()?).await?;
+        let (sql, args) = self.joined(sql, args)?;
+        let connection = self.lease.begin_statement()?;
+        let rows = sqlx::query_as_with(sql, args).fetch_all(connection).await;
+        self.lease.end_statement();
+        let rows = rows?;
         self.is_spoilt = false;
         Ok(rows)
+    }
+
+    /// Puts what opens the transaction, and what was deferred, ahead of a statement.
+    fn joined(&mut self, sql: SqlStr, args: Args) -> Result<(SqlStr, SqliteArguments), Error> {
+        args.check(sql.as_str())?;
+        if self.lease.opening().is_none() && self.deferred.is_empty() {
+            return Ok((sql, args.for_sqlite()?));
+        }
+        let (mut text, mut all) = (String::new(), Args::new());
+        if let Some(opening) = self.lease.opening() {
+            text.push_str(opening);
+            text.push_str("; ");
+        }
+        for (sql, args) in self.deferred.drain(..) {
+            args.check(sql)?;
+            all.follow(&mut text, sql, args);
+            text.push_str("; ");
+        }
+        all.follow(&mut text, sql.as_str(), args);
+        Ok((AssertSqlSafe(text).into_sql_str(), all.for_sqlite()?))
     }
 }
 

@@ -1,9 +1,14 @@
 //! The task that owns the writing connection.
 //!
-//! It begins an outer transaction when somebody wants to write, lends the connection to one
-//! [`Lease`] after the other, and commits when nobody waits or the batch has reached its bound.
-//! A lease always comes back, because its `Drop` sends it; what it brings says whether its
-//! savepoint is kept. `ROLLBACK TO` leaves the savepoint in place for the next lease.
+//! It lends the connection to one [`Lease`] after the other, and commits when nobody waits or the
+//! batch has reached its bound. The first lease begins the outer transaction, each works in a
+//! savepoint of its own. A lease always comes back, because its `Drop` sends it; what it brings
+//! says whether its savepoint is kept.
+//!
+//! A trip to SQLite's thread costs more than most statements. So what opens a lease's savepoint
+//! (`opening`) goes ahead of its first statement, in one text. Two names of savepoints take turns:
+//! a lease that was cancelled in its first statement may not have opened its own, and `ROLLBACK TO`
+//! must then miss and not undo the lease before.
 //!
 //! SQLite undoes the whole outer transaction by itself after some errors (disk full, input or
 //! output). A lease stops at its first failed statement, so nothing can run outside of a
@@ -31,16 +36,75 @@ pub(crate) enum Wish {
     Close(oneshot::Sender<()>),
 }
 
+/// Where the outer transaction stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Not begun.
+    Outside,
+    /// In a savepoint in which nothing has happened.
+    Empty(Savepoint),
+    /// In a savepoint whose transaction is kept.
+    Kept(Savepoint),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Savepoint {
+    A,
+    B,
+}
+
+impl Place {
+    /// What has to run ahead of the next lease's first statement, and the savepoint it is in then.
+    fn opening(self) -> (Option<&'static str>, Savepoint) {
+        match self {
+            Self::Outside => (Some("BEGIN IMMEDIATE; SAVEPOINT tx_a"), Savepoint::A),
+            Self::Empty(savepoint) => (None, savepoint),
+            Self::Kept(Savepoint::A) => (Some("RELEASE tx_a; SAVEPOINT tx_b"), Savepoint::B),
+            Self::Kept(Savepoint::B) => (Some("RELEASE tx_b; SAVEPOINT tx_a"), Savepoint::A),
+        }
+    }
+}
+
+impl Savepoint {
+    fn rollback_to(self) -> &'static str {
+        match self {
+            Self::A => "ROLLBACK TO tx_a",
+            Self::B => "ROLLBACK TO tx_b",
+        }
+    }
+
+    fn make(self) -> &'static str {
+        match self {
+            Self::A => "SAVEPOINT tx_a",
+            Self::B => "SAVEPOINT tx_b",
+        }
+    }
+}
+
+/// What a lease has done with the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// Nothing.
+    None,
+    /// Its first statement was sent and not waited for: nobody knows what of it has run.
+    Unclear,
+    /// A statement has come to its end, good or bad.
+    Ran,
+}
+
 /// The writing connection, lent.
 pub(crate) struct Lease {
     /// `None` once it was given back.
     connection: Option<SqliteConnection>,
     /// `None` once it was given back.
     back: Option<oneshot::Sender<Returned>>,
+    opening: Option<&'static str>,
+    used: Use,
 }
 
 struct Returned {
     connection: SqliteConnection,
+    used: Use,
     /// `None`: roll back.
     commit: Option<Commit>,
 }
@@ -51,9 +115,24 @@ struct Commit {
 }
 
 impl Lease {
-    /// The connection; absent only after the lease was given back.
-    pub(crate) fn connection(&mut self) -> Result<&mut SqliteConnection, Error> {
+    /// What the next statement must run first.
+    pub(crate) fn opening(&self) -> Option<&'static str> {
+        self.opening
+    }
+
+    /// The connection, for a statement that begins with the opening; absent only after the lease
+    /// was given back.
+    pub(crate) fn begin_statement(&mut self) -> Result<&mut SqliteConnection, Error> {
+        self.opening = None;
+        if self.used == Use::None {
+            self.used = Use::Unclear;
+        }
         self.connection.as_mut().ok_or_else(|| Error::unavailable("the transaction has ended"))
+    }
+
+    /// Notes that the statement has come to its end.
+    pub(crate) fn end_statement(&mut self) {
+        self.used = Use::Ran;
     }
 
     /// Gives the connection back and waits for the outer commit.
@@ -66,7 +145,7 @@ impl Lease {
     fn give_back(&mut self, commit: Option<Commit>) {
         if let (Some(connection), Some(back)) = (self.connection.take(), self.back.take()) {
             // The writer is gone only when its runtime is; then there is nobody to tell.
-            let _ = back.send(Returned { connection, commit });
+            let _ = back.send(Returned { connection, used: self.used, commit });
         }
     }
 }
@@ -83,7 +162,8 @@ pub(crate) async fn run(
     options: SqliteConnectOptions,
     mut wishes: mpsc::Receiver<Wish>,
 ) {
-    let mut writer = Writer { connection: Some(connection), options, batch: Vec::new() };
+    let (connection, batch) = (Some(connection), Vec::new());
+    let mut writer = Writer { connection, options, place: Place::Outside, batch };
     let mut next = None;
     loop {
         let wish = match next.take() {
@@ -111,6 +191,7 @@ struct Writer {
     /// `None` after it was lost: the next batch makes another.
     connection: Option<SqliteConnection>,
     options: SqliteConnectOptions,
+    place: Place,
     batch: Vec<Commit>,
 }
 
@@ -120,28 +201,19 @@ impl Writer {
     /// Serves `first` and whoever else comes in time, and commits. Returns a wish that it has
     /// taken and not served.
     async fn batch(&mut self, first: Waiter, wishes: &mut mpsc::Receiver<Wish>) -> Option<Wish> {
-        if let Err(error) = self.begin().await {
-            self.connection = None;
+        if let Err(error) = self.connect().await {
             let _ = first.send(Err(error));
             return None;
         }
         let until = Instant::now() + BATCH_TIME;
         let mut waiter = first;
         loop {
-            let kept = self.lend(waiter).await;
-            let is_open = self.batch.len() < BATCH_MAX && Instant::now() < until;
-            let next = if is_open { next_wish(wishes).await } else { None };
-            let settled = match (kept, &next) {
-                (Ok(true), Some(Wish::Write(_))) => self.run("RELEASE tx; SAVEPOINT tx").await,
-                // The last savepoint needs no statement of its own: `COMMIT` releases it.
-                (Ok(_), _) => Ok(()),
-                (Err(error), _) => Err(error),
-            };
-            if let Err(error) = settled {
+            if let Err(error) = self.lend(waiter).await {
                 self.fail(error).await;
-                return next;
+                return None;
             }
-            match next {
+            let is_open = self.batch.len() < BATCH_MAX && Instant::now() < until;
+            match if is_open { next_wish(wishes).await } else { None } {
                 Some(Wish::Write(next)) => waiter = next,
                 other => {
                     self.commit().await;
@@ -151,25 +223,26 @@ impl Writer {
         }
     }
 
-    async fn begin(&mut self) -> Result<(), Error> {
+    async fn connect(&mut self) -> Result<(), Error> {
         if self.connection.is_none() {
             self.connection = Some(self.options.connect().await?);
+            self.place = Place::Outside;
         }
-        self.run("BEGIN IMMEDIATE; SAVEPOINT tx").await
+        Ok(())
     }
 
-    /// Lends the connection, and returns whether the transaction wants to be kept. If it does
-    /// not, it is undone.
-    async fn lend(&mut self, waiter: Waiter) -> Result<bool, Error> {
+    /// Lends the connection. What the transaction did is undone unless it wants to be kept.
+    async fn lend(&mut self, waiter: Waiter) -> Result<(), Error> {
         if waiter.is_closed() {
-            return Ok(false);
+            return Ok(());
         }
+        let (opening, savepoint) = self.place.opening();
         let connection = self.connection.take();
         let (back, returned) = oneshot::channel();
         let lent = Instant::now();
         // If the waiter has gone, the lease is dropped here or in the channel, and so returns.
-        let _ = waiter.send(Ok(Lease { connection, back: Some(back) }));
-        let Ok(Returned { connection, commit }) = returned.await else {
+        let _ = waiter.send(Ok(Lease { connection, back: Some(back), opening, used: Use::None }));
+        let Ok(Returned { connection, used, commit }) = returned.await else {
             return Err(Error::unavailable("the writing connection was lost"));
         };
         self.connection = Some(connection);
@@ -181,25 +254,48 @@ impl Writer {
         match commit {
             Some(commit) => {
                 self.batch.push(commit);
-                Ok(true)
+                if used != Use::None {
+                    self.place = Place::Kept(savepoint);
+                }
             }
-            None => match self.run("ROLLBACK TO tx").await {
-                Ok(()) => Ok(false),
-                // What broke it is known to whoever did; the others may simply try again.
-                Err(error) => Err(Error::Unavailable {
-                    why: "another transaction of the batch broke it",
-                    source: Some(error.into()),
-                }),
-            },
+            None if used == Use::None => {}
+            None => self.place = self.undo(savepoint, used).await?,
         }
+        Ok(())
+    }
+
+    /// Undoes what a lease did, and says where that leaves the outer transaction. An error means
+    /// that those before it in the batch are lost too.
+    async fn undo(&mut self, savepoint: Savepoint, used: Use) -> Result<Place, Error> {
+        if self.run(savepoint.rollback_to()).await.is_ok() {
+            return Ok(Place::Empty(savepoint));
+        }
+        // There is no such savepoint: it was not opened, or SQLite has undone everything. Within a
+        // transaction another `BEGIN` is refused.
+        let is_inside = self.run("BEGIN").await.is_err();
+        if is_inside && used == Use::Unclear {
+            self.run(savepoint.make()).await?;
+            return Ok(Place::Empty(savepoint));
+        }
+        if !is_inside && self.batch.is_empty() {
+            self.run("ROLLBACK").await?;
+            return Ok(Place::Outside);
+        }
+        // What broke it is known to whoever did; the others may simply try again.
+        Err(Error::unavailable("another transaction of the batch broke it"))
     }
 
     async fn commit(&mut self) {
-        // An empty batch wrote nothing; undoing it costs no fsync.
-        let end = if self.batch.is_empty() { "ROLLBACK" } else { "COMMIT" };
-        if let Err(error) = self.run(end).await {
+        let ended = match self.place {
+            Place::Outside => Ok(()),
+            // An empty batch wrote nothing; undoing it costs no fsync.
+            _ if self.batch.is_empty() => self.run("ROLLBACK").await,
+            _ => self.run("COMMIT").await,
+        };
+        if let Err(error) = ended {
             return self.fail(error).await;
         }
+        self.place = Place::Outside;
         for commit in self.batch.drain(..) {
             for notify in commit.notify {
                 notify.notify_one();

@@ -72,10 +72,17 @@ impl<C: Send + Sync + 'static> Driver<C> {
     }
 
     /// Does or undoes one step once, and stores what came of it. Answers how long to pause.
+    ///
+    /// A write that follows a call which succeeded shares the transaction that stores the call's
+    /// outcome: one commit instead of two, and still no write without the outcome before it.
     async fn attempt(&mut self) -> Result<Duration, Stop> {
-        let at = (self.progress.step, self.progress.direction);
-        let (acted, tx) = self.act(at).await?;
-        let (next, pause) = self.decide(acted);
+        let (acted, mut tx) = self.act(&self.progress).await?;
+        let (mut next, mut pause) = self.decide(&self.progress, acted);
+        if tx.is_none() && self.is_at_new_write(&next) {
+            let (acted, opened) = self.act(&next).await?;
+            (next, pause) = self.decide(&next, acted);
+            tx = opened;
+        }
         let mut tx = match tx {
             Some(tx) => tx,
             None => self.inner.db.begin().await?,
@@ -89,17 +96,25 @@ impl<C: Send + Sync + 'static> Driver<C> {
         Ok(pause)
     }
 
-    /// Runs the action. Answers the open transaction of a write that succeeded.
-    async fn act(&self, at: (usize, Direction)) -> Result<(Acted, Option<Tx>), Stop> {
+    /// Whether the step before has just succeeded, and a write comes next.
+    fn is_at_new_write(&self, next: &Progress) -> bool {
+        let (now, then) = (&self.progress, next);
+        let has_moved = (now.step, now.direction) != (then.step, then.direction);
+        let goes_on = then.status == Status::Running && then.direction == now.direction;
+        has_moved && goes_on && self.kind.mode(then.step, then.direction) == Mode::Write
+    }
+
+    /// Runs the action that is next. Answers the open transaction of a write that succeeded.
+    async fn act(&self, from: &Progress) -> Result<(Acted, Option<Tx>), Stop> {
+        let (at, state) = ((from.step, from.direction), from.state.as_str());
         if let Some(failed) = self.fault(at, Moment::Before)? {
             return Ok((Err(failed), None));
         }
         let (acted, tx) = match self.kind.mode(at.0, at.1) {
-            Mode::Nothing => (Ok(self.progress.state.clone()), None),
-            Mode::Call => (self.call(at).await?, None),
+            Mode::Nothing => (Ok(state.to_owned()), None),
+            Mode::Call => (self.call(at, state).await?, None),
             Mode::Write => {
                 let mut tx = self.inner.db.begin().await?;
-                let state = &self.progress.state;
                 let acted = self.kind.act(at, &self.inner.context, state, Some(&mut tx)).await;
                 // What a failed write has written must not be stored with its outcome.
                 let tx = if acted.is_ok() { Some(tx) } else { None };
@@ -113,9 +128,9 @@ impl<C: Send + Sync + 'static> Driver<C> {
     }
 
     /// Calls other systems, with a bound of time, and renews the lease meanwhile.
-    async fn call(&self, at: (usize, Direction)) -> Result<Acted, Stop> {
+    async fn call(&self, at: (usize, Direction), state: &str) -> Result<Acted, Stop> {
         let bound = self.inner.settings.step_timeout;
-        let act = self.kind.act(at, &self.inner.context, &self.progress.state, None);
+        let act = self.kind.act(at, &self.inner.context, state, None);
         let act = tokio::time::timeout(bound, AssertUnwindSafe(act).catch_unwind());
         let mut act = std::pin::pin!(act);
         loop {
@@ -139,8 +154,8 @@ impl<C: Send + Sync + 'static> Driver<C> {
     }
 
     /// Where the saga stands after an attempt, and how long to pause before the next.
-    fn decide(&self, acted: Acted) -> (Progress, Duration) {
-        let mut next = self.progress.clone();
+    fn decide(&self, from: &Progress, acted: Acted) -> (Progress, Duration) {
+        let mut next = from.clone();
         match acted {
             Ok(state) => {
                 next.state = state;

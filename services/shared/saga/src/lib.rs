@@ -5,7 +5,8 @@
 //! that finds the row can go on from there.
 //!
 //! Invariants:
-//! - A step's outcome (new state, next step) is stored before the next step begins.
+//! - A step's outcome (new state, next step) is stored before the next step begins; if that is an
+//!   [`Action::Write`], in its transaction.
 //! - A definite failure undoes backwards, from the failed step *inclusive*, since its effect is
 //!   unclear, to the first. What mutated the state in a failed attempt is not kept, so an undo must
 //!   find its work by keys that were there before the step (the saga's own ids).

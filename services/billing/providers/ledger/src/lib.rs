@@ -19,7 +19,7 @@ mod store;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use stowage_db::{Db, next_id};
+use stowage_db::{Db, Tx, next_id, next_ids};
 use stowage_provider::{Error, NewOrder, OrderRef, PlacedOrder, Provider};
 use stowage_types::Clock;
 use time::OffsetDateTime;
@@ -54,14 +54,7 @@ impl Provider for Ledger {
         if let Some(known) = store::find_order(&mut tx, &order.key).await.map_err(away)? {
             return known;
         }
-        let placed = PlacedOrder {
-            order_id: next_id(&mut tx, "ledger_order").await.map_err(away)?,
-            service_id: next_id(&mut tx, "ledger_service").await.map_err(away)?,
-            invoice_id: match amount_nanos {
-                0 => 0,
-                _ => next_id(&mut tx, "ledger_invoice").await.map_err(away)?,
-            },
-        };
+        let placed = take_ids(&mut tx, amount_nanos > 0).await.map_err(away)?;
         let now = self.clock.now();
         if !store::insert_order(&mut tx, order, placed, now).await.map_err(away)? {
             // A twin was first; the ids taken here are given back with the transaction.
@@ -71,7 +64,7 @@ impl Provider for Ledger {
         }
         if amount_nanos > 0 {
             let invoice = store::Invoice { id: placed.invoice_id, amount_nanos };
-            store::insert_invoice(&mut tx, order, &invoice, now).await.map_err(away)?;
+            store::insert_invoice(&mut tx, order, &invoice, now);
         }
         tx.commit().await.map_err(away)?;
         Ok(placed)
@@ -109,6 +102,13 @@ impl Provider for Ledger {
         }
         tx.commit().await.map_err(away)
     }
+}
+
+/// The ids of a new order, and of its invoice if there is one.
+async fn take_ids(tx: &mut Tx, has_invoice: bool) -> Result<PlacedOrder, stowage_db::Error> {
+    let [order_id, service_id] = next_ids(tx, ["ledger_order", "ledger_service"]).await?;
+    let invoice_id = if has_invoice { next_id(tx, "ledger_invoice").await? } else { 0 };
+    Ok(PlacedOrder { order_id, service_id, invoice_id })
 }
 
 /// The price as the column holds it, in nano-units.

@@ -68,13 +68,13 @@ pub(crate) async fn insert_order(
     Ok(rows == 1)
 }
 
-pub(crate) async fn insert_invoice(
+pub(crate) fn insert_invoice(
     tx: &mut Tx,
     order: &NewOrder,
     invoice: &Invoice,
     now: OffsetDateTime,
-) -> Result<(), Error> {
-    tx.execute(
+) {
+    tx.defer(
         "INSERT INTO ledger_invoice (invoice_id, order_key, title, currency, amount_nanos, \
          state, create_time) VALUES ($1, $2, $3, $4, $5, 'draft', $6)",
         args![
@@ -85,9 +85,7 @@ pub(crate) async fn insert_invoice(
             invoice.amount_nanos,
             now
         ],
-    )
-    .await?;
-    Ok(())
+    );
 }
 
 /// Accepts an order; false if it is not there, or was undone, or has ended.

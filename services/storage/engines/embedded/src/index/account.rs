@@ -30,14 +30,13 @@ impl Index {
             sealed_keys.push((key.access_key.as_str(), sealed));
         }
         let mut tx = self.db.begin().await?;
-        tx.execute(
+        tx.defer(
             "INSERT INTO account (uid, quota_bytes, bucket_max) VALUES ($1, $2, $3)
              ON CONFLICT (uid) DO UPDATE SET quota_bytes = excluded.quota_bytes,
                bucket_max = excluded.bucket_max",
             args![uid, quota, spec.bucket_max],
-        )
-        .await?;
-        tx.execute("DELETE FROM access_key WHERE uid = $1", args![uid]).await?;
+        );
+        tx.defer("DELETE FROM access_key WHERE uid = $1", args![uid]);
         for (access_key, sealed_secret) in sealed_keys {
             let rows = tx
                 .execute(

@@ -1,6 +1,6 @@
 //! Buckets: one name space for the whole engine.
 
-use stowage_db::{args, next_id};
+use stowage_db::{args, next_id, next_ids};
 use stowage_engine::BucketInfo;
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
@@ -58,8 +58,7 @@ impl Index {
         if max.is_some_and(|max| count > max) {
             return Err(Error::TooManyBuckets);
         }
-        let id = next_id(&mut tx, "bucket").await?;
-        let changed = next_id(&mut tx, "change").await?;
+        let [id, changed] = next_ids(&mut tx, ["bucket", "change"]).await?;
         tx.execute(
             "INSERT INTO bucket (id, name, uid, create_time, changed) VALUES ($1, $2, $3, $4, $5)",
             args![id, name.as_str(), uid.as_str(), self.clock.now(), changed],
