@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
-use stowage_db::{Db, Error, Tx, args};
+use stowage_db::{Db, Error, Tx, args, next_id, next_ids};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 
@@ -165,6 +165,83 @@ async fn a_notice_comes_after_the_commit_and_never_after_a_rollback() {
     tx.commit().await.unwrap();
     assert_eq!(watch.await.unwrap(), 2);
     assert!(poll_once(&mut Box::pin(undone.notified())).await.is_none());
+}
+
+#[tokio::test]
+async fn deferred_writes_run_in_order_with_the_next_statement_or_the_commit() {
+    let kit = with_purses(0).await;
+    let mut tx = kit.db.begin().await.unwrap();
+    tx.defer(ADD, args![5, 1]);
+    tx.defer("UPDATE purse SET cents = cents * $2 WHERE id = $1", args![1, 3]);
+    // What the last statement changed is told, not what ran ahead of it.
+    assert_eq!(tx.execute(ADD, args![1, 99]).await.unwrap(), 0);
+    let cents = "SELECT cents FROM purse WHERE id = $1";
+    tx.defer(ADD, args![100, 2]);
+    let rows: Vec<(i64,)> = tx.fetch_all(cents, args![1]).await.unwrap();
+    assert_eq!(rows, [(15,)]);
+    tx.defer(ADD, args![7, 3]);
+    tx.commit().await.unwrap();
+    assert_eq!(sum(&kit.db).await, 122);
+
+    // A failure is the next statement's, or the commit's, and keeps nothing.
+    for commits in [false, true] {
+        let mut tx = kit.db.begin().await.unwrap();
+        tx.execute(ADD, args![1, 4]).await.unwrap();
+        tx.defer("INSERT INTO purse (id, cents) VALUES ($1, 0)", args![1]);
+        let failed = if commits {
+            tx.commit().await.unwrap_err()
+        } else {
+            tx.execute(ADD, args![1, 5]).await.unwrap_err()
+        };
+        assert!(failed.is_unique("purse.id"), "{failed}");
+    }
+    let mut tx = kit.db.begin().await.unwrap();
+    tx.defer(ADD, args![1, 6]);
+    drop(tx);
+    assert_eq!(sum(&kit.db).await, 122);
+}
+
+/// The first statement of a transaction also opens it. Wherever it is cancelled, the one before it
+/// in the batch is kept and the one after it works.
+#[tokio::test]
+async fn one_that_is_cancelled_in_its_first_statement_harms_nobody() {
+    let kit = with_purses(0).await;
+    let mut expected = 0;
+    for round in 0..200 {
+        let mut first = kit.db.begin().await.unwrap();
+        let (mut second, mut third) = (Box::pin(kit.db.begin()), Box::pin(kit.db.begin()));
+        for waits in [&mut second, &mut third] {
+            assert!(poll_once(waits).await.is_none());
+        }
+        first.execute(ADD, args![1, 1]).await.unwrap();
+        let committed = tokio::spawn(first.commit());
+        let mut second = second.await.unwrap();
+        let mut statement = Box::pin(second.execute(ADD, args![1_000, 1]));
+        let polls = round % 4;
+        let mut is_done = false;
+        for _ in 0..polls {
+            is_done = is_done || poll_once(&mut statement).await.is_some();
+            tokio::task::yield_now().await;
+        }
+        drop(statement);
+        drop(second);
+        let mut third = third.await.unwrap();
+        third.execute(ADD, args![1, 2]).await.unwrap();
+        third.commit().await.unwrap();
+        committed.await.unwrap().unwrap();
+        expected += 2;
+        assert_eq!(sum(&kit.db).await, expected, "round {round}, done: {is_done}");
+    }
+}
+
+#[tokio::test]
+async fn several_sequences_go_on_together() {
+    let kit = Kit::start().await;
+    let mut tx = kit.db.begin().await.unwrap();
+    assert_eq!(next_id(&mut tx, "b").await.unwrap(), 1);
+    assert_eq!(next_ids(&mut tx, ["a", "b", "c"]).await.unwrap(), [1, 2, 1]);
+    assert_eq!(next_ids(&mut tx, ["c", "a"]).await.unwrap(), [2, 2]);
+    tx.commit().await.unwrap();
 }
 
 #[tokio::test]

@@ -20,6 +20,15 @@ pub(crate) const ALGORITHMS: [&str; 5] = ["crc32", "crc32c", "crc64nvme", "sha1"
 
 const HEADER: &str = "x-amz-checksum-";
 
+/// Longest object sent in one piece that gets an MD5 without the client asking, in bytes.
+///
+/// MD5 runs on one core at some 600 MB/s, slower than the disk and the network, so it would bound
+/// the transfer. Clients split what is as large as this into parts (rclone from 200 MiB, the
+/// command lines from 8 and 15 MiB on), and take an entity tag with a dash for no MD5.
+///
+/// Source: Amazon S3 API Reference, "Object", `ETag`: it "may or may not be an MD5 digest".
+pub(crate) const MD5_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
 /// What the client announced about a body.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Expected {
@@ -30,6 +39,8 @@ pub(crate) struct Expected {
     /// Algorithms whose values come after the body.
     trailers: Vec<&'static str>,
     trailing: Option<TrailingHeaders>,
+    /// Whether a long body may go without MD5.
+    spares_md5: bool,
 }
 
 impl Expected {
@@ -59,7 +70,14 @@ impl Expected {
             .into_iter()
             .filter(|alg| announced.iter().any(|name| name.strip_prefix(HEADER) == Some(alg)))
             .collect();
-        Ok(Self { length, md5, sums: sums_of(headers), trailers, trailing })
+        Ok(Self { length, md5, sums: sums_of(headers), trailers, trailing, spares_md5: false })
+    }
+
+    /// Spares the MD5 of a body above [`MD5_BYTES_MAX`] that the client sent none for. It gets a
+    /// CRC-64/NVME instead, as S3 gives to objects that come without a checksum.
+    pub(crate) fn sparing_md5(mut self) -> Self {
+        self.spares_md5 = self.md5.is_none() && self.length > MD5_BYTES_MAX;
+        self
     }
 
     /// A hasher for all that has to be verified.
@@ -70,9 +88,11 @@ impl Expected {
             crc32c: wanted("crc32c").then(s3s::crypto::Crc32c::new),
             sha1: wanted("sha1").then(s3s::crypto::Sha1::new),
             sha256: wanted("sha256").then(s3s::crypto::Sha256::new),
-            crc64nvme: wanted("crc64nvme").then(s3s::crypto::Crc64Nvme::new),
+            crc64nvme: (self.spares_md5 || wanted("crc64nvme")).then(s3s::crypto::Crc64Nvme::new),
         };
-        Hasher { md5: Md5::new(), sums, length: 0 }
+        let is_wanted = wanted("crc64nvme") || !ALGORITHMS.into_iter().any(wanted);
+        let md5 = (!self.spares_md5).then(Md5::new);
+        Hasher { md5, sums, hides_crc64: self.spares_md5 && !is_wanted, length: 0 }
     }
 
     /// Compares. Call after the body has ended: trailers are there only then.
@@ -80,7 +100,7 @@ impl Expected {
         if digests.length != self.length {
             return Err(Error::IncompleteBody);
         }
-        if self.md5.is_some_and(|md5| md5 != digests.md5) {
+        if self.md5.is_some() && self.md5 != digests.md5 {
             return Err(Error::BadDigest);
         }
         let mut sums = self.sums.clone();
@@ -117,8 +137,10 @@ pub(crate) fn sums_of(headers: &HeaderMap) -> Sums {
 
 /// Computes while the body streams by.
 pub(crate) struct Hasher {
-    md5: Md5,
+    md5: Option<Md5>,
     sums: ChecksumHasher,
+    /// Whether the CRC-64 is for the entity tag only: the client chose another checksum.
+    hides_crc64: bool,
     length: u64,
 }
 
@@ -126,20 +148,31 @@ pub(crate) struct Hasher {
 #[derive(Debug, Clone)]
 pub(crate) struct Digests {
     pub(crate) length: u64,
-    pub(crate) md5: [u8; 16],
+    md5: Option<[u8; 16]>,
+    /// Of a body without MD5.
+    crc64: String,
     pub(crate) sums: Sums,
 }
 
 impl Digests {
-    /// The entity tag of content that was sent in one piece.
+    /// The entity tag of content that was sent in one piece: its MD5, or, where that was spared,
+    /// a text that is no MD5 and says so by its dash.
     pub(crate) fn etag(&self) -> String {
-        hex::encode(self.md5)
+        match self.md5 {
+            Some(md5) => hex::encode(md5),
+            None => {
+                let content = format!("{} {}", self.length, self.crc64);
+                format!("{}-1", hex::encode(Md5::digest(content)))
+            }
+        }
     }
 }
 
 impl Hasher {
     pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.md5.update(bytes);
+        if let Some(md5) = &mut self.md5 {
+            md5.update(bytes);
+        }
         self.sums.update(bytes);
         self.length += bytes.len() as u64;
     }
@@ -153,11 +186,17 @@ impl Hasher {
             ("sha1", sums.checksum_sha1),
             ("sha256", sums.checksum_sha256),
         ];
-        Digests {
-            length: self.length,
-            md5: self.md5.finalize().into(),
-            sums: sums.into_iter().filter_map(|(alg, sum)| Some((alg.to_owned(), sum?))).collect(),
+        let mut sums: Sums =
+            sums.into_iter().filter_map(|(alg, sum)| Some((alg.to_owned(), sum?))).collect();
+        let md5 = self.md5.map(|md5| md5.finalize().into());
+        let crc64 = match md5 {
+            None => sums.get("crc64nvme").cloned().unwrap_or_default(),
+            Some(_) => String::new(),
+        };
+        if self.hides_crc64 {
+            sums.remove("crc64nvme");
         }
+        Digests { length: self.length, md5, crc64, sums }
     }
 }
 
@@ -223,6 +262,41 @@ mod tests {
         let mut hasher = expected.hasher();
         hasher.update(body);
         hasher.finish().sums
+    }
+
+    #[test]
+    fn a_long_body_has_an_md5_only_if_the_client_sent_one() {
+        let digests = |length: u64, headers: &[(&'static str, &str)]| {
+            let mut map = HeaderMap::new();
+            for (name, value) in headers {
+                map.insert(*name, value.parse().unwrap());
+            }
+            let expected = Expected::of(length, &map, None).unwrap().sparing_md5();
+            let mut hasher = expected.hasher();
+            hasher.update(b"123456789");
+            hasher.finish()
+        };
+        let md5 = "25f9e794323b453885f5181f1b624d0b";
+        let crc64 = "rosUhgp5mIg=";
+        let content_md5 = ("content-md5", "JfnnlDI7RTiF9RgfG2JNCw==");
+        let crc32 = ("x-amz-checksum-crc32", "y/Q5Jg==");
+        let names = |digests: &Digests| digests.sums.keys().cloned().collect::<Vec<_>>();
+        let long = MD5_BYTES_MAX + 1;
+        for (length, headers, has_md5, sums) in [
+            (9, &[][..], true, &[][..]),
+            (MD5_BYTES_MAX, &[], true, &[]),
+            (long, &[content_md5], true, &[]),
+            (long, &[], false, &["crc64nvme"]),
+            (long, &[crc32], false, &["crc32"]),
+        ] {
+            let found = digests(length, headers);
+            assert_eq!(found.etag() == md5, has_md5, "{length} {headers:?}");
+            assert_eq!(found.etag().ends_with("-1"), !has_md5, "{length} {headers:?}");
+            assert_eq!(names(&found), sums, "{length} {headers:?}");
+        }
+        // 0xae8b14860a799888, the check value of CRC-64/NVME in the catalogue of CRC algorithms.
+        assert_eq!(digests(long, &[]).sums["crc64nvme"], crc64);
+        assert_eq!(digests(long, &[]).etag(), digests(long, &[crc32]).etag(), "of the content");
     }
 
     #[test]

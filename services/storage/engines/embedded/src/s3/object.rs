@@ -84,7 +84,7 @@ pub(super) async fn put_object(
     let S3Request { input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
     let length = announced_length(input.content_length, BODY_BYTES_MAX)?;
-    let expected = Expected::of(length, &headers, trailing_headers)?;
+    let expected = Expected::of(length, &headers, trailing_headers)?.sparing_md5();
     let mut meta = Meta::of(&headers, input.metadata)?;
     let condition = WriteCondition { if_match: input.if_match, if_none_match: input.if_none_match };
     // Early, so that a body that cannot be taken is not sent; settled in the transaction.
