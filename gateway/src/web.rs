@@ -221,7 +221,7 @@ impl Port {
     /// made: a client that does not read it, or a stream that does not end, has none.
     async fn dispatch(&mut self, mut request: Request, address: IpAddr) -> Response {
         let entered = self.shared.limits.enter(request.uri().path(), address);
-        if is_grpc(request.headers()) {
+        if is_grpc(&request) {
             if let Err(refused) = entered {
                 // Told behind the translation to grpc-web, whose clients need that too.
                 request.extensions_mut().insert(refused);
@@ -259,11 +259,13 @@ fn ready<T>(answer: Result<T, Infallible>) -> T {
     }
 }
 
-/// Whether a request is gRPC or grpc-web: `application/grpc`, `application/grpc-web+proto` …
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+/// Whether a request is gRPC or grpc-web: `application/grpc`, `application/grpc-web+proto` … At
+/// the facade's paths that is a body of unknown type like any other.
+fn is_grpc(request: &Request) -> bool {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    let path = request.uri().path();
+    let is_facade = path.starts_with("/s3/") || matches!(path, "/s3" | "/s3.php" | "/auth.php");
+    !is_facade && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn is_preflight(request: &Request) -> bool {

@@ -127,11 +127,8 @@ impl Facade {
             Route::S3Php if named == "get_user_info" => "get_buckets_rmq",
             Route::S3Php => named,
         };
-        if name.is_empty() {
-            return ("unknown", Err(Failure::business("action required")));
-        }
         let Some(action) = table::find(name) else {
-            return ("unknown", Err(Failure::business("unknown action")));
+            return ("unknown", Err(unknown_action(name, &parts.method)));
         };
         let result = self.perform(action, &incoming).await;
         (action.name, result.map_err(|failure| errors::reword(action.name, action.writes, failure)))
@@ -271,6 +268,15 @@ fn idempotency_key(action: &Action, incoming: &Incoming<'_>) -> Result<String, F
 }
 
 const UNPRINTABLE: &str = "has characters that cannot be printed";
+
+/// What is wrong with a request that names no action of ours.
+fn unknown_action(name: &str, method: &Method) -> Failure {
+    match name {
+        _ if !is_get_or_post(method) => method_not_allowed("GET, POST"),
+        "" => Failure::business("action required"),
+        _ => Failure::business("unknown action"),
+    }
+}
 
 fn method_not_allowed(allow: &'static str) -> Failure {
     let mut failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method not allowed");

@@ -6,7 +6,8 @@
 use std::convert::Infallible;
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 /// Most parameters of one request, as many as PHP takes.
 const PARAMETERS_MAX: usize = 1000;
@@ -64,36 +65,74 @@ impl Params {
     }
 
     fn push_json(&mut self, body: &[u8]) -> Result<(), Refusal> {
-        let value: Value = serde_json::from_slice(body)
-            .map_err(|_| Refusal::Malformed("the body is not JSON".to_owned()))?;
-        let Value::Object(fields) = value else {
-            return Err(Refusal::Malformed("the body is not a JSON object".to_owned()));
-        };
+        let Fields(fields) = serde_json::from_slice(body).map_err(|error| {
+            let what = if error.is_data() { "a JSON object" } else { "JSON" };
+            Refusal::Malformed(format!("the body is not {what}"))
+        })?;
         for (name, value) in fields {
-            match value {
-                Value::Object(inner) if name == "params" => {
-                    for (name, value) in inner {
-                        self.push_value(&name, value)?;
-                    }
+            if name == "params" && value.get().starts_with('{') {
+                let Fields(inner) = read_json(&value)?;
+                for (name, value) in inner {
+                    self.push_value(&name, &value)?;
                 }
-                other => self.push_value(&name, other)?,
+            } else {
+                self.push_value(&name, &value)?;
             }
         }
         Ok(())
     }
 
-    fn push_value(&mut self, name: &str, value: Value) -> Result<(), Refusal> {
-        match value {
-            Value::String(text) => self.push(name, text),
-            Value::Number(number) => self.push(name, number.to_string()),
+    /// A number is taken as it is written, so that it means what the same text in quotes means.
+    fn push_value(&mut self, name: &str, value: &RawValue) -> Result<(), Refusal> {
+        let text = value.get();
+        match text.as_bytes().first() {
+            Some(b'"') => self.push(name, read_json(value)?),
+            Some(b'[') => {
+                let items: Vec<&RawValue> = read_json(value)?;
+                items
+                    .into_iter()
+                    .filter(|item| !item.get().starts_with(['[', '{']))
+                    .try_for_each(|item| self.push_value(name, item))
+            }
             // As PHP's http_build_query writes them.
-            Value::Bool(fact) => self.push(name, if fact { "1" } else { "0" }.to_owned()),
-            Value::Array(items) => items
-                .into_iter()
-                .filter(|item| !item.is_array() && !item.is_object())
-                .try_for_each(|item| self.push_value(name, item)),
-            Value::Null | Value::Object(_) => Ok(()),
+            Some(b't') => self.push(name, "1".to_owned()),
+            Some(b'f') => self.push(name, "0".to_owned()),
+            Some(b'n' | b'{') | None => Ok(()),
+            Some(_) => self.push(name, text.to_owned()),
         }
+    }
+}
+
+fn read_json<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Refusal> {
+    // What is left to go wrong is text that is half a character, `"\ud800"`.
+    serde_json::from_str(value.get())
+        .map_err(|_| Refusal::Malformed("the body is not JSON".to_owned()))
+}
+
+/// The fields of a JSON object in the order in which they stand there, each as it is written.
+struct Fields(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Fields;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Fields, M::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(Fields(fields))
+            }
+        }
+
+        deserializer.deserialize_map(InOrder)
     }
 }
 
@@ -195,6 +234,32 @@ mod tests {
             let params = read(query, content_type, body.as_bytes()).unwrap();
             assert_eq!(params.get("plan_id"), Some("7"), "{query} {content_type} {body}");
         }
+    }
+
+    #[test]
+    fn json_keeps_its_order_and_its_numbers_as_they_are_written() {
+        for (body, expected) in [
+            (r#"{"filename":1.10}"#, "1.10"),
+            (
+                r#"{"filename":12345678901234567890123456789012}"#,
+                "12345678901234567890123456789012",
+            ),
+            (r#"{"filename":-0}"#, "-0"),
+            (r#"{"filename":true}"#, "1"),
+            (r#"{"filename":"\u00e9"}"#, "é"),
+            (r#"{"filename":["a","b"]}"#, "b"),
+            (r#"{"params":{"filename":"in"},"filename":"out"}"#, "out"),
+            (r#"{"filename":"out","params":{"filename":"in"}}"#, "in"),
+            (r#"{"filename":"first","filename":"last"}"#, "last"),
+        ] {
+            let params = read("", "application/json", body.as_bytes()).unwrap();
+            assert_eq!(params.get("filename"), Some(expected), "{body}");
+        }
+        let half = read("", "application/json", br#"{"filename":"\ud800"}"#);
+        assert_eq!(half, Err(Refusal::Malformed("the body is not JSON".to_owned())));
+        // However deep, it is passed over and not descended into.
+        let deep = format!("{{\"a\":{}1{}}}", "[".repeat(50_000), "]".repeat(50_000));
+        assert!(read("", "application/json", deep.as_bytes()).is_ok());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use axum::extract::Request;
 use http::HeaderValue;
+use stowage_proto::METHODS;
 
 use super::world::{OURS, World, read};
 use crate::legacy::ACTIONS;
@@ -26,6 +27,14 @@ async fn the_key_of_every_action_that_changes_something_reaches_its_role() {
         let is_sent = |message: &Vec<u8>| message.windows(key.len()).any(|at| at == key.as_bytes());
         let sent = state.messages.iter().filter(|message| is_sent(message)).count();
         assert_eq!(sent, usize::from(action.writes), "{}", action.name);
+        // What it calls says whether it changes anything, not only what the table says of it.
+        let changes = |call: &String| {
+            let name = call.split(' ').next().unwrap_or_default();
+            METHODS.iter().any(|known| known.mutates && known.path.ends_with(&format!("/{name}")))
+        };
+        assert_eq!(state.calls.iter().any(changes), action.writes, "{}", action.name);
+        drop(state);
+        world.state.lock().unwrap().calls.clear();
         writing += sent;
     }
     assert_eq!(writing, 9);

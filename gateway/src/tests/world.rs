@@ -310,10 +310,14 @@ fn accounts_double(double: Double, state: &Shared) -> Double {
             noted(state, "DeleteAccount", |cx, q: DeleteAccountRequest, _| seen(cx, &q.name))
         })
         .on("accounts", "AccountService/ScheduleCancellation", {
-            noted(state, "Schedule", |cx, q: ScheduleCancellationRequest, _| seen(cx, &q.name))
+            noted(state, "ScheduleCancellation", |cx, q: ScheduleCancellationRequest, _| {
+                seen(cx, &q.name)
+            })
         })
         .on("accounts", "AccountService/WithdrawCancellation", {
-            noted(state, "Withdraw", |cx, q: WithdrawCancellationRequest, _| seen(cx, &q.name))
+            noted(state, "WithdrawCancellation", |cx, q: WithdrawCancellationRequest, _| {
+                seen(cx, &q.name)
+            })
         })
         .on("accounts", "AccountService/ListAccessKeys", noted(state, "ListAccessKeys", keys))
         .on("accounts", "AccountService/ListAccounts", noted(state, "ListAccounts", list))

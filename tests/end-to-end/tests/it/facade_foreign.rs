@@ -17,6 +17,10 @@ const ACTIONS: &[(&str, &[(&str, &str)])] = &[
     ("get_files", &[("bucket_name", "private")]),
     ("delete_bucket", &[("bucket_name", "private")]),
     ("delete_account", &[]),
+    ("create_bucket", &[("bucket_name", "private-2")]),
+    ("delete_file", &[("bucket_name", "private"), ("filename", "a")]),
+    ("delete_payment_account", &[]),
+    ("cancel_payment_account_deletion", &[]),
 ];
 
 /// Times of calls, in order.
