@@ -88,8 +88,8 @@ params! {
         "`next_continuation_token` of the page before, with the other parameters as they were.",
         "";
     SEARCH = "search": text(KEY_BYTES_MAX),
-        "Part of a key, in any case. Every level below `prefix` is searched, at most 10,000 keys for a \
-         page: one that ends there is truncated, and its token goes on.", "readme";
+        "Part of a key, in any case. Every level below `prefix` is searched, at most 10,000 keys \
+         for a page: one that ends there is truncated, and its token goes on.", "readme";
     PREFIX = "prefix": text(KEY_BYTES_MAX), "Keys below this; a folder ends with `/`.", "docs/";
     /// Each page is a call to storage, hence the bound.
     PAGE = "page": int(1, 100), "A page by number, for want of `continuation_token`.", "1";
