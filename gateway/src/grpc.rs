@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response, Version, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use prost::Message as _;
-use stowage_auth::ASSERTION_KEY;
+use stowage_auth::{ASSERTION_KEY, REQUEST_ID_KEY};
 use stowage_proto::accounts::{LoginRequest, LogoutRequest};
 use tonic::body::Body;
 use tonic::service::Routes;
@@ -164,6 +164,7 @@ impl Inner {
     /// Puts the assertion of the caller's token in the token's place.
     async fn identify(&self, request: &mut Request<Body>) -> Result<(), Status> {
         let address = ClientAddress::of(request.extensions());
+        let method = request.uri().path().to_owned();
         let headers = request.headers_mut();
         let act_for = act_for(headers)?;
         let internal: Vec<header::HeaderName> = headers
@@ -182,6 +183,15 @@ impl Inner {
             .ok_or_else(|| Status::unauthenticated("authorization is not a bearer token"))?;
         self.limits.take_token(token)?;
         let who = self.identities.resolve(token, address, act_for).await?;
+        if act_for > 0 {
+            let id = headers.get(REQUEST_ID_KEY).and_then(|id| id.to_str().ok()).unwrap_or("");
+            tracing::info!(
+                rpc.method = method,
+                customer.id = act_for,
+                request.id = id,
+                "an administrator acts for a customer"
+            );
+        }
         let assertion = http::HeaderValue::try_from(who.assertion.as_encoded_bytes())
             .map_err(|_| Status::internal("the assertion is not a header"))?;
         headers.insert(ASSERTION_KEY, assertion);

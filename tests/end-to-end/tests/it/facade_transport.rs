@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
+use stowage_proto::accounts::ListAccountsRequest;
+use stowage_proto::accounts::account_service_client::AccountServiceClient;
 use stowage_testkit::{Account, Answer, Facade, Kit, Process};
 
 const FORM: &str = "application/x-www-form-urlencoded";
@@ -374,23 +376,30 @@ async fn a_token_is_in_no_log_however_it_was_sent_and_acting_for_a_customer_is_i
             ("POST", "/s3/list_plans".to_owned(), FORM, query.as_str()),
             ("POST", "/s3/list_plans".to_owned(), JSON, query.as_str()),
             ("POST", format!("/auth.php?action=info&{query}"), "", ""),
+            ("GET", format!("/auth.php?action=login&key={}", customer.api_key), "", ""),
+            ("POST", "/s3/get_files".to_owned(), "multipart/form-data; boundary=b", &query),
         ] {
             send(facade, (method, &uri), kind, body).await;
         }
         get_with(facade, "/s3/list_plans", &[("x-auth-token", token)]).await;
         get_with(facade, "/s3/list_plans", &[("authorization", &format!("Bearer {token}"))]).await;
     }
+    server.site.accounts(token).await;
     let id = customer.id.to_string();
     let admin = server.site.admin_token.clone();
     facade.action("get_users", &admin, &[("id", &id)]).await.success();
+    let mut request = tonic::Request::new(ListAccountsRequest::default());
+    request.metadata_mut().insert("stowage-act-for", id.parse().expect("digits"));
+    let mut accounts = AccountServiceClient::new(server.site.as_admin());
+    accounts.list_accounts(request).await.expect("an administrator acts for a customer");
     let log = server.log();
     for secret in [token, near.as_str(), admin.as_str(), customer.api_key.as_str()] {
         assert!(!log.contains(secret), "a token is in the log");
     }
-    let acted = log.lines().any(|line| {
-        ["acts for a customer", "get_users", &format!("\"{id}\"")]
-            .iter()
-            .all(|part| line.contains(part) || line.contains(part.trim_matches('"')))
-    });
-    assert!(acted, "acting for a customer is in the log");
+    for call in ["get_users", "AccountService/ListAccounts"] {
+        let is_told = log.lines().any(|line| {
+            ["acts for a customer", call, &id].into_iter().all(|part| line.contains(part))
+        });
+        assert!(is_told, "{call}: acting for a customer is in the log");
+    }
 }
