@@ -8,8 +8,8 @@
 //!   the outer `COMMIT` has happened, so that callers who come together share one fsync. A commit
 //!   that was acknowledged is on disk (`WAL`, `synchronous=FULL`).
 //! - If the outer commit fails, every transaction of its batch gets the error.
-//! - A trip to the connection's thread costs more than most statements: [`Tx::defer`] lets writes wait
-//!   for the next statement, and what opens a transaction goes ahead of its first.
+//! - A trip to the connection's thread costs more than most statements: [`Tx::defer`] lets writes
+//!   wait for the next statement, and what opens a transaction goes ahead of its first.
 //! - Dropping a [`Tx`], at any point of any statement, rolls it back and harms nobody else.
 //! - As on PostgreSQL, a transaction in which a statement failed can only be rolled back.
 //!

@@ -79,6 +79,14 @@ impl Savepoint {
             Self::B => "SAVEPOINT tx_b",
         }
     }
+
+    /// Keeps what is in the savepoint before this one.
+    fn release_other(self) -> &'static str {
+        match self {
+            Self::A => "RELEASE tx_b",
+            Self::B => "RELEASE tx_a",
+        }
+    }
 }
 
 /// What a lease has done with the connection.
@@ -274,6 +282,9 @@ impl Writer {
         // transaction another `BEGIN` is refused.
         let is_inside = self.run("BEGIN").await.is_err();
         if is_inside && used == Use::Unclear {
+            // The opening has run in part or not at all; what is left of it is done here. A name
+            // must not stay behind, or a later `ROLLBACK TO` would find it.
+            let _ = self.run(savepoint.release_other()).await;
             self.run(savepoint.make()).await?;
             return Ok(Place::Empty(savepoint));
         }
