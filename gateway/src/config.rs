@@ -44,8 +44,6 @@ pub struct Config {
     /// Longest time that calls in flight get when the gateway stops, in milliseconds. Default
     /// 10,000.
     pub stop_ms_max: u64,
-    /// Longest time `update_traffic_info` waits for metering, in milliseconds. Default 5,000.
-    pub usage_wait_ms_max: u64,
     /// Calls a second with one token. Default 500; 0: no limit.
     pub token_calls_per_second: u32,
     /// Calls at once with one token, after a rest. Default 5,000.
@@ -86,7 +84,6 @@ impl Default for Config {
             header_read_ms_max: 60_000,
             connections_max: 4_096,
             stop_ms_max: 10_000,
-            usage_wait_ms_max: 5_000,
             token_calls_per_second: 500,
             token_calls_burst: 5_000,
             address_calls_per_second: 1_000,

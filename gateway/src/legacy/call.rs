@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stowage_auth::{ASSERTION_KEY, REQUEST_ID_KEY};
+use stowage_auth::{ACTION_KEY, ASSERTION_KEY, REQUEST_ID_KEY};
 use stowage_proto::accounts::account_service_client::AccountServiceClient;
 use stowage_proto::accounts::session_service_client::SessionServiceClient;
-use stowage_proto::accounts::{Account, GetAccountRequest};
+use stowage_proto::accounts::{Account, BindRequestRequest, GetAccountRequest};
 use stowage_proto::billing::plan_service_client::PlanServiceClient;
 use stowage_proto::billing::subscription_service_client::SubscriptionServiceClient;
 use stowage_proto::common::PrincipalRole;
@@ -103,7 +103,13 @@ impl Facade {
 impl Call<'_> {
     /// A request to a role as the caller.
     pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
-        self.facade.request(message, Some(&self.who), self.request_id, self.deadline)
+        let (id, deadline) = (self.request_id, self.deadline);
+        let mut request = self.facade.request(message, Some(&self.who), id, deadline);
+        if !self.idempotency_key.is_empty() {
+            let action = MetadataValue::from_static(self.action.name);
+            request.metadata_mut().insert(ACTION_KEY, action);
+        }
+        request
     }
 
     pub(crate) fn accounts(&self) -> AccountServiceClient<RoleChannel> {
@@ -215,6 +221,22 @@ impl Call<'_> {
             Named::Number(id) => Ok(format!("accounts/{id}")),
             _ => Ok(name::account(&self.s3uid().await?)),
         }
+    }
+
+    /// As [`Self::s3uid`], for actions that are executed by another role than accounts. That role
+    /// does not know what else the client's key was used for, so accounts is asked first; it still
+    /// knows the account of a repeat when that is gone.
+    pub(crate) async fn bound_s3uid(&self) -> Result<S3uid, Failure> {
+        if self.idempotency_key.is_empty() {
+            return self.s3uid().await;
+        }
+        let message = BindRequestRequest {
+            name: self.named_account().await?,
+            action: self.action.name.to_owned(),
+            request_id: self.idempotency_key.clone(),
+        };
+        let bound = self.accounts().bind_request(self.request(message)).await?.into_inner();
+        name::parse_account(&bound.name).map_err(|_| Failure::internal())
     }
 
     async fn only_account(&self) -> Result<Account, Failure> {

@@ -3,7 +3,7 @@
 use std::sync::MutexGuard;
 
 use stowage_proto::metering::RankField;
-use stowage_types::timestamp;
+use stowage_types::{from_timestamp, timestamp};
 use time::macros::datetime;
 
 use super::world::{OURS, State, World};
@@ -98,17 +98,15 @@ async fn files_come_by_token_or_by_page() {
 }
 
 #[tokio::test]
-async fn fresh_figures_are_waited_for() {
+async fn fresh_figures_are_those_that_metering_has_of_what_storage_collected() {
     let world = World::new();
-    state(&world).looks = 3;
     let form = format!("token=admin&s3uid={OURS}");
     let (_, text) = world.post("/s3/update_traffic_info", &form).await;
     assert!(text.ends_with(r#""as_of":"2026-03-10T12:00:00Z"}"#), "{text}");
-    assert_eq!(world.calls_of("GetAccountUsage"), 3);
-    // Figures that do not come are waited for no longer than the setting says.
-    state(&world).looks = 1_000_000;
-    let (_, text) = world.post("/s3/update_traffic_info", &form).await;
-    assert!(text.contains(r#""as_of":"2026-03-10T11:59:00Z""#), "{text}");
+    let asked = state(&world).awaited.pop().unwrap();
+    let collect_time = from_timestamp(&asked.collect_time.unwrap()).unwrap();
+    assert_eq!(collect_time, datetime!(2026-03-10 11:58 UTC));
+    assert_eq!((asked.stored_bytes, asked.object_count, asked.s3uid.as_str()), (1, 2, OURS));
     let (_, text) = world.post("/s3/update_traffic_info", "token=one&s3uid=1").await;
     assert!(text.contains("access denied"), "{text}");
 }

@@ -26,7 +26,12 @@ async fn the_key_of_every_action_that_changes_something_reaches_its_role() {
         let state = world.state.lock().unwrap();
         let is_sent = |message: &Vec<u8>| message.windows(key.len()).any(|at| at == key.as_bytes());
         let sent = state.messages.iter().filter(|message| is_sent(message)).count();
-        assert_eq!(sent, usize::from(action.writes), "{}", action.name);
+        let calls = state.calls.iter().filter(|call| call.starts_with("BindRequest")).count();
+        let elsewhere = ["create_bucket", "delete_bucket", "delete_file", "update_traffic_info"];
+        // Where another role than accounts executes it, accounts is asked first.
+        assert_eq!(calls, usize::from(elsewhere.contains(&action.name)), "{}", action.name);
+        let at_metering = usize::from(action.name == "update_traffic_info");
+        assert_eq!(sent, usize::from(action.writes) + calls + at_metering, "{}", action.name);
         // What it calls says whether it changes anything, not only what the table says of it.
         let changes = |call: &String| {
             let name = call.split(' ').next().unwrap_or_default();
@@ -34,8 +39,10 @@ async fn the_key_of_every_action_that_changes_something_reaches_its_role() {
         };
         assert_eq!(state.calls.iter().any(changes), action.writes, "{}", action.name);
         drop(state);
-        world.state.lock().unwrap().calls.clear();
-        writing += sent;
+        let mut state = world.state.lock().unwrap();
+        state.calls.clear();
+        state.messages.clear();
+        writing += usize::from(action.writes);
     }
     assert_eq!(writing, 9);
 }

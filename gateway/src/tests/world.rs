@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
@@ -36,6 +35,7 @@ pub(crate) struct State {
     pub(crate) orders: Vec<CreateAccountRequest>,
     pub(crate) rankings: Vec<meter::RankAccountsRequest>,
     pub(crate) listings: Vec<store::ListObjectsRequest>,
+    pub(crate) awaited: Vec<meter::AwaitUsageRequest>,
     pub(crate) revoked: Vec<String>,
     pub(crate) fixed_addresses: Vec<String>,
     /// If set, the next order fails with it.
@@ -44,8 +44,6 @@ pub(crate) struct State {
     pub(crate) storage_failure: Option<Status>,
     /// Accounts that the ranking answers.
     pub(crate) ranked: Vec<i64>,
-    /// How often an account was asked for figures before metering shows the new ones.
-    pub(crate) looks: usize,
 }
 
 pub(crate) struct World {
@@ -59,7 +57,7 @@ type Shared = Arc<Mutex<State>>;
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::with(Config { usage_wait_ms_max: 1_000, ..Config::default() })
+        Self::with(Config::default())
     }
 
     pub(crate) fn with(config: Config) -> Self {
@@ -319,6 +317,11 @@ fn accounts_double(double: Double, state: &Shared) -> Double {
                 seen(cx, &q.name)
             })
         })
+        .on("accounts", "AccountService/BindRequest", {
+            noted(state, "BindRequest", |cx, q: BindRequestRequest, _| {
+                Ok(BindRequestResponse { name: seen(cx, &q.name)?.name })
+            })
+        })
         .on("accounts", "AccountService/ListAccessKeys", noted(state, "ListAccessKeys", keys))
         .on("accounts", "AccountService/ListAccounts", noted(state, "ListAccounts", list))
         .on("accounts", "AccountService/ListHistory", noted(state, "ListHistory", history))
@@ -376,7 +379,8 @@ fn storage(state: &Shared) -> Double {
     };
     let collect = |cx: &RequestContext, q: store::CollectUsageRequest, _: &mut State| {
         seen(cx, &q.name)?;
-        Ok(store::CollectUsageResponse { stored_bytes: 1, object_count: 1 })
+        let collect_time = Some(timestamp(datetime!(2026-03-10 11:58 UTC)));
+        Ok(store::CollectUsageResponse { stored_bytes: 1, object_count: 2, collect_time })
     };
     Double::default()
         .on("storage", "BucketService/CreateBucket", noted(state, "CreateBucket", create))
@@ -438,12 +442,10 @@ fn billing(state: &Shared) -> Double {
 
 fn metering(state: &Shared, clock: &Arc<FakeClock>) -> Double {
     let clock = Arc::clone(clock);
-    let usage = move |cx: &RequestContext, q: meter::GetAccountUsageRequest, state: &mut State| {
-        seen(cx, &format!("accounts/{}", q.s3uid))
+    let figures = move |cx: &RequestContext, s3uid: &str| {
+        seen(cx, &format!("accounts/{s3uid}"))
             .or_else(|_| fail(Code::NotFound, ErrorReason::MeterNotFound, "no such meter"))?;
-        state.looks = state.looks.saturating_sub(1);
-        let now = stowage_types::Clock::now(clock.as_ref());
-        let as_of = if state.looks == 0 { now } else { now - Duration::from_secs(60) };
+        let as_of = stowage_types::Clock::now(clock.as_ref());
         let bucket = meter::BucketUsage {
             bucket: "photos".into(),
             stored_bytes: (5 << 20) + 1,
@@ -458,6 +460,16 @@ fn metering(state: &Shared, clock: &Arc<FakeClock>) -> Double {
             as_of_time: Some(timestamp(as_of)),
             ..meter::AccountUsage::default()
         })
+    };
+    let figures = Arc::new(figures);
+    let fresh = Arc::clone(&figures);
+    let usage = move |cx: &RequestContext, q: meter::GetAccountUsageRequest, _: &mut State| {
+        figures(cx, &q.s3uid)
+    };
+    let awaited = move |cx: &RequestContext, q: meter::AwaitUsageRequest, state: &mut State| {
+        let s3uid = q.s3uid.clone();
+        state.awaited.push(q);
+        fresh(cx, &s3uid)
     };
     let rank = |_: &RequestContext, q: meter::RankAccountsRequest, state: &mut State| {
         state.rankings.push(q);
@@ -487,6 +499,7 @@ fn metering(state: &Shared, clock: &Arc<FakeClock>) -> Double {
     };
     Double::default()
         .on("metering", "UsageService/GetAccountUsage", noted(state, "GetAccountUsage", usage))
+        .on("metering", "UsageService/AwaitUsage", noted(state, "AwaitUsage", awaited))
         .on("metering", "UsageService/RankAccounts", noted(state, "RankAccounts", rank))
 }
 

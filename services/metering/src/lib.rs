@@ -26,6 +26,7 @@ use stowage_bus::{Bus, Subscription};
 use stowage_db::Db;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::metering::usage_service_server::UsageServiceServer;
+use stowage_request::Requests;
 use stowage_runtime::{Role, StackConfig, Task, role_stack};
 use stowage_types::{Clock, Random};
 use tokio_util::sync::CancellationToken;
@@ -53,7 +54,7 @@ pub struct Deps {
     pub bus: Bus,
     /// The time.
     pub clock: Arc<dyn Clock>,
-    /// Randomness. Not used at present.
+    /// Randomness.
     pub random: Arc<dyn Random>,
     /// Checks who calls.
     pub verifier: Verifier,
@@ -70,16 +71,18 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     if !faults.is_empty() {
         return Err(BuildError { faults });
     }
-    let metering = Metering::new(deps.db.clone(), deps.clock.clone());
+    let call_timeout = Duration::from_secs(config.call_timeout_seconds);
+    // One process has the database to itself, so claims of another are those of a dead one.
+    let (clock, random) = (Arc::clone(&deps.clock), deps.random);
+    let requests = Requests::new(deps.db.clone(), clock, random, call_timeout).taking_over(true);
+    let fresh_wait = Duration::from_millis(config.fresh_wait_ms_max);
+    let metering = Metering::new(deps.db.clone(), Arc::clone(&deps.clock), fresh_wait);
+    let usage = grpc::Usage { metering: metering.clone(), requests: requests.clone() };
     let mut routes = Routes::builder();
     routes
         .add_service(MeterServiceServer::new(grpc::Meters(metering.clone())))
-        .add_service(UsageServiceServer::new(grpc::Usage(metering.clone())));
-    let stack = StackConfig {
-        role: "metering",
-        verifier: deps.verifier,
-        call_timeout: Duration::from_secs(config.call_timeout_seconds),
-    };
+        .add_service(UsageServiceServer::new(usage));
+    let stack = StackConfig { role: "metering", verifier: deps.verifier, call_timeout };
     let channel = role_stack(routes.routes(), stack);
     deps.bus.subscribe(Subscription {
         consumer: CONSUMER,
@@ -90,6 +93,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let inbox = stowage_bus::inbox::clean_up(db.clone(), deps.clock, deps.stop.clone());
     let tasks = vec![
         Task::new("metering.inbox", inbox),
+        Task::new("metering.requests", requests.clean_up(deps.stop.clone())),
         Task::new("metering.samples", metering.forget_samples(deps.stop)),
     ];
     let ready = Arc::new(move || {

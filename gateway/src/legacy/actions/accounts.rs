@@ -3,7 +3,6 @@
 use stowage_proto::accounts::{
     DeleteAccountRequest, ScheduleCancellationRequest, WithdrawCancellationRequest,
 };
-use stowage_types::name;
 
 use super::{Call, Payload, state_text};
 use crate::json::Object;
@@ -24,7 +23,7 @@ pub(crate) async fn delete_account(call: &Call<'_>) -> Payload {
 
 /// Schedules the end of an account at the end of what is paid for.
 pub(crate) async fn delete_payment_account(call: &Call<'_>) -> Payload {
-    let name = name::account(&call.s3uid().await?);
+    let name = call.named_account().await?;
     let message = ScheduleCancellationRequest {
         name,
         reason: call.text(&REASON),
@@ -37,7 +36,7 @@ pub(crate) async fn delete_payment_account(call: &Call<'_>) -> Payload {
 
 /// Withdraws a scheduled end.
 pub(crate) async fn cancel_payment_account_deletion(call: &Call<'_>) -> Payload {
-    let name = name::account(&call.s3uid().await?);
+    let name = call.named_account().await?;
     let message = WithdrawCancellationRequest { name, request_id: call.idempotency_key.clone() };
     let account = call.accounts().withdraw_cancellation(call.request(message)).await?.into_inner();
     let status = state_text(account.state());

@@ -8,7 +8,7 @@ use crate::json::Object;
 
 pub(crate) async fn create_bucket(call: &Call<'_>) -> Payload {
     let bucket = call.bucket()?;
-    let parent = name::account(&call.s3uid().await?);
+    let parent = name::account(&call.bound_s3uid().await?);
     let message = CreateBucketRequest {
         parent,
         bucket: bucket.as_str().to_owned(),
@@ -20,7 +20,7 @@ pub(crate) async fn create_bucket(call: &Call<'_>) -> Payload {
 
 pub(crate) async fn delete_bucket(call: &Call<'_>) -> Payload {
     let bucket = call.bucket()?;
-    let name = name::bucket(&call.s3uid().await?, &bucket);
+    let name = name::bucket(&call.bound_s3uid().await?, &bucket);
     call.buckets()
         .delete_bucket(
             call.request(DeleteBucketRequest { name, request_id: call.idempotency_key.clone() }),

@@ -85,7 +85,7 @@ fn last_part(key: &str) -> Option<&str> {
 
 pub(crate) async fn delete_file(call: &Call<'_>) -> Payload {
     let bucket = call.bucket()?;
-    let parent = name::bucket(&call.s3uid().await?, &bucket);
+    let parent = name::bucket(&call.bound_s3uid().await?, &bucket);
     let key = call.text(&FILENAME);
     let message =
         DeleteObjectRequest { parent, key: key.clone(), request_id: call.idempotency_key.clone() };

@@ -1,6 +1,9 @@
 //! S3 accounts.
 
 use stowage_auth::{RequestContext, Scope};
+use stowage_db::Tx;
+use stowage_proto::accounts as pb;
+use stowage_request::Pending;
 use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -66,6 +69,20 @@ pub(crate) struct Account {
     pub(crate) deletion_saga: Option<Uuid>,
 }
 
+/// Answers the request that asked for what a saga has just done to an account, in the transaction
+/// of it.
+pub(crate) async fn answer(
+    tx: &mut Tx,
+    (s3uid, pending): (&S3uid, Option<&Pending>),
+    now: OffsetDateTime,
+) -> Result<(), stowage_db::Error> {
+    let Some(pending) = pending else { return Ok(()) };
+    match store::account::find(&mut *tx, s3uid, None).await? {
+        Some(account) => pending.answer(tx, &pb::Account::from(account), now).await,
+        None => Ok(()),
+    }
+}
+
 impl Account {
     /// What history shows of it.
     pub(crate) fn summary(&self) -> serde_json::Value {
@@ -101,6 +118,15 @@ impl Domain {
             State::Failed | State::Deleted => Err(Error::AccountNotFound),
             State::Pending | State::Active | State::Deleting => Ok(account),
         }
+    }
+
+    /// The account that a request to another role is bound to, by whatever name it was sent.
+    pub(crate) async fn bind_request(
+        &self,
+        cx: &RequestContext,
+        lookup: Lookup,
+    ) -> Result<S3uid, Error> {
+        Ok(self.get_account(cx, lookup).await?.s3uid)
     }
 
     /// An account in whatever state, if visible. The scope is part of the query, so that foreign

@@ -6,7 +6,6 @@
 use stowage_auth::RequestContext;
 use stowage_proto::common::ErrorReason;
 use stowage_request::Once;
-use stowage_types::S3uid;
 use time::OffsetDateTime;
 
 use super::Domain;
@@ -21,11 +20,11 @@ impl Domain {
     pub(crate) async fn schedule_cancellation(
         &self,
         cx: &RequestContext,
-        s3uid: S3uid,
+        lookup: Lookup,
         reason: &str,
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let account = self.active_account(cx, s3uid).await?;
+        let account = self.active_account(cx, lookup).await?;
         let scheduled = self.shared.roles.schedule_cancellation(cx, account.service_id).await;
         let time = scheduled.map_err(|error| refusal(error, &account))?.cancel_time;
         let time = time.ok_or_else(|| Error::internal("billing scheduled no date"))?;
@@ -36,17 +35,17 @@ impl Domain {
     pub(crate) async fn withdraw_cancellation(
         &self,
         cx: &RequestContext,
-        s3uid: S3uid,
+        lookup: Lookup,
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let account = self.active_account(cx, s3uid).await?;
+        let account = self.active_account(cx, lookup).await?;
         let withdrawn = self.shared.roles.withdraw_cancellation(cx, account.service_id).await;
         withdrawn.map_err(|error| refusal(error, &account))?;
         self.note(cx, account, (None, ""), once).await
     }
 
-    async fn active_account(&self, cx: &RequestContext, s3uid: S3uid) -> Result<Account, Error> {
-        let account = self.get_account(cx, Lookup::S3uid(s3uid)).await?;
+    async fn active_account(&self, cx: &RequestContext, lookup: Lookup) -> Result<Account, Error> {
+        let account = self.get_account(cx, lookup).await?;
         match account.state {
             State::Active => Ok(account),
             other => Err(Error::AccountState { state: other.text() }),

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 use stowage_auth::RequestContext;
 use stowage_db::Tx;
+use stowage_request::{Once, Pending};
 use stowage_saga::{Action, Outcome, Saga, Step, StepError, StepResult, Undo};
 use stowage_types::{CustomerId, PlanId, S3uid};
 use tonic::Code;
@@ -26,6 +27,9 @@ pub(crate) struct DeletionState {
     actor: String,
     reason: String,
     request_id: String,
+    /// The request that asked for it, if it has an id: the last step answers it.
+    #[serde(default)]
+    pending: Option<Pending>,
 }
 
 impl DeletionState {
@@ -97,7 +101,7 @@ async fn close_meter(shared: &Shared, state: &mut DeletionState) -> StepResult {
 }
 
 async fn mark_deleted(shared: &Shared, state: &mut DeletionState, tx: &mut Tx) -> StepResult {
-    let s3uid = &state.s3uid;
+    let (s3uid, now) = (&state.s3uid, shared.clock.now());
     store::access_key::erase(tx, s3uid).await?;
     if !store::account::set_state(tx, s3uid, State::Deleting, State::Deleted).await? {
         return Ok(());
@@ -107,9 +111,10 @@ async fn mark_deleted(shared: &Shared, state: &mut DeletionState, tx: &mut Tx) -
         .account(s3uid, state.plan)
         .old_state(serde_json::json!({ "state": State::Active.text() }))
         .new_state(serde_json::json!({ "state": State::Deleted.text(), "reason": state.reason }))
-        .write(tx, shared.clock.now())
+        .write(tx, now)
         .await?;
     events::push_deleted(&shared.outbox, tx, s3uid, state.customer).await?;
+    super::account::answer(tx, (s3uid, state.pending.as_ref()), now).await?;
     Ok(())
 }
 
@@ -120,6 +125,7 @@ impl Domain {
         cx: &RequestContext,
         lookup: Lookup,
         reason: String,
+        once: &Once<Account>,
     ) -> Result<Account, Error> {
         let account = self.find_account(cx, &lookup).await?;
         let saga = match account.state {
@@ -129,15 +135,17 @@ impl Domain {
                 return Err(Error::AccountState { state: account.state.text() });
             }
             State::Deleting => account.deletion_saga,
-            State::Active => match self.start_deletion(cx, &account, reason).await {
-                Ok(saga) => Some(saga),
-                // Most likely a twin was faster: wait for its deletion.
-                Err(error) => {
-                    self.settle().await?;
-                    let twin = self.find_account(cx, &lookup).await?.deletion_saga;
-                    Some(twin.ok_or(error)?)
+            State::Active => {
+                match self.start_deletion(cx, &account, (reason, once.pending())).await {
+                    Ok(saga) => Some(saga),
+                    // Most likely a twin was faster: wait for its deletion.
+                    Err(error) => {
+                        self.settle().await?;
+                        let twin = self.find_account(cx, &lookup).await?.deletion_saga;
+                        Some(twin.ok_or(error)?)
+                    }
                 }
-            },
+            }
         };
         let saga = saga.ok_or_else(|| Error::internal("a deletion without its saga"))?;
         match self.wait_for(cx, saga).await? {
@@ -152,7 +160,7 @@ impl Domain {
         &self,
         cx: &RequestContext,
         account: &Account,
-        reason: String,
+        (reason, pending): (String, Option<Pending>),
     ) -> Result<Uuid, Error> {
         let state = DeletionState {
             s3uid: account.s3uid.clone(),
@@ -162,6 +170,7 @@ impl Domain {
             actor: cx.actor(),
             reason,
             request_id: cx.request_id.clone(),
+            pending,
         };
         let mut tx = self.shared.db.begin().await?;
         let saga = self.sagas.start::<DeleteAccount>(&mut tx, &state).await?;
@@ -176,8 +185,8 @@ impl Domain {
         let due = store::account::list_due(&self.shared.db, now, max).await?;
         let cx = RequestContext::background("cancellation");
         for account in &due {
-            let begun = self.start_deletion(&cx, account, "scheduled cancellation".to_owned());
-            match begun.await {
+            let why = "scheduled cancellation".to_owned();
+            match self.start_deletion(&cx, account, (why, None)).await {
                 Ok(saga) => {
                     let sagas = self.sagas.clone();
                     tokio::spawn(async move { sagas.run(saga).await });

@@ -120,6 +120,7 @@ impl Domain {
         let s3uid = S3uid::generate(&*shared.random);
         let mut state = order_state(cx, (customer, order), (s3uid, endpoint), quote);
         state.guard_key = (!once.is_named()).then(|| order.guard_key(customer));
+        state.pending = once.pending();
         let s3uid = state.s3uid.clone();
         let now = shared.clock.now();
         let mut tx = shared.db.begin().await?;
@@ -207,6 +208,7 @@ fn order_state(
         actor: cx.actor(),
         request_id: cx.request_id.clone(),
         guard_key: None,
+        pending: None,
     }
 }
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use stowage_auth::RequestContext;
 use stowage_db::{Tx, next_id};
 use stowage_proto::common::ErrorReason;
+use stowage_request::Pending;
 use stowage_saga::{Action, Saga, Step, StepError, StepResult, Undo};
 use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 
@@ -47,6 +48,9 @@ pub(crate) struct OrderState {
     /// Id of the request that ordered: every call of the saga carries it.
     pub(crate) request_id: String,
     pub(crate) guard_key: Option<String>,
+    /// The request that ordered, if it has an id: the last step answers it.
+    #[serde(default)]
+    pub(crate) pending: Option<Pending>,
 }
 
 impl OrderState {
@@ -229,5 +233,6 @@ async fn activate(shared: &Shared, state: &mut OrderState, tx: &mut Tx) -> StepR
     state.entry(Event::AccountActivated, State::Active).write(tx, now).await?;
     let of = (state.customer, state.plan);
     events::push_activated(&shared.outbox, tx, &state.s3uid, of).await?;
+    super::account::answer(tx, (&state.s3uid, state.pending.as_ref()), now).await?;
     Ok(())
 }

@@ -17,6 +17,7 @@ use crate::error::Error;
 
 const LISTING: &str = "accounts";
 const DEFAULT_LOCATION: &str = "locations/NL";
+const ACTION_CHARS_MAX: usize = 64;
 const REASON_CHARS_MAX: usize = 1000;
 const S3UIDS_MAX: usize = 1000;
 const SKIP_MAX: i32 = 100_000;
@@ -66,17 +67,10 @@ impl pb::account_service_server::AccountService for Service {
         request: Request<pb::DeleteAccountRequest>,
     ) -> Result<Response<pb::Account>, Status> {
         let read = |pb::DeleteAccountRequest { name, reason, .. }| {
-            let mut violations = Violations::default();
-            violations.check_length("reason", &reason, REASON_CHARS_MAX);
-            violations.finish()?;
-            match read_lookup(&name)? {
-                // What is deleted is named, never guessed.
-                Lookup::Only => Err(Error::AccountNotFound),
-                lookup => Ok((lookup, reason)),
-            }
+            Ok((read_named(&name, &reason)?, reason))
         };
-        let work = async |cx, (lookup, reason), _once: Once<Account>| {
-            self.domain.delete_account(&cx, lookup, reason).await
+        let work = async |cx, (lookup, reason), once| {
+            self.domain.delete_account(&cx, lookup, reason, &once).await
         };
         self.domain.requests.once(request, read, work).await
     }
@@ -86,10 +80,10 @@ impl pb::account_service_server::AccountService for Service {
         request: Request<pb::ScheduleCancellationRequest>,
     ) -> Result<Response<pb::Account>, Status> {
         let read = |pb::ScheduleCancellationRequest { name, reason, .. }| {
-            Ok((read_account("name", &name, &reason)?, reason))
+            Ok((read_named(&name, &reason)?, reason))
         };
-        let work = async |cx, (s3uid, reason): (S3uid, String), once| {
-            self.domain.schedule_cancellation(&cx, s3uid, &reason, &once).await
+        let work = async |cx, (lookup, reason): (Lookup, String), once| {
+            self.domain.schedule_cancellation(&cx, lookup, &reason, &once).await
         };
         self.domain.requests.once(request, read, work).await
     }
@@ -98,10 +92,29 @@ impl pb::account_service_server::AccountService for Service {
         &self,
         request: Request<pb::WithdrawCancellationRequest>,
     ) -> Result<Response<pb::Account>, Status> {
-        let read =
-            |request: pb::WithdrawCancellationRequest| read_account("name", &request.name, "");
+        let read = |request: pb::WithdrawCancellationRequest| read_named(&request.name, "");
         let work =
-            async |cx, s3uid, once| self.domain.withdraw_cancellation(&cx, s3uid, &once).await;
+            async |cx, lookup, once| self.domain.withdraw_cancellation(&cx, lookup, &once).await;
+        self.domain.requests.once(request, read, work).await
+    }
+
+    async fn bind_request(
+        &self,
+        request: Request<pb::BindRequestRequest>,
+    ) -> Result<Response<pb::BindRequestResponse>, Status> {
+        let read = |pb::BindRequestRequest { name, action, .. }| {
+            let mut violations = Violations::default();
+            match action.as_str() {
+                "" => violations.push("action", "is empty"),
+                _ => violations.check_length("action", &action, ACTION_CHARS_MAX),
+            }
+            violations.finish()?;
+            read_named(&name, "")
+        };
+        let work = async |cx, lookup, _once: Once<_>| {
+            let s3uid = self.domain.bind_request(&cx, lookup).await?;
+            Ok::<_, Error>(pb::BindRequestResponse { name: name::account(&s3uid) })
+        };
         self.domain.requests.once(request, read, work).await
     }
 
@@ -111,7 +124,7 @@ impl pb::account_service_server::AccountService for Service {
     ) -> Result<Response<pb::ListAccessKeysResponse>, Status> {
         let cx = RequestContext::of(&request)?;
         let pb::ListAccessKeysRequest { parent, with_secrets } = request.into_inner();
-        let s3uid = read_account("parent", &parent, "")?;
+        let s3uid = read_account("parent", &parent)?;
         let keys = self.domain.list_access_keys(&cx, s3uid, with_secrets).await?;
         let access_keys = keys.into_iter().map(pb::AccessKey::from).collect();
         Ok(Response::new(pb::ListAccessKeysResponse { access_keys }))
@@ -129,17 +142,26 @@ impl pb::account_service_server::AccountService for Service {
     }
 }
 
-/// `accounts/{s3uid}`, and the text of a reason. A well-formed name that is not an s3uid is the
-/// name of no account, and answered like one that is not there.
-fn read_account(field: &str, name: &str, reason: &str) -> Result<S3uid, Error> {
+/// `accounts/{s3uid}`. A well-formed name that is not an s3uid is the name of no account, and
+/// answered like one that is not there.
+fn read_account(field: &str, name: &str) -> Result<S3uid, Error> {
+    let id = name.strip_prefix("accounts/");
+    let id = id.ok_or_else(|| Error::field(field, "is not the name of an account"))?;
+    S3uid::parse(id).map_err(|_| Error::AccountNotFound)
+}
+
+/// The account that a call changes, and the text of a reason. It is named, never guessed.
+fn read_named(name: &str, reason: &str) -> Result<Lookup, Error> {
     let mut violations = Violations::default();
     violations.check_length("reason", reason, REASON_CHARS_MAX);
-    let id = name.strip_prefix("accounts/");
-    if id.is_none() {
-        violations.push(field, "is not the name of an account");
+    if !name.starts_with("accounts/") {
+        violations.push("name", "is not the name of an account");
     }
     violations.finish()?;
-    S3uid::parse(id.unwrap_or_default()).map_err(|_| Error::AccountNotFound)
+    match read_lookup(name)? {
+        Lookup::Only => Err(Error::AccountNotFound),
+        lookup => Ok(lookup),
+    }
 }
 
 fn read_lookup(name: &str) -> Result<Lookup, Error> {

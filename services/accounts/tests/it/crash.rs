@@ -51,12 +51,29 @@ async fn outlive_order(case: Case) {
         () = faults.crashed() => None,
     };
     kit.restart().await;
+    answered_without_its_caller(&kit, "r1").await;
     let answer = match answer {
         Some(answer) => answer,
         None => kit.order(&customer, "photos", "r1").await,
     };
     check_order(&kit, &case, answer).await;
     assert!(faults.is_used_up(), "{case:?}");
+}
+
+/// Whoever ends the saga, its answer is there as soon as its effect is, and not before.
+async fn answered_without_its_caller(kit: &Kit, request_id: &str) {
+    kit.sagas_ended().await;
+    let sql = match request_id {
+        "d" => {
+            "SELECT count(*) FROM account a WHERE (a.state = 'DELETED') <> EXISTS \
+            (SELECT 1 FROM request WHERE request_id = 'd' AND answer IS NOT NULL)"
+        }
+        _ => {
+            "SELECT count(*) FROM account a WHERE (a.state = 'ACTIVE') <> EXISTS \
+            (SELECT 1 FROM request WHERE request_id = 'r1' AND answer IS NOT NULL)"
+        }
+    };
+    assert_eq!(kit.count(sql).await, 0, "{request_id}");
 }
 
 async fn check_order(kit: &Kit, case: &Case, answer: Result<pb::Account, Status>) {
@@ -94,7 +111,7 @@ async fn outlive_deletion(case: Case) {
     let delete = || pb::DeleteAccountRequest {
         name: name.clone(),
         reason: String::new(),
-        ..Default::default()
+        request_id: "d".to_owned(),
     };
     {
         let mut client = kit.accounts();
@@ -104,6 +121,7 @@ async fn outlive_deletion(case: Case) {
         }
     }
     kit.restart().await;
+    answered_without_its_caller(&kit, "d").await;
     let answer = kit.accounts().delete_account(kit.by(&customer, delete())).await.unwrap();
     assert_eq!(answer.into_inner().state(), pb::AccountState::Deleted, "{case:?}");
     assert_eq!(kit.world.left(), NOTHING, "{case:?}");

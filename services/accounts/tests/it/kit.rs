@@ -203,12 +203,21 @@ impl Kit {
 
     /// Waits until every event is sent.
     pub(crate) async fn drain(&self) {
+        self.none_left("SELECT count(*) FROM outbox").await;
+    }
+
+    /// Waits until every saga has ended.
+    pub(crate) async fn sagas_ended(&self) {
+        self.none_left("SELECT count(*) FROM saga WHERE status = 'running'").await;
+    }
+
+    async fn none_left(&self, sql: &'static str) {
         let poll = async {
-            while self.count("SELECT count(*) FROM outbox").await > 0 {
+            while self.count(sql).await > 0 {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), poll).await.expect("all is sent in time");
+        tokio::time::timeout(Duration::from_secs(20), poll).await.expect(sql);
     }
 
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {

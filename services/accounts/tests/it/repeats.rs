@@ -80,7 +80,7 @@ async fn the_first_answer_stands_whatever_has_happened_since() {
         let answer = kit.accounts().delete_account(kit.by(&customer, message)).await;
         answer.map(tonic::Response::into_inner)
     };
-    // By its number too, which no other call finds once it is gone.
+    // By its number too, which no call without an id finds once it is gone.
     let deleted = delete("accounts/1", "moving").await.unwrap();
     assert_eq!(deleted.state(), pb::AccountState::Deleted);
     assert_eq!(delete("accounts/1", "moving").await.unwrap(), deleted);
@@ -89,6 +89,40 @@ async fn the_first_answer_stands_whatever_has_happened_since() {
     assert_reason(&nothing, Code::NotFound, ErrorReason::AccountNotFound);
     // The order still answers what it answered.
     assert_eq!(kit.order(&customer, "photos", "o").await.unwrap().state(), ACTIVE);
+}
+
+#[tokio::test]
+async fn a_bound_id_names_one_action_on_one_account_and_outlives_the_account() {
+    let kit = Kit::start().await;
+    let customer = kit.customer("a@example.com").await;
+    let name = kit.order(&customer, "photos", "o").await.unwrap().name;
+    let other = kit.order(&customer, "films", "").await.unwrap().name;
+    let bind = async |name: &str, action: &str, id: &str| {
+        let (name, action, request_id) = (name.to_owned(), action.to_owned(), id.to_owned());
+        let message = pb::BindRequestRequest { name, action, request_id };
+        let answer = kit.accounts().bind_request(kit.by(&customer, message)).await;
+        answer.map(|bound| bound.into_inner().name)
+    };
+    assert_eq!(bind("accounts/1", "create_bucket", "b").await.unwrap(), name);
+    assert_eq!(bind(&name, "delete_bucket", "d").await.unwrap(), name);
+    assert_reused(bind("accounts/1", "delete_bucket", "b").await);
+    assert_reused(bind(&other, "delete_bucket", "d").await);
+    // What an order was made under is no id for anything else, and the other way round.
+    assert_reused(bind(&name, "create_bucket", "o").await);
+    assert_reused(kit.order(&customer, "music", "b").await);
+    for (name, action) in
+        [(name.as_str(), ""), (name.as_str(), "x".repeat(65).as_str()), ("x", "y")]
+    {
+        let error = bind(name, action, "bad").await.unwrap_err();
+        assert_reason(&error, Code::InvalidArgument, ErrorReason::InvalidField);
+    }
+    let message = pb::DeleteAccountRequest { name: name.clone(), ..Default::default() };
+    kit.accounts().delete_account(kit.by(&customer, message)).await.unwrap();
+    assert_eq!(bind("accounts/1", "create_bucket", "b").await.unwrap(), name);
+    for name in ["accounts/1", "accounts/-", "accounts/x", "accounts/99"] {
+        let gone = bind(name, "create_bucket", name).await.unwrap_err();
+        assert_reason(&gone, Code::NotFound, ErrorReason::AccountNotFound);
+    }
 }
 
 const ACTIVE: pb::AccountState = pb::AccountState::Active;

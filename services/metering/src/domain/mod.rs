@@ -1,6 +1,7 @@
 //! Rules, transactions, and what follows from facts.
 
 mod facts;
+mod fresh;
 mod ingest;
 mod meter;
 mod ranking;
@@ -10,11 +11,13 @@ mod usage;
 mod window;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use stowage_db::Db;
 use stowage_types::Clock;
 
 pub(crate) use facts::{Facts, Moved, Refusal, Sample, Traffic};
+pub(crate) use fresh::Collected;
 pub(crate) use meter::{Dimensions, Meter};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
 pub(crate) use step::{Period, Step};
@@ -29,10 +32,12 @@ pub(crate) const WHOLE_ACCOUNT: &str = "";
 pub(crate) struct Metering {
     db: Db,
     clock: Arc<dyn Clock>,
+    /// Longest wait for fresh figures.
+    fresh_wait: Duration,
 }
 
 impl Metering {
-    pub(crate) fn new(db: Db, clock: Arc<dyn Clock>) -> Self {
-        Self { db, clock }
+    pub(crate) fn new(db: Db, clock: Arc<dyn Clock>, fresh_wait: Duration) -> Self {
+        Self { db, clock, fresh_wait }
     }
 }

@@ -3,6 +3,7 @@
 use stowage_auth::RequestContext;
 use stowage_proto::metering as pb;
 use stowage_proto::metering::usage_service_server::UsageService;
+use stowage_request::{Once, Requests};
 use stowage_types::{CustomerId, PlanId, S3uid, Violations, page, timestamp};
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
@@ -10,7 +11,8 @@ use tonic::{Request, Response, Status};
 use super::meter::{read_s3uid, wire_dimensions};
 use super::{given, read_time};
 use crate::domain::{
-    AccountFigures, BucketFigures, HistoryOf, Metering, RankBy, RankField, Ranked, Step, UsageStep,
+    AccountFigures, BucketFigures, Collected, HistoryOf, Metering, RankBy, RankField, Ranked, Step,
+    UsageStep,
 };
 use crate::error::Error;
 
@@ -20,7 +22,10 @@ const SKIP_MAX: i32 = 1_000_000;
 const PAGE_DEFAULT: i32 = 50;
 const PAGE_MAX: i32 = 1000;
 
-pub(crate) struct Usage(pub(crate) Metering);
+pub(crate) struct Usage {
+    pub(crate) metering: Metering,
+    pub(crate) requests: Requests,
+}
 
 type Span = (Option<OffsetDateTime>, Option<OffsetDateTime>);
 
@@ -39,8 +44,20 @@ impl UsageService for Usage {
         );
         violations.finish().map_err(Error::from)?;
         let s3uid = read_s3uid("s3uid", &request.s3uid)?;
-        let figures = self.0.account_figures(&cx, &s3uid, span).await?;
+        let figures = self.metering.account_figures(&cx, &s3uid, span).await?;
         Ok(Response::new(wire_account(figures)))
+    }
+
+    async fn await_usage(
+        &self,
+        request: Request<pb::AwaitUsageRequest>,
+    ) -> Result<Response<pb::AccountUsage>, Status> {
+        let read = |request| read_collected(request).map_err(Error::from);
+        let work = async |cx, collected, _once: Once<_>| {
+            let figures = self.metering.fresh_figures(&cx, &collected).await?;
+            Ok::<_, Error>(wire_account(figures))
+        };
+        self.requests.once(request, read, work).await
     }
 
     async fn query_usage(
@@ -49,7 +66,7 @@ impl UsageService for Usage {
     ) -> Result<Response<pb::QueryUsageResponse>, Status> {
         let cx = RequestContext::of(&request)?;
         let (of, span) = read_query(request.into_inner()).map_err(Error::from)?;
-        let history = self.0.history(&cx, &of, span).await?;
+        let history = self.metering.history(&cx, &of, span).await?;
         Ok(Response::new(pb::QueryUsageResponse {
             windows: history.steps.into_iter().map(wire_step).collect(),
             as_of_time: history.as_of.map(timestamp),
@@ -62,9 +79,22 @@ impl UsageService for Usage {
     ) -> Result<Response<pb::RankAccountsResponse>, Status> {
         let cx = RequestContext::of(&request)?;
         let (by, span, rows) = read_ranking(request.into_inner()).map_err(Error::from)?;
-        let (accounts, total_size) = self.0.rank(&cx, by, span, rows).await?;
+        let (accounts, total_size) = self.metering.rank(&cx, by, span, rows).await?;
         let accounts = accounts.into_iter().map(wire_ranked).collect();
         Ok(Response::new(pb::RankAccountsResponse { accounts, total_size }))
+    }
+}
+
+fn read_collected(wire: pb::AwaitUsageRequest) -> Result<Collected, Violations> {
+    let mut violations = Violations::default();
+    let collect_time = read_time("collect_time", wire.collect_time.as_ref(), &mut violations);
+    let s3uid = violations.check("s3uid", S3uid::parse(&wire.s3uid));
+    let pb::AwaitUsageRequest { stored_bytes, object_count, .. } = wire;
+    match s3uid {
+        Some(s3uid) if violations.is_empty() => {
+            Ok(Collected { s3uid, collect_time, stored_bytes, object_count })
+        }
+        _ => Err(violations),
     }
 }
 

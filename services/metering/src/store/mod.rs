@@ -52,6 +52,7 @@ async fn put_rows(
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use stowage_db::Db;
     use stowage_types::{Clock, FakeClock, S3uid};
@@ -73,7 +74,7 @@ pub(crate) mod tests {
             let folder = tempfile::tempdir().unwrap();
             let db = Db::open(&folder.path().join("metering.db"), &crate::MIGRATOR).await.unwrap();
             let clock = Arc::new(FakeClock::at(datetime!(2026-11-23 15:30 UTC)));
-            let metering = Metering::new(db.clone(), clock.clone());
+            let metering = Metering::new(db.clone(), clock.clone(), Duration::ZERO);
             Self { _folder: folder, db, metering, clock }
         }
 

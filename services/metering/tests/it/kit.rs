@@ -33,6 +33,15 @@ pub(crate) struct Kit {
 
 impl Kit {
     pub(crate) async fn start() -> Self {
+        Self::with(Config::default()).await
+    }
+
+    /// One that waits this long for fresh figures.
+    pub(crate) async fn waiting(fresh_wait_ms_max: u64) -> Self {
+        Self::with(Config { fresh_wait_ms_max, ..Config::default() }).await
+    }
+
+    async fn with(config: Config) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let db = Db::open(&folder.path().join("metering.db"), &MIGRATOR).await.unwrap();
         let clock = Arc::new(FakeClock::at(NOW));
@@ -46,7 +55,7 @@ impl Kit {
             verifier: signer.verifier(),
             stop: CancellationToken::new(),
         };
-        let role = build(Config::default(), deps).await.unwrap();
+        let role = build(config, deps).await.unwrap();
         Self { _folder: folder, bus, clock, signer, role }
     }
 

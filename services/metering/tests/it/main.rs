@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod access;
+mod fresh;
 mod ingest;
 mod kit;
 mod property;

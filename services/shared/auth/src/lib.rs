@@ -19,6 +19,9 @@ pub use stowage_proto::common::PrincipalRole;
 pub const ASSERTION_KEY: &str = "stowage-assertion";
 /// Metadata key of the request id.
 pub const REQUEST_ID_KEY: &str = "x-request-id";
+/// Metadata key of the action that the facade was asked for. Part of what a request id is bound
+/// to: two actions of the facade may come down to the same call.
+pub const ACTION_KEY: &str = "stowage-action";
 
 /// SHA-256 of a token or API key: what is stored and looked up. They are long and random, so a
 /// plain hash keeps them; comparing hashes tells nothing by its time.

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::key::Key;
 use crate::store::{self, Attempt, Stored};
-use crate::{Error, KEPT, Requests};
+use crate::{Error, KEPT, Pending, Requests};
 
 /// What a request is found to be.
 pub(crate) enum Begun {
@@ -21,6 +21,9 @@ pub(crate) enum Begun {
     /// It was executed; the encoded answer.
     Answered(Vec<u8>),
 }
+
+/// Owner of a request whose last attempt is certain to have done nothing.
+const NOBODY: Uuid = Uuid::nil();
 
 /// The right to execute a request.
 pub(crate) struct Claim {
@@ -56,13 +59,15 @@ impl Requests {
             return Ok(Begun::Answered(self.answer_of(&key, stored)?));
         }
         let is_dead = self.0.takes_over && stored.process != self.0.process;
-        if stored.lease_until > now && !is_dead {
+        let is_free = stored.owner == NOBODY;
+        if stored.lease_until > now && !is_dead && !is_free {
             return Err(Error::InProgress);
         }
         if !store::take_over(&mut tx, &key, stored.owner, by).await? {
             return Err(Error::InProgress);
         }
-        self.commit_claim(tx, self.claim(key, owner, Some(stored.made))).await
+        let before = (!is_free).then_some(stored.made);
+        self.commit_claim(tx, self.claim(key, owner, before)).await
     }
 
     /// A commit that nobody waits for any more happens all the same, so the claim is watched over
@@ -105,11 +110,19 @@ impl Claim {
         self.is_answered.load(Ordering::Acquire)
     }
 
-    /// Stores the answer in a transaction of its own.
-    pub(crate) async fn store(&self, answer: Vec<u8>) -> Result<(), Error> {
-        let mut tx = self.requests.0.db.begin().await?;
+    /// Stores the answer in a transaction of its own, unless a saga has stored it: then that is
+    /// the answer.
+    pub(crate) async fn settle(&self, answer: Vec<u8>) -> Result<Option<Vec<u8>>, Error> {
+        let requests = &self.requests;
+        if let Some(stored) = store::find(&requests.0.db, &self.key).await?
+            && stored.answer.is_some()
+        {
+            return Ok(Some(requests.answer_of(&self.key, stored)?));
+        }
+        let mut tx = requests.0.db.begin().await?;
         self.store_in(&mut tx, answer).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(None)
     }
 
     async fn store_in(&self, tx: &mut Tx, answer: Vec<u8>) -> Result<(), Error> {
@@ -133,7 +146,7 @@ impl Claim {
 
     async fn free(&self) -> Result<(), stowage_db::Error> {
         let mut tx = self.requests.0.db.begin().await?;
-        if !store::free(&mut tx, &self.key, self.owner).await? {
+        if !store::free(&mut tx, &self.key, (self.owner, NOBODY)).await? {
             store::let_go(&mut tx, &self.key, self.owner, self.now()).await?;
         }
         tx.commit().await
@@ -213,6 +226,14 @@ impl<T> Once<T> {
     #[must_use]
     pub fn is_named(&self) -> bool {
         self.claim.is_some()
+    }
+
+    /// What stores the answer where this call may be gone by then: in the last write of a saga.
+    /// `None` without an id, and where the answer is to be sealed.
+    #[must_use]
+    pub fn pending(&self) -> Option<Pending> {
+        let key = &self.claim.as_ref()?.key;
+        (!key.has_secret).then(|| Pending::of(key))
     }
 
     /// Whether an earlier attempt ended without an answer. What it has done, if anything, must be

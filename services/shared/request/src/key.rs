@@ -1,9 +1,10 @@
 //! What tells one request from another.
 
 use sha2::{Digest as _, Sha256};
-use stowage_auth::RequestContext;
+use stowage_auth::{ACTION_KEY, RequestContext};
 use stowage_proto::Repeatable;
 use stowage_types::{Violations, name};
+use tonic::metadata::MetadataMap;
 
 use crate::Error;
 
@@ -27,6 +28,7 @@ impl Key {
     /// [`Error::Invalid`]: the id is too long, or not printable.
     pub(crate) fn take<R: Repeatable>(
         cx: &RequestContext,
+        metadata: &MetadataMap,
         request: &mut R,
     ) -> Result<Option<Self>, Error> {
         let request_id = request.take_request_id();
@@ -41,7 +43,9 @@ impl Key {
         violations.finish().map_err(Error::Invalid)?;
         // Fields have one encoding each, in the order of their numbers: the same content is the
         // same bytes.
+        let action = metadata.get(ACTION_KEY).map_or(&b""[..], |action| action.as_bytes());
         let hash = Sha256::new_with_prefix(R::METHOD).chain_update([0]);
+        let hash = hash.chain_update(action).chain_update([0]);
         let digest = hash.chain_update(request.encode_to_vec()).finalize().into();
         let scope = match cx.customer() {
             Some(customer) => name::customer(customer),

@@ -5,21 +5,22 @@
 //!
 //! - The first call claims the id, runs, and stores its answer. A domain function whose effect is
 //!   a transaction of the same database stores the answer in that transaction
-//!   ([`Once::answer`]); for effects elsewhere the answer is stored once they have happened.
+//!   ([`Once::answer`]); one that is ended by a saga leaves that to the saga's last write
+//!   ([`Once::pending`]); for effects elsewhere the answer is stored once they have happened.
 //! - A repeat with the same content gets the stored answer again, for [`KEPT`].
-//! - Another request under the same id, of whatever method of the role, is refused
-//!   (`REQUEST_ID_REUSED`).
+//! - Another request under the same id, of whatever method of the role or action of the facade, is
+//!   refused (`REQUEST_ID_REUSED`), whatever has become of the first.
 //! - While the first call runs, a repeat is told to come back (`REQUEST_IN_PROGRESS`).
 //!
 //! # Invariants
 //! - Ids of one customer never meet those of another. The scope is the customer that acts or is
 //!   acted for, so that an administrator may repeat what a customer began; without one it is the
 //!   principal himself.
-//! - Failures are not answers. One that is definite left nothing behind, so the id is free again,
-//!   and a repeat is a new attempt. After one that is not (something was away, the deadline, a
-//!   crash) the id stays bound to its content, and the next attempt *resumes*: it must find what
-//!   the one before has done. That is why effects outside of the database are "ensure" calls, and
-//!   why [`Once::resumes`] and [`Once::made`] exist.
+//! - Failures are not answers: the id stays bound to its content, and a repeat is a new attempt.
+//!   A failure that is definite left nothing behind, so that attempt starts afresh. After one that
+//!   is not (something was away, the deadline, a crash) it *resumes*: it must find what the one
+//!   before has done. That is why effects outside of the database are "ensure" calls, and why
+//!   [`Once::resumes`] and [`Once::made`] exist.
 //! - A call that dies holds its claim until its lease ends, or until its process has a successor
 //!   that takes over; one whose caller gave up, or that failed, lets go at once. Who lost his claim
 //!   cannot store an answer, nor commit a transaction that wanted to.
@@ -36,6 +37,7 @@
 mod claim;
 mod error;
 mod key;
+mod pending;
 mod store;
 
 use std::fmt;
@@ -55,6 +57,7 @@ use uuid::Uuid;
 pub use claim::Once;
 pub use error::Error;
 pub use key::REQUEST_ID_CHARS_MAX;
+pub use pending::Pending;
 
 use claim::Begun;
 use key::Key;
@@ -169,9 +172,9 @@ impl Requests {
         F: Future<Output = Result<T, E>>,
     {
         let cx = RequestContext::of(&request)?;
-        let mut request = request.into_inner();
+        let (metadata, _, mut request) = request.into_parts();
         let encode = |answer: &T| A::from(answer.clone()).encode_to_vec();
-        let key = Key::take(&cx, &mut request);
+        let key = Key::take(&cx, &metadata, &mut request);
         let read = read(request).map_err(Into::into);
         let (key, content) = match (key, read) {
             (Err(Error::Invalid(bad)), Err(also)) => return Err(error::all_bad_fields(bad, &also)),
@@ -192,11 +195,18 @@ impl Requests {
         match work(cx, content, Once::claimed(Arc::clone(&claim), encode)).await {
             Ok(done) => {
                 let answer = A::from(done);
-                if !claim.is_answered() {
-                    claim.store(answer.encode_to_vec()).await?;
-                }
+                let first = match claim.is_answered() {
+                    true => None,
+                    false => claim.settle(answer.encode_to_vec()).await?,
+                };
                 armed.disarm();
-                Ok(Response::new(answer))
+                match first {
+                    None => Ok(Response::new(answer)),
+                    Some(first) => {
+                        let first = A::decode(first.as_slice()).map_err(Error::internal)?;
+                        Ok(Response::new(first))
+                    }
+                }
             }
             Err(error) => {
                 let status = error.into();

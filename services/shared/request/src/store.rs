@@ -104,11 +104,28 @@ pub(crate) async fn let_go(
     Ok(())
 }
 
-/// Frees the id of the attempt `owner`, unless it has begun to make something.
-pub(crate) async fn free(tx: &mut Tx, key: &Key, owner: Uuid) -> Result<bool, Error> {
-    const SQL: &str = "DELETE FROM request WHERE scope = $1 AND request_id = $2 AND owner = $3 \
-        AND answer IS NULL AND made = ''";
-    Ok(tx.execute(SQL, args![&key.scope, &key.request_id, owner]).await? == 1)
+/// Takes a request from the attempt `owner` and gives it to nobody, unless the attempt has begun
+/// to make something.
+pub(crate) async fn free(
+    tx: &mut Tx,
+    key: &Key,
+    (owner, nobody): (Uuid, Uuid),
+) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE request SET owner = $1 WHERE scope = $2 AND request_id = $3 \
+        AND owner = $4 AND answer IS NULL AND made = ''";
+    Ok(tx.execute(SQL, args![nobody, &key.scope, &key.request_id, owner]).await? == 1)
+}
+
+/// Stores an answer whoever executes the request; `false` if it has one, or is another request by
+/// now.
+pub(crate) async fn answer_pending(
+    tx: &mut Tx,
+    (scope, request_id, digest): (&str, &str, [u8; 32]),
+    (answer, expire): (Vec<u8>, OffsetDateTime),
+) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE request SET answer = $1, expire_time = $2 \
+        WHERE scope = $3 AND request_id = $4 AND digest = $5 AND answer IS NULL";
+    Ok(tx.execute(SQL, args![answer, expire, scope, request_id, digest]).await? == 1)
 }
 
 /// Forgets some requests whose time is over.

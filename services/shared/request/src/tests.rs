@@ -153,11 +153,79 @@ async fn answers_are_kept_for_more_than_a_day_and_outlive_the_process() {
 }
 
 #[tokio::test]
-async fn a_definite_failure_frees_the_id_and_an_unclear_one_is_resumed() {
+async fn a_request_under_the_name_of_another_action_is_another_request() {
+    let kit = Kit::start().await;
+    let send = async |action: &str| {
+        let mut request = create(1, "k", "photos");
+        request.metadata_mut().insert(stowage_auth::ACTION_KEY, action.parse().unwrap());
+        let work = async |_, name: String, _| Ok(kit.made(name));
+        let answer: Result<Response<pb::Bucket>, Status> =
+            kit.requests.once(request, read, work).await;
+        answer.map(Response::into_inner)
+    };
+    let first = send("create_order").await.unwrap();
+    assert_eq!(send("create_order").await.unwrap(), first);
+    for reused in [send("create_account").await, kit.create(1, "k", "photos").await] {
+        assert_eq!(reason_of(&reused.unwrap_err()), Some(ErrorReason::RequestIdReused));
+    }
+}
+
+#[tokio::test]
+async fn what_a_saga_has_answered_is_the_answer() {
+    let kit = Kit::start().await;
+    let pending = Mutex::new(None);
+    let saga = async |bucket: &str| {
+        let pending: Pending = pending.lock().unwrap().clone().unwrap();
+        // As it comes back from the state of a saga.
+        let text = serde_json::to_string(&pending).unwrap();
+        let pending: Pending = serde_json::from_str(&text).unwrap();
+        let answer = pb::Bucket { bucket: bucket.to_owned(), ..Default::default() };
+        let mut tx = kit.db.begin().await.unwrap();
+        pending.answer(&mut tx, &answer, kit.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let answer: Result<Response<pb::Bucket>, Status> = kit
+        .requests
+        .once(create(1, "k", "photos"), read, async |_, name: String, once: Once<_>| {
+            *pending.lock().unwrap() = once.pending();
+            saga("by the saga").await;
+            Ok(kit.made(name))
+        })
+        .await;
+    assert_eq!(answer.unwrap().into_inner().bucket, "by the saga");
+    // The first stands, and what was forgotten stays so.
+    saga("again").await;
+    assert_eq!(kit.create(1, "k", "photos").await.unwrap().bucket, "by the saga");
+    kit.clock.advance(KEPT + Duration::from_secs(1));
+    assert_eq!(kit.requests.forget_old().await.unwrap(), 1);
+    saga("too late").await;
+    assert_eq!(kit.rows().await, 0);
+    let none: Result<Response<pb::Bucket>, Status> = kit
+        .requests
+        .once(create(1, "", "photos"), read, async |_, name: String, once: Once<_>| {
+            assert_eq!(once.pending(), None);
+            Ok(kit.made(name))
+        })
+        .await;
+    none.unwrap();
+}
+
+#[tokio::test]
+async fn a_failure_leaves_the_id_bound_and_only_an_unclear_one_is_resumed() {
     let kit = Kit::start().await;
     kit.fail("k", Code::FailedPrecondition).await;
-    assert_eq!(kit.rows().await, 0);
-    assert!(kit.create(1, "k", "films").await.is_ok());
+    let error = kit.create(1, "k", "films").await.unwrap_err();
+    assert_eq!(reason_of(&error), Some(ErrorReason::RequestIdReused));
+    for _ in 0..2 {
+        let work = async |_, _, once: Once<pb::Bucket>| {
+            assert!(!once.resumes() && once.made().is_none());
+            Err::<pb::Bucket, _>(Status::not_found("still not there"))
+        };
+        let answer: Result<Response<pb::Bucket>, Status> =
+            kit.requests.once(create(1, "k", "photos"), read, work).await;
+        assert_eq!(answer.unwrap_err().message(), "still not there");
+    }
+    assert!(kit.create(1, "k", "photos").await.is_ok());
     for code in [Code::Unavailable, Code::Internal, Code::DeadlineExceeded, Code::Aborted] {
         let id = format!("{code:?}");
         kit.fail(&id, code).await;

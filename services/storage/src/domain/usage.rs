@@ -62,6 +62,8 @@ pub(crate) struct Collected {
 pub(crate) struct Stored {
     pub(crate) stored_bytes: u64,
     pub(crate) object_count: u64,
+    /// When the engine was asked.
+    pub(crate) collect_time: OffsetDateTime,
 }
 
 impl Totals {
@@ -174,6 +176,7 @@ impl Storage {
         uid: &S3uid,
     ) -> Result<Stored, Error> {
         let used = self.visible_account(cx, uid).await?;
+        let collect_time = self.clock.now();
         for _ in 0..BATCHES_MAX {
             if !self.collect(used.site).await? {
                 break;
@@ -203,7 +206,8 @@ impl Storage {
             tx.commit().await?;
         }
         let usage = used.engine.account_usage(uid).await?;
-        Ok(Stored { stored_bytes: usage.stored_bytes, object_count: usage.object_count })
+        let stowage_engine::AccountUsage { stored_bytes, object_count, .. } = usage;
+        Ok(Stored { stored_bytes, object_count, collect_time })
     }
 
     /// Collects a location's usage for ever. A failing engine is asked less and less often.

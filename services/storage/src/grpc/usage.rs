@@ -3,7 +3,7 @@
 use stowage_proto::storage as pb;
 use stowage_proto::storage::usage_service_server::UsageService;
 use stowage_request::Once;
-use stowage_types::{Violations, name};
+use stowage_types::{Violations, name, timestamp};
 use tonic::{Request, Response, Status};
 
 use super::{Api, complete, signed};
@@ -24,6 +24,7 @@ impl UsageService for Api {
             Ok(pb::CollectUsageResponse {
                 stored_bytes: signed(stored.stored_bytes),
                 object_count: signed(stored.object_count),
+                collect_time: Some(timestamp(stored.collect_time)),
             })
         };
         self.0.requests.once(request, read, work).await

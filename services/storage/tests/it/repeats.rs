@@ -85,13 +85,16 @@ async fn every_call_that_changes_something_repeats_its_answer_and_refuses_other_
 }
 
 #[tokio::test]
-async fn a_refusal_frees_the_id_and_ids_of_others_are_theirs() {
+async fn a_refusal_is_no_answer_but_binds_the_id_and_ids_of_others_are_theirs() {
     let kit = Kit::start().await;
     let uid = kit.account().await;
     let call = Caller { kit: &kit, customer: OWNER, uid: uid.clone(), id: "k" };
     let missing = call.delete("photos").await;
     assert_reason(missing, Code::NotFound, ErrorReason::BucketNotFound);
+    assert_reused(call.delete("films").await);
     kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+    // Nothing was made under this id: the bucket that is there now is not its work.
+    assert_reused(call.create("photos").await);
     call.delete("photos").await.unwrap();
     let stranger = Caller { customer: OTHER, ..call };
     let foreign = stranger.create("photos").await;
