@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use prost::Message as _;
-use stowage_auth::hash_token;
+use stowage_auth::{TokenHash, hash_token};
 use stowage_bus::{BoxError, Event, Handler};
 use stowage_proto::accounts::session_service_client::SessionServiceClient;
 use stowage_proto::accounts::{ResolveTokenRequest, TokenRevoked};
@@ -59,9 +59,9 @@ struct Entry {
 
 #[derive(Debug, Default)]
 struct Cache {
-    tokens: HashMap<[u8; 32], Vec<Entry>>,
+    tokens: HashMap<TokenHash, Vec<Entry>>,
     /// Hashes in the order they came, to forget the oldest first.
-    order: VecDeque<[u8; 32]>,
+    order: VecDeque<TokenHash>,
     /// Grows with each eviction.
     evictions: u64,
 }
@@ -139,13 +139,13 @@ impl Identities {
         self.evict_hash(&hash_token(token));
     }
 
-    fn evict_hash(&self, hash: &[u8; 32]) {
+    fn evict_hash(&self, hash: &TokenHash) {
         let mut cache = self.lock();
         cache.evictions += 1;
         cache.tokens.remove(hash);
     }
 
-    fn recall(&self, hash: &[u8; 32], scope: Scope) -> Result<Arc<Identity>, u64> {
+    fn recall(&self, hash: &TokenHash, scope: Scope) -> Result<Arc<Identity>, u64> {
         let now = self.clock.now();
         let cache = self.lock();
         cache
@@ -156,7 +156,7 @@ impl Identities {
             .ok_or(cache.evictions)
     }
 
-    fn remember(&self, hash: [u8; 32], scope: Scope, evictions: u64, identity: &Arc<Identity>) {
+    fn remember(&self, hash: TokenHash, scope: Scope, evictions: u64, identity: &Arc<Identity>) {
         let now = self.clock.now();
         let mut until = now + self.keep;
         if let Some(end) = identity.token_expire_time {
@@ -198,7 +198,7 @@ impl Handler for Identities {
     async fn handle(&self, event: &Event) -> Result<(), BoxError> {
         let revoked = TokenRevoked::decode(event.data.as_slice())?;
         for text in &revoked.token_hashes {
-            if let Ok(Ok(hash)) = hex_bytes(text).map(<[u8; 32]>::try_from) {
+            if let Ok(Some(hash)) = hex_bytes(text).map(|bytes| TokenHash::from_bytes(&bytes)) {
                 self.evict_hash(&hash);
             }
         }

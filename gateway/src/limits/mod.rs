@@ -194,7 +194,7 @@ impl Limits {
 
 /// Half of the hash: nobody finds two secrets that share it, let alone one that shares another's.
 fn secret_key(secret: &str) -> u128 {
-    let hash = hash_token(secret);
+    let hash = hash_token(secret).bytes();
     hash.iter().take(16).fold(0, |half, byte| half << 8 | u128::from(*byte))
 }
 

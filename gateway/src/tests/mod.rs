@@ -2,6 +2,7 @@
 //! `tests/end-to-end`.
 
 mod double;
+mod doubles;
 mod facade;
 mod identity;
 mod limits;

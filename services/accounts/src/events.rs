@@ -1,4 +1,4 @@
-//! Events: those that accounts sends, and billing's that it takes into history.
+//! Events: those that accounts sends, and those of others that it takes into history.
 
 use std::sync::Arc;
 
@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use prost::Message as _;
 use stowage_bus::{BoxError, Handler, Outbox, first_time};
 use stowage_db::{Db, Error, Tx};
-use stowage_proto::{accounts, billing};
+use stowage_proto::{accounts, billing, storage};
 use stowage_types::{Clock, CustomerId, PlanId, S3uid, name};
 
 use crate::domain::history::Entry;
+use crate::store;
 
 const ACTIVATED: &str = "stowage.accounts.account.activated.v1";
 const DELETED: &str = "stowage.accounts.account.deleted.v1";
@@ -17,6 +18,8 @@ const REVOKED: &str = "stowage.accounts.token.revoked.v1";
 
 /// Type of billing's event of a changed plan.
 pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
+/// Type of storage's event of what a caller has changed.
+pub(crate) const CONTENT_CHANGED: &str = "stowage.storage.content.changed.v1";
 /// Names the consumer of history in the inbox.
 pub(crate) const HISTORY_CONSUMER: &str = "accounts.history";
 
@@ -57,24 +60,18 @@ pub(crate) async fn push_tokens_revoked(
     Ok(())
 }
 
-/// Writes billing's changes of plans into history.
-pub(crate) struct PlanHistory {
+/// Writes what other roles tell into history: billing's changes of plans, storage's of contents.
+pub(crate) struct History {
     pub(crate) db: Db,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
 #[async_trait]
-impl Handler for PlanHistory {
+impl Handler for History {
     async fn handle(&self, event: &stowage_bus::Event) -> Result<(), BoxError> {
-        let changed = billing::PlanChanged::decode(event.data.as_slice())?;
-        let entry = Entry {
-            event: changed.event,
-            actor: changed.actor,
-            customer_id: 0,
-            plan_id: changed.plan_id,
-            s3uid: String::new(),
-            old_json: changed.old_json,
-            new_json: changed.new_json,
+        let entry = match event.kind.as_str() {
+            CONTENT_CHANGED => self.of_content(event.data.as_slice()).await?,
+            _ => of_plan(event.data.as_slice())?,
         };
         let mut tx = self.db.begin().await?;
         if first_time(&mut tx, HISTORY_CONSUMER, event, &*self.clock).await? {
@@ -83,4 +80,39 @@ impl Handler for PlanHistory {
         }
         Ok(())
     }
+}
+
+impl History {
+    async fn of_content(&self, data: &[u8]) -> Result<Entry, BoxError> {
+        let storage::ContentChanged { s3uid, event, actor, bucket, key } =
+            storage::ContentChanged::decode(data)?;
+        let s3uid = S3uid::parse(&s3uid).map_err(|fault| fault.to_string())?;
+        // Accounts are never forgotten, only marked as deleted.
+        let account = store::account::find(&self.db, &s3uid, None).await?;
+        let account = account.ok_or_else(|| format!("there is no account {s3uid}"))?;
+        let mut what = serde_json::json!({ "bucket": bucket });
+        if !key.is_empty() {
+            what["key"] = key.into();
+        }
+        let (old_json, new_json) = match event.ends_with(".deleted") {
+            true => (what.to_string(), String::new()),
+            false => (String::new(), what.to_string()),
+        };
+        let (customer_id, plan_id) = (account.customer.0, account.plan.0);
+        let s3uid = s3uid.to_string();
+        Ok(Entry { event, actor, customer_id, plan_id, s3uid, old_json, new_json })
+    }
+}
+
+fn of_plan(data: &[u8]) -> Result<Entry, BoxError> {
+    let changed = billing::PlanChanged::decode(data)?;
+    Ok(Entry {
+        event: changed.event,
+        actor: changed.actor,
+        customer_id: 0,
+        plan_id: changed.plan_id,
+        s3uid: String::new(),
+        old_json: changed.old_json,
+        new_json: changed.new_json,
+    })
 }

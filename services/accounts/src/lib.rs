@@ -16,7 +16,7 @@ mod vault;
 
 use std::sync::Arc;
 
-use stowage_auth::{Signer, Verifier};
+use stowage_auth::{Signer, TokenHash, Verifier};
 use stowage_bus::{Bus, Outbox, Subscription};
 use stowage_db::Db;
 use stowage_keyring::Keyring;
@@ -31,7 +31,7 @@ pub use error::Error;
 
 use domain::order_saga::CreateAccount;
 use domain::{Domain, Shared, deletion::DeleteAccount};
-use events::{HISTORY_CONSUMER, PLAN_CHANGED, PlanHistory};
+use events::{CONTENT_CHANGED, HISTORY_CONSUMER, History, PLAN_CHANGED};
 use vault::AnswerVault;
 
 /// The role's migrations.
@@ -90,8 +90,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let domain = domain_of(config, &deps, outbox.clone());
     deps.bus.subscribe(Subscription {
         consumer: HISTORY_CONSUMER,
-        kinds: &[PLAN_CHANGED],
-        handler: Arc::new(PlanHistory { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
+        kinds: &[PLAN_CHANGED, CONTENT_CHANGED],
+        handler: Arc::new(History { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
     });
     let stack = StackConfig {
         role: ROLE,
@@ -156,7 +156,7 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
 /// Those of the database.
 pub async fn ensure_administrator_token(
     db: &Db,
-    token_hash: [u8; 32],
+    token_hash: TokenHash,
     clock: &dyn Clock,
 ) -> Result<(), stowage_db::Error> {
     let token = domain::session::administrator(clock);

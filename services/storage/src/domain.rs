@@ -1,6 +1,7 @@
 //! Rules of the role; one file per resource.
 
 pub(crate) mod bucket;
+pub(crate) mod change;
 pub(crate) mod engine_account;
 pub(crate) mod location;
 pub(crate) mod object;

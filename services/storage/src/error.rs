@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// Fields that are wrong.
     #[error("invalid request: {0}")]
     Invalid(Violations),
+    /// The request id stands in the way, or its answer could not be stored.
+    #[error(transparent)]
+    Request(#[from] stowage_request::Error),
     /// The page token is not of this listing.
     #[error("page token is not one of this listing")]
     PageTokenInvalid,
@@ -104,7 +107,8 @@ impl Error {
             Self::EngineUnsupported => (Code::FailedPrecondition, ErrorReason::EngineUnsupported),
             Self::EngineUnavailable { .. } => (Code::Unavailable, ErrorReason::EngineUnavailable),
             Self::Unavailable { .. } => (Code::Unavailable, ErrorReason::Unavailable),
-            Self::Internal { .. } => (Code::Internal, ErrorReason::Internal),
+            // A request's error knows its own form.
+            Self::Request(_) | Self::Internal { .. } => (Code::Internal, ErrorReason::Internal),
         }
     }
 
@@ -166,6 +170,9 @@ impl From<Error> for Status {
         if let Error::Invalid(violations) = &error {
             return stowage_runtime::invalid(violations);
         }
+        if let Error::Request(error) = error {
+            return error.into();
+        }
         let (code, reason) = error.code_and_reason();
         let mut status = stowage_runtime::status(code, reason, error.to_string());
         if let Some((key, value)) = error.metadata() {
@@ -191,6 +198,11 @@ mod tests {
         let table = [
             (Error::field("bucket", "is bad"), Code::InvalidArgument, ErrorReason::InvalidField),
             (Error::PageTokenInvalid, Code::InvalidArgument, ErrorReason::PageTokenInvalid),
+            (
+                stowage_request::Error::InProgress.into(),
+                Code::Aborted,
+                ErrorReason::RequestInProgress,
+            ),
             (Error::AccountNotFound, Code::NotFound, ErrorReason::AccountNotFound),
             (
                 Error::AccountState { state: "REMOVED" },

@@ -4,10 +4,14 @@ use stowage_engine::StorageFigures;
 use stowage_proto::storage as pb;
 use stowage_types::{S3uid, timestamp};
 
+use crate::domain::change::Change;
 use crate::domain::usage::{Collected, Increment};
 
 /// Type of [`pb::UsageCollected`].
 pub const USAGE_COLLECTED: &str = "stowage.storage.usage.collected.v1";
+
+/// Type of [`pb::ContentChanged`].
+pub(crate) const CONTENT_CHANGED: &str = "stowage.storage.content.changed.v1";
 
 /// Name of this role as a source of events.
 pub(crate) const SOURCE: &str = "stowage/storage";
@@ -17,6 +21,16 @@ pub(crate) fn usage_collected(uid: &S3uid, collected: Collected) -> pb::UsageCol
         s3uid: uid.as_str().to_owned(),
         samples: collected.samples.into_iter().map(sample).collect(),
         traffic: collected.traffic.into_iter().map(traffic).collect(),
+    }
+}
+
+pub(crate) fn content_changed(actor: String, change: &Change<'_>) -> pb::ContentChanged {
+    pb::ContentChanged {
+        s3uid: change.uid.to_string(),
+        event: change.what.text().to_owned(),
+        actor,
+        bucket: change.bucket.as_str().to_owned(),
+        key: change.key.to_owned(),
     }
 }
 

@@ -78,7 +78,7 @@ impl Kit {
         let connection = options.disable_statement_logging().connect().await;
         let mut connection = connection.expect("the database can be opened");
         let insert = sqlx::query(SQL)
-            .bind(stowage_auth::hash_token(&token).to_vec())
+            .bind(stowage_auth::hash_token(&token).bytes().to_vec())
             .bind(i32::from(stowage_auth::PrincipalRole::Staff));
         insert.execute(&mut connection).await.expect("a token is written");
         connection.close().await.expect("the database can be closed");

@@ -143,7 +143,7 @@ impl Domain {
         }
         let mut tx = shared.db.begin().await?;
         if store::token::delete(&mut tx, hash).await? {
-            events::push_tokens_revoked(&shared.outbox, &mut tx, &[hash.to_vec()]).await?;
+            events::push_tokens_revoked(&shared.outbox, &mut tx, &[hash.bytes().to_vec()]).await?;
             tx.commit().await?;
         }
         Ok(())

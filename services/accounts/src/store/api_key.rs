@@ -1,5 +1,6 @@
 //! API keys.
 
+use stowage_auth::TokenHash;
 use stowage_db::{Error, Query, Tx, args};
 use stowage_types::CustomerId;
 use time::OffsetDateTime;
@@ -17,6 +18,13 @@ struct Row {
     revoke_time: Option<OffsetDateTime>,
 }
 
+#[derive(sqlx::FromRow)]
+struct Hashed {
+    key_hash: Vec<u8>,
+    #[sqlx(flatten)]
+    row: Row,
+}
+
 impl From<Row> for ApiKey {
     fn from(row: Row) -> Self {
         Self {
@@ -30,10 +38,10 @@ impl From<Row> for ApiKey {
     }
 }
 
-pub(crate) async fn insert(tx: &mut Tx, key: &ApiKey, hash: [u8; 32]) -> Result<(), Error> {
+pub(crate) async fn insert(tx: &mut Tx, key: &ApiKey, hash: TokenHash) -> Result<(), Error> {
     const SQL: &str = "INSERT INTO api_key (api_key_id, customer_id, key_hash, hint, label, \
         create_time) VALUES ($1, $2, $3, $4, $5, $6)";
-    let args = args![key.id, key.customer.0, hash, &key.hint, &key.label, key.create_time];
+    let args = args![key.id, key.customer.0, hash.bytes(), &key.hint, &key.label, key.create_time];
     tx.execute(SQL, args).await.map(|_| ())
 }
 
@@ -46,11 +54,13 @@ pub(crate) async fn find(mut from: impl Query, id: Uuid) -> Result<Option<ApiKey
 /// The key of a hash, unless it is revoked.
 pub(crate) async fn find_valid(
     mut from: impl Query,
-    hash: [u8; 32],
+    hash: TokenHash,
 ) -> Result<Option<ApiKey>, Error> {
-    const SQL: &str = "SELECT api_key_id, customer_id, hint, label, create_time, revoke_time \
-        FROM api_key WHERE key_hash = $1 AND revoke_time IS NULL";
-    Ok(from.fetch_optional::<Row>(SQL, args![hash]).await?.map(ApiKey::from))
+    const SQL: &str = "SELECT key_hash, api_key_id, customer_id, hint, label, create_time, \
+        revoke_time FROM api_key WHERE key_hash = $1 AND revoke_time IS NULL";
+    let found = from.fetch_optional::<Hashed>(SQL, args![hash.bytes()]).await?;
+    let is_same = |row: &Hashed| TokenHash::from_bytes(&row.key_hash) == Some(hash);
+    Ok(found.filter(is_same).map(|hashed| hashed.row.into()))
 }
 
 /// Keys of a customer with ids above `after`. Ids sort by time.

@@ -1,6 +1,6 @@
 //! Tokens.
 
-use stowage_auth::PrincipalRole;
+use stowage_auth::{PrincipalRole, TokenHash};
 use stowage_db::{Error, Query, Tx, args};
 use stowage_types::CustomerId;
 use time::OffsetDateTime;
@@ -11,6 +11,7 @@ use crate::domain::session::Token;
 
 #[derive(sqlx::FromRow)]
 struct Row {
+    token_hash: Vec<u8>,
     role: i64,
     subject: String,
     customer_id: Option<i64>,
@@ -23,7 +24,7 @@ struct Row {
 
 pub(crate) async fn insert(
     tx: &mut Tx,
-    hash: [u8; 32],
+    hash: TokenHash,
     token: &Token,
     api_key: Option<Uuid>,
 ) -> Result<(), Error> {
@@ -31,7 +32,7 @@ pub(crate) async fn insert(
         fixed_address, create_time, expire_time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
         ON CONFLICT (token_hash) DO NOTHING";
     let args = args![
-        hash,
+        hash.bytes(),
         i32::from(token.role),
         &token.subject,
         token.customer.map(|id| id.0),
@@ -44,13 +45,13 @@ pub(crate) async fn insert(
 }
 
 /// The token of a hash, with what belongs to its customer.
-pub(crate) async fn find(mut from: impl Query, hash: [u8; 32]) -> Result<Option<Token>, Error> {
-    const SQL: &str = "SELECT t.role, t.subject, t.customer_id, t.fixed_address, t.create_time, \
-        t.expire_time, c.email, c.currency FROM token t \
+pub(crate) async fn find(mut from: impl Query, hash: TokenHash) -> Result<Option<Token>, Error> {
+    const SQL: &str = "SELECT t.token_hash, t.role, t.subject, t.customer_id, t.fixed_address, \
+        t.create_time, t.expire_time, c.email, c.currency FROM token t \
         LEFT JOIN customer c ON c.customer_id = t.customer_id WHERE t.token_hash = $1";
-    let Some(row) = from.fetch_optional::<Row>(SQL, args![hash]).await? else {
-        return Ok(None);
-    };
+    let found = from.fetch_optional::<Row>(SQL, args![hash.bytes()]).await?;
+    let is_same = |row: &Row| TokenHash::from_bytes(&row.token_hash) == Some(hash);
+    let Some(row) = found.filter(is_same) else { return Ok(None) };
     let role = i32::try_from(row.role).ok().and_then(|role| PrincipalRole::try_from(role).ok());
     Ok(Some(Token {
         role: role.unwrap_or_default(),
@@ -65,8 +66,8 @@ pub(crate) async fn find(mut from: impl Query, hash: [u8; 32]) -> Result<Option<
 }
 
 /// Deletes a token; answers whether there was one.
-pub(crate) async fn delete(tx: &mut Tx, hash: [u8; 32]) -> Result<bool, Error> {
-    Ok(tx.execute("DELETE FROM token WHERE token_hash = $1", args![hash]).await? == 1)
+pub(crate) async fn delete(tx: &mut Tx, hash: TokenHash) -> Result<bool, Error> {
+    Ok(tx.execute("DELETE FROM token WHERE token_hash = $1", args![hash.bytes()]).await? == 1)
 }
 
 /// Deletes the tokens got with an API key; answers their hashes.
@@ -80,10 +81,10 @@ pub(crate) async fn delete_of(tx: &mut Tx, api_key: Uuid) -> Result<Vec<Vec<u8>>
 pub(crate) async fn delete_others(
     tx: &mut Tx,
     role: PrincipalRole,
-    kept: [u8; 32],
+    kept: TokenHash,
 ) -> Result<(), Error> {
     const SQL: &str = "DELETE FROM token WHERE role = $1 AND token_hash <> $2";
-    tx.execute(SQL, args![i32::from(role), kept]).await.map(|_| ())
+    tx.execute(SQL, args![i32::from(role), kept.bytes()]).await.map(|_| ())
 }
 
 /// Deletes some tokens that ended before a time.

@@ -1,7 +1,7 @@
 use prost::Message as _;
 use stowage_auth::Principal;
 use stowage_bus::Event;
-use stowage_proto::{accounts as pb, billing};
+use stowage_proto::{accounts as pb, billing, storage};
 use stowage_types::{Clock as _, SystemRandom, new_id};
 
 use crate::kit::{Kit, staff};
@@ -48,6 +48,49 @@ async fn changes_of_plans_are_history_once_and_customers_read_them_without_names
     let entries = list(&kit, &customer, of_plan).await;
     assert_eq!(entries[0].actor, "provider");
     assert_eq!(entries[0].new_json, r#"{"prices":[{"currency":"EUR","units":9}]}"#);
+}
+
+#[tokio::test]
+async fn what_storage_tells_of_contents_is_history_of_the_account() {
+    let kit = Kit::start().await;
+    let customer = kit.customer("a@example.com").await;
+    let account = kit.order(&customer, "photos", "").await.unwrap();
+    let publish = async |s3uid: &str, what: &str, key: &str| {
+        let changed = storage::ContentChanged {
+            s3uid: s3uid.to_owned(),
+            event: what.to_owned(),
+            actor: "administrator for customers/1".to_owned(),
+            bucket: "photos".to_owned(),
+            key: key.to_owned(),
+        };
+        let event = Event {
+            id: new_id(&*kit.clock, &SystemRandom),
+            source: "stowage/storage".into(),
+            kind: "stowage.storage.content.changed.v1".into(),
+            subject: account.name.clone(),
+            time: kit.clock.now(),
+            data: changed.encode_to_vec(),
+        };
+        kit.bus.publish(&event).await
+    };
+    publish(&account.s3uid, "bucket.created", "").await.unwrap();
+    publish(&account.s3uid, "file.deleted", "a/b").await.unwrap();
+    let of_account = pb::ListHistoryRequest { account: account.name.clone(), ..Default::default() };
+    let entries = list(&kit, &customer, of_account).await;
+    let shown: Vec<_> = entries
+        .iter()
+        .map(|e| (e.event.as_str(), e.old_json.as_str(), e.new_json.as_str()))
+        .collect();
+    let file = r#"{"bucket":"photos","key":"a/b"}"#;
+    assert_eq!(
+        shown[..2],
+        [("file.deleted", file, ""), ("bucket.created", "", r#"{"bucket":"photos"}"#)]
+    );
+    assert_eq!(entries[0].actor, "administrator for customers/1");
+    // Nobody's account is no history; the event is refused, and not lost silently.
+    for s3uid in ["00000000000000000000000000000000", "x"] {
+        assert!(publish(s3uid, "bucket.created", "").await.is_err(), "{s3uid}");
+    }
 }
 
 #[tokio::test]

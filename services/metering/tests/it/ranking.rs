@@ -162,3 +162,120 @@ async fn a_customer_ranks_his_own_only() {
     let foreign = pb::RankAccountsRequest { customer_id: 102, ..today() };
     assert!(own(foreign).await.is_empty());
 }
+
+/// Filters, in the order of their bits.
+const FILTERS: usize = 9;
+
+/// Accounts of three customers, two plans, locations, classes and billing providers.
+async fn a_dozen() -> (Kit, Vec<(pb::Dimensions, i64, i64)>) {
+    let kit = Kit::start().await;
+    let mut model = Vec::new();
+    for n in 1..=12_u8 {
+        let dimensions = pb::Dimensions {
+            storage_type: if n % 4 < 2 { "standard" } else { "archive" }.to_owned(),
+            billing: if n < 7 { "ledger" } else { "whmcs" }.to_owned(),
+            ..dimensions(n)
+        };
+        kit.open(dimensions.clone()).await;
+        // Some are equal, some have nothing.
+        let (moved, stored) = (i64::from(n % 5) * 100, i64::from(n % 4) * 10);
+        if moved > 0 {
+            kit.moves(n, vec![traffic("moved", NOW, moved - 1)]).await;
+        }
+        kit.stores(n, vec![sample(&bucket_of(n), NOW, stored)]).await;
+        model.push((dimensions, moved, stored));
+    }
+    (kit, model)
+}
+
+fn bucket_of(n: u8) -> String {
+    format!("bucket-{}", n % 6)
+}
+
+/// The request with the filters of `subset`, their values those of one account or another.
+fn filtered(
+    subset: usize,
+    (field, ascending): (pb::RankField, bool),
+    of: [&pb::Dimensions; 2],
+) -> pb::RankAccountsRequest {
+    let is_set = |bit: usize| subset >> bit & 1 == 1;
+    let of = |bit: usize| of[bit % 2];
+    let text = |bit: usize, value: &dyn Fn(&pb::Dimensions) -> String| {
+        if is_set(bit) { value(of(bit)) } else { String::new() }
+    };
+    let number = |bit: usize, value: &dyn Fn(&pb::Dimensions) -> i64| {
+        if is_set(bit) { value(of(bit)) } else { 0 }
+    };
+    pb::RankAccountsRequest {
+        field: field.into(),
+        ascending,
+        customer_id: number(0, &|d| d.customer_id),
+        email: text(1, &|d| d.email.to_uppercase()),
+        plan_id: number(2, &|d| d.plan_id),
+        location: text(3, &|d| d.location.clone()),
+        storage_type: text(4, &|d| d.storage_type.clone()),
+        billing: text(5, &|d| d.billing.clone()),
+        bucket: text(6, &|d| bucket_of(u8::try_from(d.account_id).unwrap())),
+        s3uid: text(7, &|d| d.s3uid.clone()),
+        account_id: number(8, &|d| d.account_id),
+        ..today()
+    }
+}
+
+fn is_match(request: &pb::RankAccountsRequest, d: &pb::Dimensions) -> bool {
+    let text = |wanted: &str, is: &str| wanted.is_empty() || wanted == is;
+    let number = |wanted: i64, is: i64| wanted == 0 || wanted == is;
+    number(request.customer_id, d.customer_id)
+        && text(&request.email, &d.email.to_uppercase())
+        && number(request.plan_id, d.plan_id)
+        && text(&request.location, &d.location)
+        && text(&request.storage_type, &d.storage_type)
+        && text(&request.billing, &d.billing)
+        && text(&request.bucket, &bucket_of(u8::try_from(d.account_id).unwrap()))
+        && text(&request.s3uid, &d.s3uid)
+        && number(request.account_id, d.account_id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_subset_of_filters_in_every_order_and_page_is_as_a_model_says() {
+    let (kit, model) = a_dozen().await;
+    let mut matched = 0;
+    for subset in 0..1_usize << FILTERS {
+        for (turn, order) in [
+            (pb::RankField::Traffic, false),
+            (pb::RankField::Traffic, true),
+            (pb::RankField::StoragePeak, false),
+            (pb::RankField::StoragePeak, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let turn = subset + turn;
+            let first = &model[turn % 12].0;
+            let other = if turn.is_multiple_of(2) { first } else { &model[turn * 5 % 12].0 };
+            let mut request = filtered(subset, order, [first, other]);
+            if turn.is_multiple_of(3) {
+                let (skip, size) = (turn / 3 % 4, 1 + turn / 12 % 3);
+                request.skip = i32::try_from(skip).unwrap();
+                request.page_size = i32::try_from(size).unwrap();
+            }
+            let answer = rank(&kit, request.clone()).await;
+            let mut found: Vec<_> = model.iter().filter(|row| is_match(&request, &row.0)).collect();
+            let figure = |row: &(pb::Dimensions, i64, i64)| match order.0 {
+                pb::RankField::StoragePeak => row.2,
+                _ => row.1,
+            };
+            let sign = if order.1 { 1 } else { -1 };
+            found.sort_by_key(|row| (sign * figure(row), row.0.account_id));
+            let (skip, size) =
+                (request.skip, if request.page_size > 0 { request.page_size } else { 50 });
+            let page = found.iter().skip(usize::try_from(skip).unwrap());
+            let page = page.take(usize::try_from(size).unwrap());
+            let page: Vec<i64> = page.map(|row| row.0.account_id).collect();
+            assert_eq!(ids(&answer), page, "{request:?}");
+            assert_eq!(answer.total_size, i64::try_from(found.len()).unwrap(), "{request:?}");
+            matched += usize::from(!found.is_empty());
+        }
+    }
+    assert!(matched > 500, "the model is not one that refuses all: {matched}");
+}

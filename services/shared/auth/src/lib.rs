@@ -8,12 +8,14 @@ mod assertion;
 mod context;
 mod page_key;
 mod principal;
+mod token_hash;
 
 pub use assertion::{ASSERTION_SECONDS, AuthError, Signer, Verifier};
 pub use context::{ActFor, DEADLINE_MARGIN, RequestContext, RequestId};
 pub use page_key::PageKey;
 pub use principal::{Principal, Scope};
 pub use stowage_proto::common::PrincipalRole;
+pub use token_hash::{TokenHash, hash_token};
 
 /// Metadata key of the assertion.
 pub const ASSERTION_KEY: &str = "stowage-assertion";
@@ -22,11 +24,3 @@ pub const REQUEST_ID_KEY: &str = "x-request-id";
 /// Metadata key of the action that the facade was asked for. Part of what a request id is bound
 /// to: two actions of the facade may come down to the same call.
 pub const ACTION_KEY: &str = "stowage-action";
-
-/// SHA-256 of a token or API key: what is stored and looked up. They are long and random, so a
-/// plain hash keeps them; comparing hashes tells nothing by its time.
-#[must_use]
-pub fn hash_token(token: &str) -> [u8; 32] {
-    use sha2::Digest as _;
-    sha2::Sha256::digest(token.as_bytes()).into()
-}

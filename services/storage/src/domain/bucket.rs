@@ -4,6 +4,7 @@ use stowage_auth::RequestContext;
 use stowage_engine::{BucketInfo, BucketNamespace, Engine, Error as EngineError};
 use stowage_types::{BucketName, S3uid, name, page};
 
+use super::change::{Change, What};
 use super::location::Location;
 use super::{Storage, Used};
 use crate::config::LocationState;
@@ -22,14 +23,18 @@ pub(crate) struct BucketPage {
 }
 
 impl Storage {
+    /// Makes a bucket; answers it, and whether it was there already.
     pub(crate) async fn create_bucket(
         &self,
         cx: &RequestContext,
         uid: &S3uid,
         bucket: &BucketName,
-    ) -> Result<BucketInfo, Error> {
+    ) -> Result<(BucketInfo, bool), Error> {
         let used = self.visible_account(cx, uid).await?;
         check_bucket_limit(&used, uid, bucket).await?;
+        // Engines do not say; nobody asks where it is not told.
+        let is_told = Change::is_told(What::BucketCreated, cx);
+        let was_there = is_told && find_bucket(used.engine, uid, bucket).await?.is_some();
         let created = used.engine.create_bucket(uid, bucket).await;
         created.map_err(|error| match error {
             EngineError::AlreadyExists => {
@@ -40,14 +45,15 @@ impl Storage {
         })?;
         let found = find_bucket(used.engine, uid, bucket).await?;
         // Deleted again in this moment: it was made, and was empty.
-        Ok(found.unwrap_or_else(|| BucketInfo {
+        let info = found.unwrap_or_else(|| BucketInfo {
             bucket: bucket.clone(),
             create_time: self.clock.now(),
             object_count: 0,
             stored_bytes: 0,
             received_bytes: 0,
             sent_bytes: 0,
-        }))
+        });
+        Ok((info, was_there))
     }
 
     pub(crate) async fn buckets(

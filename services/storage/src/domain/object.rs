@@ -1,7 +1,7 @@
 //! Objects in buckets, for listings and single deletions.
 
 use stowage_auth::RequestContext;
-use stowage_engine::{Engine, ListQuery, ObjectInfo};
+use stowage_engine::{Engine, Error as EngineError, ListQuery, ObjectInfo};
 use stowage_types::{BucketName, S3uid};
 
 use super::Storage;
@@ -71,11 +71,14 @@ impl Storage {
         cx: &RequestContext,
         uid: &S3uid,
         bucket: &BucketName,
-        key: &str,
+        (key, resumes): (&str, bool),
     ) -> Result<(), Error> {
         let used = self.visible_account(cx, uid).await?;
-        let deleted = used.engine.delete_object(uid, bucket, key).await;
-        deleted.map_err(|error| bucket_error(error, bucket))
+        match used.engine.delete_object(uid, bucket, key).await {
+            // An attempt before this one was cut off, and since then the bucket went too.
+            Err(EngineError::NotFound) if resumes => Ok(()),
+            deleted => deleted.map_err(|error| bucket_error(error, bucket)),
+        }
     }
 }
 

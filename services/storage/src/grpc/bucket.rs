@@ -9,6 +9,7 @@ use stowage_types::{BucketName, S3uid, Violations, name, page, timestamp};
 use tonic::{Request, Response, Status};
 
 use super::{Api, complete, signed};
+use crate::domain::change::{Change, What};
 
 fn bucket_of(uid: &S3uid, info: BucketInfo) -> pb::Bucket {
     pb::Bucket {
@@ -34,9 +35,16 @@ impl BucketService for Api {
             let bucket = violations.check("bucket", BucketName::new(&request.bucket));
             complete(uid.zip(bucket), violations)
         };
-        let work = async |cx, (uid, bucket), _once: Once<pb::Bucket>| {
-            let info = self.0.create_bucket(&cx, &uid, &bucket).await?;
-            Ok(bucket_of(&uid, info))
+        let work = async |cx, (uid, bucket), once: Once<pb::Bucket>| {
+            let (info, was_there) = self.0.create_bucket(&cx, &uid, &bucket).await?;
+            let answer = bucket_of(&uid, info);
+            // What a cut-off attempt has made is told by the one that ends it.
+            if !was_there || once.resumes() {
+                let (what, key) = (What::BucketCreated, "");
+                let change = Change { what, uid: &uid, bucket: &bucket, key };
+                self.0.tell(&cx, change, (&once, &answer)).await?;
+            }
+            Ok(answer)
         };
         self.0.requests.once(request, read, work).await
     }
@@ -69,7 +77,11 @@ impl BucketService for Api {
         };
         let work = async |cx, (uid, bucket), once: Once<pb::DeleteBucketResponse>| {
             self.0.delete_bucket(&cx, &uid, &bucket, once.resumes()).await?;
-            Ok(pb::DeleteBucketResponse {})
+            let answer = pb::DeleteBucketResponse {};
+            let (what, key) = (What::BucketDeleted, "");
+            let change = Change { what, uid: &uid, bucket: &bucket, key };
+            self.0.tell(&cx, change, (&once, &answer)).await?;
+            Ok(answer)
         };
         self.0.requests.once(request, read, work).await
     }

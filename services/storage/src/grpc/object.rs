@@ -9,6 +9,7 @@ use stowage_types::{Violations, name, page, timestamp};
 use tonic::{Request, Response, Status};
 
 use super::{Api, complete, signed};
+use crate::domain::change::{Change, What};
 use crate::domain::object::ObjectQuery;
 use crate::error::Error;
 
@@ -82,9 +83,13 @@ impl ObjectService for Api {
             }
             Ok::<_, Error>((complete(parent, violations)?, request.key))
         };
-        let work = async |cx, ((uid, bucket), key): (_, String), _once: Once<_>| {
-            self.0.delete_object(&cx, &uid, &bucket, &key).await?;
-            Ok(pb::DeleteObjectResponse {})
+        let work = async |cx, ((uid, bucket), key): (_, String), once: Once<_>| {
+            self.0.delete_object(&cx, &uid, &bucket, (&key, once.resumes())).await?;
+            let answer = pb::DeleteObjectResponse {};
+            let what = What::FileDeleted;
+            let change = Change { what, uid: &uid, bucket: &bucket, key: &key };
+            self.0.tell(&cx, change, (&once, &answer)).await?;
+            Ok(answer)
         };
         self.0.requests.once(request, read, work).await
     }

@@ -187,6 +187,12 @@ impl<E: Engine + 'static> Kit<E> {
         self.request(&Principal { role, ..Principal::service("administrator", None) }, message)
     }
 
+    pub(crate) fn as_administrator_for<T>(&self, customer: i64, message: T) -> Request<T> {
+        let role = PrincipalRole::Administrator;
+        let customer = Some(CustomerId(customer));
+        self.request(&Principal { role, ..Principal::service("administrator", customer) }, message)
+    }
+
     pub(crate) async fn ensure(
         &self,
         request: pb::EnsureEngineAccountRequest,

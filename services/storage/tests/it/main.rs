@@ -6,6 +6,7 @@
 
 mod accounts;
 mod buckets;
+mod changes;
 mod embedded;
 mod engine;
 mod kit;

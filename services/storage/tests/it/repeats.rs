@@ -123,6 +123,10 @@ async fn a_call_that_was_cut_off_is_ended_by_its_repeat() {
     let left = "SELECT count(*) FROM request WHERE answer IS NULL";
     let (left,): (i64,) = kit.db().fetch_one(left, args![]).await.unwrap();
     assert_eq!(left, 0);
+    // And history hears of each once, whichever attempt it was that did it.
+    let told = "SELECT count(*) FROM outbox WHERE type = 'stowage.storage.content.changed.v1'";
+    let (told,): (i64,) = kit.db().fetch_one(told, args![]).await.unwrap();
+    assert_eq!(told, 60 * 2);
 }
 
 /// Repeats a call until it answers; while what was cut off lets go, it is told to come back.

@@ -80,13 +80,17 @@ async fn times_do_not_tell_a_foreign_account_from_a_missing_one() {
     let account = kit.site.order(&owner.token, plan_id, "private").await;
     let intruder = kit.site.customer("intruder@example.com", "EUR").await;
     kit.site.order(&intruder.token, plan_id, "his-own").await;
-    for (action, rest) in ACTIONS {
-        let ids = [account.s3uid.as_str(), MISSING];
+    let number = kit.site.accounts(&owner.token).await[0].account_id.to_string();
+    let by_uid = [account.s3uid.as_str(), MISSING];
+    // As `get_users` shows it; as many digits, so that both are read alike.
+    let by_number = [number.as_str(), &"9".repeat(number.len())];
+    for ((action, rest), ids) in ACTIONS.iter().flat_map(|of| [(of, by_uid), (of, by_number)]) {
         let [foreign, missing] = measure(&kit.site, &intruder.token, (action, rest), ids).await;
         let (foreign_text, missing_text) = (foreign.text(), missing.text());
         assert!(
             foreign.is_within(&missing) && missing.is_within(&foreign),
-            "{action}: quartiles of a foreign account {foreign_text}, of a missing {missing_text}"
+            "{action} {ids:?}: quartiles of a foreign account {foreign_text}, of a missing \
+             {missing_text}"
         );
     }
     // The owner's own account is not what was compared.

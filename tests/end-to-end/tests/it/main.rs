@@ -1,6 +1,7 @@
 //! The whole server through its doors: sockets, real clients, the real program.
 
 mod access;
+mod acting;
 mod cli;
 mod concurrent;
 mod crash;
@@ -22,4 +23,5 @@ mod readme;
 mod repeats;
 mod secrets;
 mod tools;
+mod users_model;
 mod walk;

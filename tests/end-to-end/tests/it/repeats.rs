@@ -22,10 +22,10 @@ struct Case<'a> {
     other: Parameters<'a>,
 }
 
-/// In an order in which each can be done.
-fn cases<'a>(plan_id: &'a str, first: &'a Account, second: &'a Account) -> Vec<Case<'a>> {
-    let uid = ("s3uid", first.s3uid.as_str());
-    let another = ("s3uid", second.s3uid.as_str());
+/// In an order in which each can be done, on two accounts as a client names them.
+fn cases<'a>(plan_id: &'a str, (first, second): (&'a str, &'a str)) -> Vec<Case<'a>> {
+    let uid = ("s3uid", first);
+    let another = ("s3uid", second);
     let plan = ("plan_id", plan_id);
     let bucket = |name| ("bucket_name", name);
     let case = |action, parameters, other| Case { action, parameters, other };
@@ -38,7 +38,7 @@ fn cases<'a>(plan_id: &'a str, first: &'a Account, second: &'a Account) -> Vec<C
             vec![uid, bucket("r-5"), ("filename", "a")],
             vec![uid, bucket("r-5"), ("filename", "b")],
         ),
-        case("delete_bucket", vec![uid, bucket("r-5")], vec![uid, bucket("repeats-1")]),
+        case("delete_bucket", vec![uid, bucket("r-5")], vec![uid, bucket("repeats-0")]),
         case("update_traffic_info", vec![uid], vec![another]),
         case("delete_payment_account", vec![uid, ("reason", "a")], vec![uid, ("reason", "b")]),
         case("cancel_payment_account_deletion", vec![uid], vec![another]),
@@ -106,7 +106,7 @@ fn keyed(
 }
 
 /// Actions that take a key, as the document of the facade says.
-async fn actions_with_a_key(site: &Site) -> BTreeSet<String> {
+pub(crate) async fn actions_with_a_key(site: &Site) -> BTreeSet<String> {
     let document = site.facade.get("/openapi.json", &[]).await.value();
     let paths = document["paths"].as_object().expect("a document has paths");
     let takes = |operations: &Value| operations.to_string().contains("idempotency_key");
@@ -114,40 +114,111 @@ async fn actions_with_a_key(site: &Site) -> BTreeSet<String> {
     names.filter_map(|(path, _)| path.strip_prefix("/s3/").map(str::to_owned)).collect()
 }
 
+/// Two accounts, as their hex s3uids or as the integers of `get_users`.
+async fn two_accounts(shop: &Shop, by_number: bool) -> (String, String) {
+    let first = shop.account("repeats-0").await;
+    let second = shop.account("repeats-1").await;
+    if !by_number {
+        return (first.s3uid, second.s3uid);
+    }
+    let all = shop.site().accounts(&shop.customer.token).await;
+    let number = |of: &Account| {
+        let found = all.iter().find(|account| account.s3uid == of.s3uid);
+        found.expect("it was ordered").account_id.to_string()
+    };
+    (number(&first), number(&second))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_action_that_changes_something_repeats_its_first_answer() {
-    let shop = Shop::start().await;
-    let (first, second) = (shop.account("repeats-1").await, shop.account("repeats-2").await);
-    let cases = cases(&shop.plan_id, &first, &second);
-    let covered: BTreeSet<_> = cases.iter().map(|case| case.action.to_owned()).collect();
-    assert_eq!(covered, actions_with_a_key(shop.site()).await);
+    for by_number in [false, true] {
+        let shop = Shop::start().await;
+        let accounts = two_accounts(&shop, by_number).await;
+        let cases = cases(&shop.plan_id, (&accounts.0, &accounts.1));
+        let covered: BTreeSet<_> = cases.iter().map(|case| case.action.to_owned()).collect();
+        assert_eq!(covered, actions_with_a_key(shop.site()).await);
+        repeats_its_first_answer(&shop, &cases).await;
+        assert_eq!(shop.site().accounts(&shop.customer.token).await.len(), 3);
+        shop.kit.stop().await;
+    }
+}
+
+async fn repeats_its_first_answer(shop: &Shop, cases: &[Case<'_>]) {
+    let key_of = |action: &str| format!("key of {action}");
     let mut answers = Vec::new();
-    for Case { action, parameters, other } in &cases {
-        let key = format!("key of {action}");
-        let answer = shop.send(action, &key, parameters).await;
+    for Case { action, parameters, other } in cases {
+        let answer = shop.send(action, &key_of(action), parameters).await;
         answer.success();
-        let reused = shop.send(action, &key, other).await;
-        assert_eq!(reused.status, 409, "{action}: {}", reused.text());
-        assert_eq!(reused.value()["code"], -1, "{}", reused.text());
-        assert!(!reused.headers.contains_key("retry-after"), "{action}: it will not get better");
-        answers.push((action, key, parameters, answer));
+        assert_reused(action, &shop.send(action, &key_of(action), other).await);
+        if *action == "update_traffic_info" {
+            // Younger figures, which are not the repeat's.
+            let younger = shop.site().facade.action(action, shop.token(action), parameters).await;
+            assert_ne!(younger.success()["as_of"], "", "{}", younger.text());
+        }
+        answers.push((action, parameters, answer));
     }
     // Also when all that came after it has been done, and wherever the key is.
-    for (action, key, parameters, answer) in &answers {
+    for (action, parameters, answer) in &answers {
         for again in [
-            shop.send(action, key, parameters).await,
-            shop.send_header(action, key, parameters).await,
+            shop.send(action, &key_of(action), parameters).await,
+            shop.send_header(action, &key_of(action), parameters).await,
         ] {
             assert_eq!(again.status, 200, "{action}: {}", again.text());
-            if **action == "update_traffic_info" {
-                // Its figures are metering's, and read anew; the engine is not asked again.
-                continue;
-            }
             assert_eq!(again.text(), answer.text(), "{action}");
         }
     }
-    assert_eq!(shop.site().accounts(&shop.customer.token).await.len(), 3);
+}
+
+/// A key names one request, and that is of one action.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_one_action_is_refused_for_every_other() {
+    let shop = Shop::start().await;
+    let accounts = two_accounts(&shop, false).await;
+    let cases = cases(&shop.plan_id, (&accounts.0, &accounts.1));
+    // Keys are of a customer: what only an administrator does, he does for him.
+    let id = shop.customer.id.to_string();
+    let send = async |case: &Case<'_>, key: &str| {
+        let parameters = [case.parameters.as_slice(), &[("id", &id), ("idempotency_key", key)]];
+        let parameters = parameters.concat();
+        shop.site().facade.action(case.action, &shop.site().admin_token, &parameters).await
+    };
+    for (done, of) in cases.iter().enumerate() {
+        let key = format!("key of {}", of.action);
+        let first = send(of, &key).await;
+        first.success();
+        for case in cases.iter().filter(|case| case.action != of.action) {
+            assert_reused(case.action, &send(case, &key).await);
+        }
+        assert_eq!(send(of, &key).await.text(), first.text(), "{}", of.action);
+        // Nothing was executed by any of them.
+        let there = shop.site().accounts(&shop.customer.token).await.len();
+        assert_eq!(there, 2 + (done + 1).min(2) - usize::from(done + 1 == cases.len()));
+    }
     shop.kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_refused_is_tried_again_and_keeps_its_key() {
+    let shop = Shop::start().await;
+    let mine = shop.account("mine").await;
+    let other = shop.site().customer("other@example.com", "EUR").await;
+    let plan_id = shop.plan_id.parse().expect("an id is a number");
+    let theirs = shop.site().order(&other.token, plan_id, "wanted").await;
+    let make = |bucket| [("s3uid", mine.s3uid.as_str()), ("bucket_name", bucket)];
+    for _ in 0..2 {
+        shop.send("create_bucket", "k", &make("wanted")).await.failure();
+    }
+    assert_reused("create_bucket", &shop.send("create_bucket", "k", &make("free")).await);
+    let gone = [("s3uid", theirs.s3uid.as_str()), ("bucket_name", "wanted")];
+    shop.site().facade.action("delete_bucket", &other.token, &gone).await.success();
+    shop.send("create_bucket", "k", &make("wanted")).await.success();
+    shop.kit.stop().await;
+}
+
+fn assert_reused(action: &str, reused: &Answer) {
+    assert_eq!(reused.status, 409, "{action}: {}", reused.text());
+    assert_eq!(reused.value()["code"], -1, "{}", reused.text());
+    assert!(!reused.headers.contains_key("retry-after"), "{action}: it will not get better");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,11 +274,14 @@ async fn what_a_kill_cut_off_is_ended_by_its_repeat() {
         let order = || keyed("create_order", token, &bucket, &order);
         let uid = ended_after_kill(&mut server, delay_ms, order).await["s3uid"].clone();
         let accounts = server.site.accounts(token).await;
-        assert_eq!(accounts.len(), round + 1, "round {round}");
+        assert_eq!(accounts.len(), 1, "round {round}");
         let uid = uid.as_str().expect("an order has an account");
         let gone = [("s3uid", uid), ("bucket_name", bucket.as_str())];
         let delete = || keyed("delete_bucket", token, &format!("delete {bucket}"), &gone);
         ended_after_kill(&mut server, delay_ms / 3, delete).await;
+        let delete = || keyed("delete_account", token, &format!("end {bucket}"), &gone[..1]);
+        ended_after_kill(&mut server, delay_ms / 2, delete).await;
+        assert!(server.site.accounts(token).await.is_empty(), "round {round}");
     }
     assert!(server.stop("TERM").await.success());
 }
@@ -296,6 +370,6 @@ async fn every_method_that_changes_something_looks_at_its_request_id_or_says_why
         looked_at += 1;
     }
     assert_eq!(looked_at, numbers.len(), "a request_id that no method declares");
-    assert_eq!(looked_at, 14);
+    assert_eq!(looked_at, 16);
     kit.stop().await;
 }
