@@ -1,14 +1,18 @@
 //! `/auth.php`: tokens for API keys, for clients that expect it.
 
+use futures_util::future::BoxFuture;
 use stowage_proto::accounts::{LoginRequest, LogoutRequest};
 use stowage_proto::common::PrincipalRole;
 use stowage_types::from_timestamp;
 use time::OffsetDateTime;
 use tonic::{Code, Status};
 
+use super::answers::SESSION;
 use super::call::Facade;
 use super::errors::Failure;
 use super::params::{FIX_IP, KEY, Param, TTL};
+use super::request::Params;
+use super::schema::Field;
 use super::{Incoming, is_get_or_post, method_not_allowed};
 use crate::json::{Json, Object};
 
@@ -17,28 +21,76 @@ const TTL_DEFAULT_SECONDS: i64 = 10_800;
 
 type Outcome = (&'static str, Result<Object, Failure>);
 
+/// One action of `/auth.php`, for the router, the validator and the document.
+pub(crate) struct SessionAction {
+    pub(crate) name: &'static str,
+    pub(crate) required: &'static [&'static Param],
+    pub(crate) optional: &'static [&'static Param],
+    /// What a success has as `result`; `None`: the text `OK`.
+    pub(crate) answer: Option<&'static [Field]>,
+    handler: for<'a> fn(&'a Facade, &'a Incoming<'a>) -> BoxFuture<'a, Result<Object, Failure>>,
+}
+
+/// Every action of `/auth.php`.
+pub(crate) static SESSION_ACTIONS: [SessionAction; 3] = [
+    SessionAction {
+        name: "login",
+        required: &[&KEY],
+        optional: &[&TTL, &FIX_IP],
+        answer: Some(SESSION),
+        handler: |facade, incoming| Box::pin(facade.login(incoming)),
+    },
+    SessionAction {
+        name: "logout",
+        required: &[],
+        optional: &[],
+        answer: None,
+        handler: |facade, incoming| Box::pin(facade.logout(incoming)),
+    },
+    SessionAction {
+        name: "info",
+        required: &[],
+        optional: &[],
+        answer: Some(SESSION),
+        handler: |facade, incoming| Box::pin(facade.info(incoming)),
+    },
+];
+
+impl SessionAction {
+    /// Checks presence first, then form.
+    fn validate(&self, params: &Params) -> Result<(), Failure> {
+        if let Some(missing) = self.required.iter().find(|param| param.of(params).is_none()) {
+            return Err(Failure::required(missing.name));
+        }
+        for param in self.required.iter().chain(self.optional) {
+            if let Some(why) = param.of(params).and_then(|value| param.fault(value)) {
+                return Err(Failure::invalid(param.name, why));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Facade {
     pub(super) async fn answer_login(&self, incoming: &Incoming<'_>) -> Outcome {
         if !is_get_or_post(&incoming.parts.method) {
             return ("auth", Err(method_not_allowed("GET, POST")));
         }
-        match incoming.params.get("action").unwrap_or_default() {
-            "" => ("auth", Err(Failure::business("action required"))),
-            "login" => ("login", self.login(incoming).await),
-            "logout" => ("logout", self.logout(incoming).await),
-            "info" => ("info", self.info(incoming).await),
-            _ => ("auth", Err(Failure::business("unknown action"))),
-        }
+        let name = incoming.params.get("action").unwrap_or_default();
+        let Some(action) = SESSION_ACTIONS.iter().find(|action| action.name == name) else {
+            let why = if name.is_empty() { "action required" } else { "unknown action" };
+            return ("auth", Err(Failure::business(why)));
+        };
+        let result = match action.validate(&incoming.params) {
+            Ok(()) => (action.handler)(self, incoming).await,
+            Err(failure) => Err(failure),
+        };
+        (action.name, result)
     }
 
     async fn login(&self, incoming: &Incoming<'_>) -> Result<Object, Failure> {
         let params = &incoming.params;
-        let api_key = KEY.of(params).ok_or_else(|| Failure::required(KEY.name))?;
-        for param in [&KEY, &TTL, &FIX_IP] as [&Param; 3] {
-            if let Some(why) = param.of(params).and_then(|value| param.fault(value)) {
-                return Err(Failure::invalid(param.name, why));
-            }
-        }
+        let api_key = KEY.of(params).unwrap_or_default();
         if self.config.refuse_tokens_in_urls && params.is_in_url(KEY.name) {
             return Err(Failure::invalid(KEY.name, "keys are not taken from URLs here"));
         }

@@ -9,8 +9,8 @@ use std::sync::LazyLock;
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::answers::SESSION;
-use super::params::{FIX_IP, IDEMPOTENCY_KEY, KEY, Kind, PLAN_ID, Param, S3UID, TTL};
+use super::login::{SESSION_ACTIONS, SessionAction};
+use super::params::{IDEMPOTENCY_KEY, Kind, PLAN_ID, Param, S3UID};
 use super::schema::{Field, object};
 use super::table::{ACTIONS, Action, IdMeans};
 
@@ -88,16 +88,17 @@ fn schemas() -> Map<String, Value> {
     for action in ACTIONS {
         schemas.insert(action.name.to_owned(), success(action.name, action.answer));
     }
-    let session = |action: &str| {
+    let session = |action: &str, answer: &[Field]| {
         json!({
             "type": "object",
-            "properties": {"result": object(SESSION), "action": {"const": action}},
+            "properties": {"result": object(answer), "action": {"const": action}},
             "required": ["result", "action"],
         })
     };
-    schemas.insert("login".to_owned(), session("login"));
-    schemas.insert("info".to_owned(), session("info"));
-    schemas.insert("logout".to_owned(), success("logout", &[]));
+    for SessionAction { name, answer, .. } in &SESSION_ACTIONS {
+        let schema = answer.map_or_else(|| success(name, &[]), |answer| session(name, answer));
+        schemas.insert((*name).to_owned(), schema);
+    }
     schemas.insert(
         "Failure".to_owned(),
         json!({
@@ -411,8 +412,9 @@ fn s3_php() -> Value {
 
 fn auth_php() -> Value {
     let about = "`login` makes a token of an API key; `info` tells of a token, `logout` ends it.";
-    let mut path =
-        by_parameter("auth_php", about, &["login", "logout", "info"], &[&KEY, &TTL, &FIX_IP]);
+    let names = SESSION_ACTIONS.each_ref().map(|action| action.name);
+    let params = SESSION_ACTIONS.iter().flat_map(|a| a.required.iter().chain(a.optional)).copied();
+    let mut path = by_parameter("auth_php", about, &names, &params.collect::<Vec<_>>());
     for method in ["get", "post"] {
         path[method]["security"] = json!([{}, {"token": []}, {"bearer": []}, {"header": []}]);
     }

@@ -120,7 +120,7 @@ pub(crate) static ACTIONS: &[Action] = &[
     action!("get_available_locations" GET POST, reads [] [],
         Customer => locations::get_available_locations,
         "Where accounts can be ordered.", answers::LOCATIONS),
-    action!("update_traffic_info" POST, writes [S3UID] [IDEMPOTENCY_KEY],
+    action!("update_traffic_info" POST, writes [S3UID] [ID, IDEMPOTENCY_KEY],
         Customer => traffic::update_traffic_info,
         "Asks the engine for fresh figures now. For the provider's people.", answers::TRAFFIC),
 ];
@@ -170,35 +170,57 @@ mod tests {
     use super::*;
     use crate::legacy::request::parse;
 
-    /// The rows of the contract: action, methods, required parameters.
-    const CONTRACT: &[(&str, &str, &str)] = &[
-        ("list_plans", "GET, POST", ""),
-        ("create_order", "POST", "plan_id bucket_name"),
-        ("create_account", "POST", "plan_id bucket_name"),
-        ("create_bucket", "POST", "s3uid bucket_name"),
-        ("delete_bucket", "POST", "s3uid bucket_name"),
-        ("get_files", "GET, POST", "s3uid bucket_name"),
-        ("delete_file", "POST", "s3uid bucket_name filename"),
-        ("get_buckets_rmq", "GET, POST", "s3uid"),
-        ("get_buckets", "GET, POST", ""),
-        ("show_key", "GET, POST", "s3uid s3_key"),
-        ("get_users", "GET, POST", ""),
-        ("history", "GET, POST", "id"),
-        ("delete_account", "POST", "s3uid"),
-        ("delete_payment_account", "POST", "s3uid"),
-        ("cancel_payment_account_deletion", "GET, POST", "s3uid"),
-        ("get_available_locations", "GET, POST", ""),
-        ("update_traffic_info", "POST", "s3uid"),
+    /// The rows of the contract: action, methods, required and optional parameters. A plus is before
+    /// an `id` that §3 has for every action. Those that change something take the key of §1 too.
+    const CONTRACT: &[(&str, &str, &str, &str)] = &[
+        ("list_plans", "GET, POST", "", "id location"),
+        ("create_order", "POST", "plan_id bucket_name", "location id"),
+        ("create_account", "POST", "plan_id bucket_name", "location id"),
+        ("create_bucket", "POST", "s3uid bucket_name", "id"),
+        ("delete_bucket", "POST", "s3uid bucket_name", "id"),
+        (
+            "get_files",
+            "GET, POST",
+            "s3uid bucket_name",
+            "continuation_token max_keys search prefix page +id",
+        ),
+        ("delete_file", "POST", "s3uid bucket_name filename", "id"),
+        ("get_buckets_rmq", "GET, POST", "s3uid", "id"),
+        ("get_buckets", "GET, POST", "", "s3uid id"),
+        ("show_key", "GET, POST", "s3uid s3_key", "id"),
+        (
+            "get_users",
+            "GET, POST",
+            "",
+            "id plan_id s3uid email billing bucket_name location storage_type period_from \
+             period_to offset limit order order_by",
+        ),
+        ("history", "GET, POST", "id", "offset limit"),
+        ("delete_account", "POST", "s3uid", "id reason"),
+        ("delete_payment_account", "POST", "s3uid", "id reason"),
+        ("cancel_payment_account_deletion", "GET, POST", "s3uid", "id"),
+        ("get_available_locations", "GET, POST", "", ""),
+        ("update_traffic_info", "POST", "s3uid", "+id"),
     ];
+
+    fn names(params: &[&Param]) -> BTreeSet<&'static str> {
+        params.iter().map(|param| param.name).collect()
+    }
 
     #[test]
     fn the_table_is_the_contracts() {
         assert_eq!(ACTIONS.len(), CONTRACT.len());
-        for (name, methods, required) in CONTRACT {
+        for (name, methods, required, optional) in CONTRACT {
             let action = find(name).unwrap_or_else(|| panic!("{name} is missing"));
             assert_eq!(action.allow(), *methods, "{name}");
             let found: Vec<&str> = action.required.iter().map(|param| param.name).collect();
             assert_eq!(found.join(" "), *required, "{name}");
+            let mut wanted: BTreeSet<&str> =
+                optional.split_whitespace().map(|name| name.trim_start_matches('+')).collect();
+            if action.writes {
+                wanted.insert("idempotency_key");
+            }
+            assert_eq!(names(action.optional), wanted, "{name}");
         }
     }
 

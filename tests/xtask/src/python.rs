@@ -1,5 +1,6 @@
-//! Brings in `schemathesis`, which the facade's document is tested with: a Python program, in an
-//! environment of its own below the target folder, so that nothing of the machine changes.
+//! Brings in what the facade's document is tested with, `schemathesis` and `openapi-spec-validator`:
+//! Python programs, in an environment of their own below the target folder, so that nothing of the
+//! machine changes.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,8 @@ use crate::{install, run};
 
 /// What is installed, to the version: a new one may find what the last one did not, and that is a
 /// change to make on purpose. `hypothesis` makes its data.
-const PACKAGES: [&str; 2] = ["schemathesis==4.32.5", "hypothesis==6.170.15"];
+const PACKAGES: [&str; 3] =
+    ["schemathesis==4.32.5", "hypothesis==6.170.15", "openapi-spec-validator==0.9.0"];
 
 /// Names what the environment was made of; written last, so that half an installation is none.
 const MARK: &str = "installed.txt";

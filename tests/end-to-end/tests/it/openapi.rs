@@ -1,15 +1,18 @@
-//! The facade against its own document, by a tool that reads such documents and makes up requests:
-//! `schemathesis`, which `cargo xtask test` installs below the target folder.
+//! The facade against its own document, by a tool that reads such documents and makes up requests,
+//! `schemathesis`, and the document against the schema of such documents. `cargo xtask test` installs
+//! both tools below the target folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bytes::Bytes;
 use serde_json::Value;
-use stowage_testkit::{Account, Kit};
+use stowage_testkit::{Account, Customer, Kit};
 
 /// Longest time that requests are made up for, in seconds; the run ends some seconds later.
-const SECONDS_MAX: &str = "45";
+const SECONDS_MAX: &str = "30";
+/// Fewest calls of each action.
+const CALLS_MIN: u64 = 10;
 
 /// What every answer must be: no fault of ours, and as the document says.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
@@ -33,25 +36,28 @@ const DONE_WELL: &[&str] = &[
     "cancel_payment_account_deletion",
 ];
 
-/// The program, in the target folder above the running test.
-fn program() -> PathBuf {
+/// A program of the tests, in the target folder above the running one.
+fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a running program has a path");
     test.ancestors()
-        .map(|folder| folder.join("schemathesis/bin/schemathesis"))
+        .map(|folder| folder.join("schemathesis/bin").join(name))
         .find(|path| path.is_file())
-        .expect("schemathesis is missing: run `cargo xtask test`")
+        .unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask test`"))
 }
 
 /// The document with examples that do well: the account is a real one, but where accounts are
-/// deleted, and orders are for a bucket that nobody has yet.
-fn with_real_account(document: &str, account: &Account) -> String {
+/// deleted, and orders are for a bucket that nobody has yet. Nothing logs out: all that came after
+/// would be refused for its token.
+fn with_examples(document: &str, (account, customer): (&Account, i64)) -> String {
     let mut document: Value = serde_json::from_str(document).expect("the document is JSON");
     let body = "/paths/~1s3~1create_bucket/post/requestBody/content/application~1json";
-    let example = document
-        .pointer(&format!("{body}/schema/properties/s3uid/examples/0"))
-        .and_then(Value::as_str)
-        .expect("an s3uid has an example")
-        .to_owned();
+    let example = |name: &str| {
+        let pointer = format!("{body}/schema/properties/{name}/examples/0");
+        document.pointer(&pointer).unwrap_or_else(|| panic!("{name} has no example")).clone()
+    };
+    let (s3uid, id) = (example("s3uid"), example("id"));
+    let s3uid = s3uid.as_str().expect("an s3uid is a text").to_owned();
+    let id = format!("\"examples\":[{id}]");
     let paths = document["paths"].as_object_mut().expect("the document has paths");
     for (path, item) in paths {
         let text = item.to_string();
@@ -59,15 +65,17 @@ fn with_real_account(document: &str, account: &Account) -> String {
             "/s3/delete_account" => text,
             "/s3/create_order" => text.replace(&account.bucket, "ordered"),
             "/s3/create_account" => text.replace(&account.bucket, "created"),
-            _ => text.replace(&example, &account.s3uid),
+            "/auth.php" => text.replace(r#""logout","#, ""),
+            _ => text.replace(&s3uid, &account.s3uid),
         };
+        let text = text.replace(&id, &format!("\"examples\":[{customer}]"));
         *item = serde_json::from_str(&text).expect("a text was replaced by a text");
     }
     document.to_string()
 }
 
 async fn run(file: PathBuf, url: String, token: String, home: &Path) -> Output {
-    let mut command = Command::new(program());
+    let mut command = Command::new(program("schemathesis"));
     command.arg("run").arg(file).args(["--url", &url]);
     command.args(["--header", &format!("Authorization: Bearer {token}")]);
     command.args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS]);
@@ -80,39 +88,107 @@ async fn run(file: PathBuf, url: String, token: String, home: &Path) -> Output {
     output.expect("the command can be waited for").expect("schemathesis starts")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_facade_is_what_its_document_says() {
-    let kit = Kit::start().await;
-    let customer = kit.site.customer("reader@example.com", "EUR").await;
-    let (plan_id, _) = kit.site.plans().await;
-    let account = kit.site.order(&customer.token, plan_id, "ada-photos").await;
-    let put = account.s3().put_object().bucket("ada-photos").key("stays.txt");
-    put.body(Bytes::from_static(b"here").into()).send().await.expect("an object is stored");
+/// An installation with a customer's account that has an object, and the document in a file.
+struct Subject {
+    kit: Kit,
+    customer: Customer,
+    home: tempfile::TempDir,
+    file: PathBuf,
+}
 
-    let document = kit.site.facade.get("/openapi.json", &[]).await;
-    assert_eq!(document.headers["content-type"], "application/json");
-    let document = String::from_utf8(document.body.to_vec()).expect("the document is text");
-    let home = tempfile::tempdir().expect("a temporary folder");
-    let file = home.path().join("openapi.json");
-    std::fs::write(&file, with_real_account(&document, &account)).expect("a file is written");
-
-    let url = format!("http://{}", kit.site.gateway);
-    let output = run(file, url, customer.token.clone(), home.path()).await;
-    let (out, err) =
-        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "it ended with {}\n{out}\n{err}", output.status);
-
-    let metrics = kit.site.facade.get("/metrics", &[]).await.text();
-    let is_done_well = |action: &str| {
-        metrics.lines().any(|line| {
-            line.starts_with("stowage_gateway_facade_calls_total")
-                && line.contains(&format!("action=\"{action}\""))
-                && line.contains("outcome=\"ok\"")
-        })
-    };
-    for action in DONE_WELL {
-        assert!(is_done_well(action), "{action} succeeded at least once\n{out}");
+impl Subject {
+    async fn start() -> Self {
+        let kit = Kit::start().await;
+        let customer = kit.site.customer("reader@example.com", "EUR").await;
+        let (plan_id, _) = kit.site.plans().await;
+        let account = kit.site.order(&customer.token, plan_id, "ada-photos").await;
+        let put = account.s3().put_object().bucket("ada-photos").key("stays.txt");
+        put.body(Bytes::from_static(b"here").into()).send().await.expect("an object is stored");
+        let document = kit.site.facade.get("/openapi.json", &[]).await;
+        assert_eq!(document.headers["content-type"], "application/json");
+        let document = String::from_utf8(document.body.to_vec()).expect("the document is text");
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let file = home.path().join("openapi.json");
+        std::fs::write(&file, with_examples(&document, (&account, customer.id)))
+            .expect("a file is written");
+        Self { kit, customer, home, file }
     }
+
+    /// Has requests made up with a token, and looks at the answers and at what was reached.
+    async fn is_as_documented(self, token: &str, done_well: &[&str]) {
+        let url = format!("http://{}", self.kit.site.gateway);
+        let output = run(self.file.clone(), url, token.to_owned(), self.home.path()).await;
+        let (out, err) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "it ended with {}\n{out}\n{err}", output.status);
+        let calls = self.calls().await;
+        let document = std::fs::read(&self.file).expect("the file is there");
+        let document: Value = serde_json::from_slice(&document).expect("the document is JSON");
+        let paths = document["paths"].as_object().expect("the document has paths");
+        let actions = paths.keys().filter_map(|path| path.strip_prefix("/s3/"));
+        for action in actions.chain(["login", "info"]) {
+            let reached: u64 =
+                calls.iter().filter(|call| call.0 == action).map(|call| call.2).sum();
+            assert!(reached >= CALLS_MIN, "{action} was called {reached} times\n{out}");
+        }
+        for action in done_well {
+            let is_ok = |(of, outcome, _): &&(String, String, u64)| of == action && outcome == "ok";
+            assert!(calls.iter().any(|call| is_ok(&call)), "{action} succeeded once\n{out}");
+        }
+        self.kit.stop().await;
+    }
+
+    /// Calls of the facade so far: action, outcome, how many.
+    async fn calls(&self) -> Vec<(String, String, u64)> {
+        let metrics = self.kit.site.facade.get("/metrics", &[]).await.text();
+        let lines = metrics.lines().filter_map(|line| {
+            let rest = line.strip_prefix("stowage_gateway_facade_calls_total{")?;
+            let (labels, count) = rest.split_once("} ")?;
+            let label = |name: &str| {
+                let after = labels.split_once(&format!("{name}=\""))?.1;
+                Some(after.split_once('"')?.0.to_owned())
+            };
+            Some((label("action")?, label("outcome")?, count.parse().ok()?))
+        });
+        lines.collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_a_customer_the_facade_is_what_its_document_says() {
+    let subject = Subject::start().await;
+    let token = subject.customer.token.clone();
+    subject.is_as_documented(&token, DONE_WELL).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn to_an_administrator_the_facade_is_what_its_document_says() {
+    let subject = Subject::start().await;
+    let token = subject.kit.site.admin_token.clone();
+    let done_well = [DONE_WELL, &["update_traffic_info"]].concat();
+    subject.is_as_documented(&token, &done_well).await;
+}
+
+/// By the schema of OpenAPI 3.1 itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_is_one_of_openapi() {
+    let kit = Kit::start().await;
+    let document = kit.site.facade.get("/openapi.json", &[]).await.value();
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let is_valid = |document: &Value| {
+        let file = home.path().join("openapi.json");
+        std::fs::write(&file, document.to_string()).expect("a file is written");
+        let mut command = Command::new(program("openapi-spec-validator"));
+        command.args(["--schema", "3.1"]).arg(&file);
+        let output = command.output().expect("the validator starts");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        output.status.success().then_some(()).ok_or(text)
+    };
+    assert_eq!(is_valid(&document), Ok(()));
+    // The validator is one that finds something.
+    let mut bad = document;
+    bad["paths"]["/s3/list_plans"]["get"]["parameters"][0]["in"] = "nowhere".into();
+    is_valid(&bad).expect_err("a parameter is somewhere");
     kit.stop().await;
 }
 
