@@ -5,6 +5,19 @@ use futures_util::FutureExt as _;
 
 use crate::legacy::{ACTIONS, parse};
 
+/// Reads a request that is the content type, a line end, the query, a line end, and the body. Returns
+/// whether it was read.
+///
+/// # Panics
+/// As [`read_request`].
+#[must_use]
+pub fn read_input(input: &[u8]) -> bool {
+    let mut parts = input.splitn(3, |byte| *byte == b'\n');
+    let content_type = parts.next().unwrap_or_default();
+    let query = String::from_utf8_lossy(parts.next().unwrap_or_default());
+    read_request(&query, content_type, parts.next().unwrap_or_default())
+}
+
 /// Reads a request, and holds what was read against every action. Returns whether it was read.
 ///
 /// # Panics
@@ -25,6 +38,27 @@ pub fn read_request(query: &str, content_type: &[u8], body: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The inputs that fuzzing begins with, each cut short at every byte and with every byte changed.
+    #[test]
+    fn what_fuzzing_begins_with_is_read_however_it_is_damaged() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/seeds/facade_request");
+        let mut seeds = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let seed = std::fs::read(entry.unwrap().path()).unwrap();
+            let _ = read_input(&seed);
+            for at in 0..seed.len() {
+                let _ = read_input(&seed[..at]);
+                for other in [0, b'\n', b'"', b'%', b'[', b'-', 0x80, 0xff] {
+                    let mut damaged = seed.clone();
+                    damaged[at] = other;
+                    let _ = read_input(&damaged);
+                }
+            }
+            seeds += 1;
+        }
+        assert!(seeds >= 4, "{seeds}");
+    }
 
     #[test]
     fn every_shape_is_read_without_waiting() {

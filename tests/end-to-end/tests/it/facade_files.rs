@@ -139,13 +139,14 @@ async fn one_level_or_a_search_is_listed_page_by_page() {
             let rows = files.len() + folders.len();
             assert!(pages <= rows.div_ceil(max.min(100)).max(1) + 1, "{rest:?}: {pages} pages");
             // The same by page numbers, for clients that know nothing else.
-            let mut by_page = Vec::new();
+            let (mut by_page, mut folders_by_page) = (Vec::new(), Vec::new());
             for page in 1..=pages + 1 {
                 let number = page.to_string();
                 let page = lister.page(&[&rest[..], &[("page", &number)]].concat()).await;
                 by_page.extend(keys(&page, "files", "key"));
+                folders_by_page.extend(keys(&page, "folders", "prefix"));
             }
-            assert_eq!(by_page, found, "{rest:?}");
+            assert_eq!((by_page, folders_by_page), (found, found_folders), "{rest:?}");
         }
     }
     kit.stop().await;
