@@ -84,7 +84,7 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
     let mut add = |found: Vec<Figure>| {
         for figure in found {
             // A run that is broken off has said what it found.
-            eprintln!("{figure}");
+            eprintln!("so far: {figure}");
             figures.push(figure);
         }
     };

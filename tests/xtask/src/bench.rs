@@ -24,17 +24,10 @@ pub(crate) fn run(flags: &[String]) -> Result<(), String> {
     }
     let path = run::root().join(PAGE);
     let page = fs::read_to_string(&path).map_err(|error| format!("{PAGE}: {error}"))?;
-    let table = table_of(&lines);
-    let page = with_table(&page, &table).ok_or(format!("{PAGE} lacks the markers"))?;
+    let page = with_table(&page, &lines.join("\n")).ok_or(format!("{PAGE} lacks the markers"))?;
     fs::write(&path, page).map_err(|error| format!("{PAGE}: {error}"))?;
     println!("written to {PAGE}");
     Ok(())
-}
-
-/// The table at the end; each figure is also shown as soon as it is there.
-fn table_of(lines: &[String]) -> String {
-    let begin = lines.iter().rposition(|line| line.starts_with("Measured")).unwrap_or(0);
-    lines[begin..].join("\n")
 }
 
 /// The page with `table` in place of what stood between the markers.
@@ -47,13 +40,6 @@ fn with_table(page: &str, table: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn rows_that_were_shown_on_the_way_are_not_the_table() {
-        let lines = ["| a |", "Measured on 2 cores.", "", "| figure |", "|---|", "| a |"];
-        let lines: Vec<String> = lines.map(str::to_owned).to_vec();
-        assert_eq!(table_of(&lines), lines[1..].join("\n"));
-    }
 
     #[test]
     fn a_table_replaces_the_one_before_and_nothing_else() {
