@@ -5,8 +5,8 @@ use futures_util::FutureExt as _;
 
 use crate::legacy::{ACTIONS, parse};
 
-/// Reads a request that is the content type, a line end, the query, a line end, and the body. Returns
-/// whether it was read.
+/// Reads a request that is the content type, a line end, the query, a line end, and the body.
+/// Returns whether it was read.
 ///
 /// # Panics
 /// As [`read_request`].
@@ -39,7 +39,7 @@ pub fn read_request(query: &str, content_type: &[u8], body: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// The inputs that fuzzing begins with, each cut short at every byte and with every byte changed.
+    /// What fuzzing begins with, each cut short at every byte and with every byte changed.
     #[test]
     fn what_fuzzing_begins_with_is_read_however_it_is_damaged() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/seeds/facade_request");

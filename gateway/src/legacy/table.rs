@@ -170,8 +170,9 @@ mod tests {
     use super::*;
     use crate::legacy::request::parse;
 
-    /// The rows of the contract: action, methods, required and optional parameters. A plus is before
-    /// an `id` that §3 has for every action. Those that change something take the key of §1 too.
+    /// The rows of the contract: action, methods, required and optional parameters. A plus is
+    /// before an `id` that §3 has for every action. Those that change something take the key of §1
+    /// too.
     const CONTRACT: &[(&str, &str, &str, &str)] = &[
         ("list_plans", "GET, POST", "", "id location"),
         ("create_order", "POST", "plan_id bucket_name", "location id"),

@@ -1,6 +1,6 @@
-//! Brings in what the facade's document is tested with, `schemathesis` and `openapi-spec-validator`:
-//! Python programs, in an environment of their own below the target folder, so that nothing of the
-//! machine changes.
+//! Brings in what the facade's document is tested with, `schemathesis` and
+//! `openapi-spec-validator`: Python programs, in an environment of their own below the target
+//! folder, so that nothing of the machine changes.
 
 use std::fs;
 use std::path::Path;

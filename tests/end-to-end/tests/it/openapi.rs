@@ -1,6 +1,6 @@
 //! The facade against its own document, by a tool that reads such documents and makes up requests,
-//! `schemathesis`, and the document against the schema of such documents. `cargo xtask test` installs
-//! both tools below the target folder.
+//! `schemathesis`, and the document against the schema of such documents. `cargo xtask test`
+//! installs both tools below the target folder.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
