@@ -115,7 +115,7 @@ impl Subject {
     }
 
     /// Has requests made up with a token, and looks at the answers and at what was reached.
-    async fn is_as_documented(self, token: &str, done_well: &[&str]) {
+    async fn holds(self, token: &str, done_well: &[&str]) {
         let url = format!("http://{}", self.kit.site.gateway);
         let output = run(self.file.clone(), url, token.to_owned(), self.home.path()).await;
         let (out, err) =
@@ -158,7 +158,7 @@ impl Subject {
 async fn to_a_customer_the_facade_is_what_its_document_says() {
     let subject = Subject::start().await;
     let token = subject.customer.token.clone();
-    subject.is_as_documented(&token, DONE_WELL).await;
+    subject.holds(&token, DONE_WELL).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -166,7 +166,7 @@ async fn to_an_administrator_the_facade_is_what_its_document_says() {
     let subject = Subject::start().await;
     let token = subject.kit.site.admin_token.clone();
     let done_well = [DONE_WELL, &["update_traffic_info"]].concat();
-    subject.is_as_documented(&token, &done_well).await;
+    subject.holds(&token, &done_well).await;
 }
 
 /// By the schema of OpenAPI 3.1 itself.
