@@ -279,7 +279,7 @@ fn accounts_double(double: Double, state: &Shared) -> Double {
     let keys = |cx: &RequestContext, q: ListAccessKeysRequest, _: &mut State| {
         seen(cx, &q.parent)?;
         let secret_key = if q.with_secrets { "hush".into() } else { String::new() };
-        let key = AccessKey { access_key: "AK".into(), secret_key, create_time: None };
+        let key = AccessKey { access_key: "AK".into(), secret_key, ..AccessKey::default() };
         Ok(ListAccessKeysResponse { access_keys: vec![key] })
     };
     let list = |_: &RequestContext, q: ListAccountsRequest, state: &mut State| {

@@ -14,6 +14,12 @@ pub struct Config {
     pub order_wait_seconds: u64,
     /// How long a token lives when the login does not say. Default 10,800: 3 h.
     pub token_seconds: u32,
+    /// How long the data of an account whose subscription has ended is kept, in days. Default 14;
+    /// 0: it is deleted at once.
+    pub retention_days: u32,
+    /// How long an access key works beside the one that replaces it, when the caller does not say,
+    /// in hours. Default 48.
+    pub key_overlap_hours: u32,
     /// Whether open sagas and running requests are taken over whoever holds them. Right where one
     /// process has the database to itself, so that another holder is dead. Default true.
     pub takes_over: bool,
@@ -28,6 +34,8 @@ impl Default for Config {
             call_timeout_seconds: 35,
             order_wait_seconds: 30,
             token_seconds: 3 * 3600,
+            retention_days: 14,
+            key_overlap_hours: 48,
             takes_over: true,
             sagas: stowage_saga::Settings::default(),
         }
@@ -51,11 +59,25 @@ impl Config {
         if !(60..=2_592_000).contains(&self.token_seconds) {
             faults.push("token_seconds must be 60 to 2592000".to_owned());
         }
+        if self.retention_days > 3_650 {
+            faults.push("retention_days must be 0 to 3650".to_owned());
+        }
+        if self.key_overlap_hours > 720 {
+            faults.push("key_overlap_hours must be 0 to 720".to_owned());
+        }
         faults
     }
 
     pub(crate) fn call_timeout(&self) -> Duration {
         Duration::from_secs(self.call_timeout_seconds)
+    }
+
+    pub(crate) fn retention_seconds(&self) -> i64 {
+        i64::from(self.retention_days) * 86_400
+    }
+
+    pub(crate) fn key_overlap(&self) -> Duration {
+        Duration::from_secs(u64::from(self.key_overlap_hours) * 3600)
     }
 
     pub(crate) fn order_wait(&self) -> Duration {
@@ -74,8 +96,10 @@ mod tests {
             order_wait_seconds: 0,
             call_timeout_seconds: 0,
             token_seconds: 1,
+            retention_days: 10_000,
+            key_overlap_hours: 1_000,
             ..Config::default()
         };
-        assert_eq!(bad.check().len(), 3);
+        assert_eq!(bad.check().len(), 5);
     }
 }

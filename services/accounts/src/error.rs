@@ -51,6 +51,28 @@ pub enum Error {
     AccountState {
         /// `PENDING`, `DELETING` …
         state: &'static str,
+        /// What was not allowed: `rotate_key`.
+        action: &'static str,
+    },
+    /// Another change of the account does not end.
+    #[error("another change of the account is under way and does not end")]
+    AccountBusy,
+    /// A change was undone.
+    #[error("the change failed, and all is as before: {why}")]
+    ChangeFailed {
+        /// Name of the saga's step.
+        step: String,
+        /// For the customer.
+        why: String,
+    },
+    /// The account has no such key pair.
+    #[error("access key not found")]
+    AccessKeyNotFound,
+    /// The plan differs in what a change cannot change.
+    #[error("the plan has another {what}")]
+    PlanMismatch {
+        /// `location`, `storage_type` …
+        what: String,
     },
     /// The order was undone, or not begun, since its bucket cannot be made.
     #[error("the bucket could not be created: {why}")]
@@ -117,6 +139,10 @@ impl Error {
             Self::RoleNotAllowed { .. } => (Code::PermissionDenied, Reason::RoleNotAllowed),
             Self::AccountNotFound => (Code::NotFound, Reason::AccountNotFound),
             Self::AccountState { .. } => (Code::FailedPrecondition, Reason::AccountState),
+            Self::AccountBusy => (Code::Aborted, Reason::AccountBusy),
+            Self::ChangeFailed { .. } => (Code::FailedPrecondition, Reason::ChangeFailed),
+            Self::AccessKeyNotFound => (Code::NotFound, Reason::AccessKeyNotFound),
+            Self::PlanMismatch { .. } => (Code::FailedPrecondition, Reason::PlanMismatch),
             Self::BucketCreationFailed { .. } => {
                 (Code::FailedPrecondition, Reason::BucketCreationFailed)
             }
@@ -141,7 +167,12 @@ impl From<Error> for Status {
         let (code, reason) = error.code_and_reason();
         let builder = status(code, reason, error.to_string());
         match error {
-            Error::AccountState { state } => builder.meta("state", state),
+            Error::AccountState { state, action } => {
+                builder.meta("state", state).meta("action", action)
+            }
+            Error::AccountBusy => builder.retry_after(RETRY_AFTER),
+            Error::ChangeFailed { step, why } => builder.meta("step", step).meta("why", why),
+            Error::PlanMismatch { what } => builder.meta("what", what),
             Error::BucketCreationFailed { why } => builder.meta("why", why),
             Error::OrderFailed { step, why } => builder.meta("step", step).meta("why", why),
             Error::Unavailable { source } => {
@@ -213,7 +244,23 @@ mod tests {
             (Error::TokenInvalid, Code::Unauthenticated, R::TokenInvalid),
             (Error::RoleNotAllowed { what: "x" }, Code::PermissionDenied, R::RoleNotAllowed),
             (Error::AccountNotFound, Code::NotFound, R::AccountNotFound),
-            (Error::AccountState { state: "PENDING" }, Code::FailedPrecondition, R::AccountState),
+            (
+                Error::AccountState { state: "PENDING", action: "delete" },
+                Code::FailedPrecondition,
+                R::AccountState,
+            ),
+            (Error::AccountBusy, Code::Aborted, R::AccountBusy),
+            (
+                Error::ChangeFailed { step: "s".into(), why: "w".into() },
+                Code::FailedPrecondition,
+                R::ChangeFailed,
+            ),
+            (Error::AccessKeyNotFound, Code::NotFound, R::AccessKeyNotFound),
+            (
+                Error::PlanMismatch { what: "location".into() },
+                Code::FailedPrecondition,
+                R::PlanMismatch,
+            ),
             (
                 Error::BucketCreationFailed { why: why() },
                 Code::FailedPrecondition,

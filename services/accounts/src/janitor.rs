@@ -1,4 +1,5 @@
-//! Work on a timer: cancellations that fall due, and the removal of what has had its time. Needs no
+//! Work on a timer: cancellations, deletions and revocations that fall due, and the removal
+//! of what has had its time. Needs no
 //! input; what one round does not do the next one does.
 
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::store;
 const EVERY: Duration = Duration::from_secs(60);
 /// Rows of one kind in one round: the writer is not held for long.
 const ROWS_MAX: u32 = 1000;
-/// Deletions begun in one round.
+/// Ends, deletions and revocations begun in one round, each.
 const DUE_MAX: i64 = 20;
 /// How long ended sagas can be looked into.
 const SAGAS_KEPT: Duration = Duration::from_secs(30 * 86_400);
@@ -32,7 +33,9 @@ pub(crate) async fn run(domain: Domain, stop: CancellationToken) {
 
 /// One round.
 pub(crate) async fn round(domain: &Domain) -> Result<(), Error> {
-    domain.delete_due(DUE_MAX).await?;
+    domain.end_due(DUE_MAX).await?;
+    domain.delete_kept(DUE_MAX).await?;
+    domain.revoke_due(DUE_MAX).await?;
     let now = domain.shared.clock.now();
     let max = i64::from(ROWS_MAX);
     let mut tx = domain.shared.db.begin().await?;

@@ -29,8 +29,10 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use error::Error;
 
+use domain::change_saga::{ChangeAccount, EndAccount};
+use domain::deletion::{DeleteAccount, DeleteAccountV1};
 use domain::order_saga::CreateAccount;
-use domain::{Domain, Shared, deletion::DeleteAccount};
+use domain::{Domain, Shared};
 use events::{CONTENT_CHANGED, HISTORY_CONSUMER, History, PLAN_CHANGED};
 use vault::AnswerVault;
 
@@ -139,6 +141,9 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
     let sagas: Sagas<Shared> = Builder::new(deps.db.clone(), Arc::clone(&shared), clock, random)
         .kind::<CreateAccount>()
         .kind::<DeleteAccount>()
+        .kind::<DeleteAccountV1>()
+        .kind::<ChangeAccount>()
+        .kind::<EndAccount>()
         .settings(settings)
         .stop(deps.stop.clone())
         .build();
@@ -174,12 +179,25 @@ pub async fn ensure_administrator_token(
 pub mod matrix {
     use stowage_saga::matrix::{Case, cases};
 
+    use crate::domain::change_saga::{ChangeAccount, EndAccount};
     use crate::domain::{deletion::DeleteAccount, order_saga::CreateAccount};
 
     /// All that an order must survive.
     #[must_use]
     pub fn order_cases() -> Vec<Case> {
         cases::<CreateAccount>(1)
+    }
+
+    /// All that a change must survive.
+    #[must_use]
+    pub fn change_cases() -> Vec<Case> {
+        cases::<ChangeAccount>(1)
+    }
+
+    /// All that the end of a subscription must survive.
+    #[must_use]
+    pub fn end_cases() -> Vec<Case> {
+        cases::<EndAccount>(1)
     }
 
     /// All that a deletion must survive.

@@ -11,13 +11,13 @@ use stowage_types::{
 use time::OffsetDateTime;
 use tonic::{Code, Status};
 
-use crate::domain::order_saga::OrderState;
 use crate::error::Error;
 
 use billing::subscription_service_client::SubscriptionServiceClient;
 use metering::meter_service_client::MeterServiceClient;
 use storage::bucket_service_client::BucketServiceClient;
 use storage::engine_account_service_client::EngineAccountServiceClient;
+use storage::usage_service_client::UsageServiceClient;
 
 /// A call to another role that did not succeed.
 #[derive(Debug)]
@@ -117,10 +117,39 @@ pub(crate) struct EngineAccount<'a> {
     pub(crate) s3uid: &'a S3uid,
     pub(crate) customer: CustomerId,
     pub(crate) location: &'a str,
-    pub(crate) access_key: &'a str,
-    pub(crate) secret_key: &'a SecretString,
+    /// All its keys: others stop working.
+    pub(crate) keys: &'a [EngineKey],
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
+    pub(crate) suspended: bool,
+}
+
+/// A key pair, for the engine.
+pub(crate) struct EngineKey {
+    pub(crate) access_key: String,
+    pub(crate) secret_key: SecretString,
+}
+
+impl From<&EngineKey> for storage::EngineKey {
+    fn from(key: &EngineKey) -> Self {
+        Self {
+            access_key: key.access_key.clone(),
+            secret_key: key.secret_key.expose_secret().to_owned(),
+        }
+    }
+}
+
+/// What metering knows an account by.
+pub(crate) struct Metered<'a> {
+    pub(crate) s3uid: &'a S3uid,
+    pub(crate) account_id: i64,
+    pub(crate) customer: CustomerId,
+    pub(crate) email: &'a str,
+    pub(crate) plan: PlanId,
+    pub(crate) location: &'a str,
+    pub(crate) storage_type: &'a str,
+    pub(crate) billing: &'a str,
+    pub(crate) gb_bytes: i64,
 }
 
 /// Clients of the three roles. Calls of sagas carry the saga's own service identity.
@@ -130,6 +159,7 @@ pub(crate) struct Roles {
     engine_accounts: EngineAccountServiceClient<RoleChannel>,
     subscriptions: SubscriptionServiceClient<RoleChannel>,
     meters: MeterServiceClient<RoleChannel>,
+    usage: UsageServiceClient<RoleChannel>,
 }
 
 /// Makes a call and takes its message.
@@ -143,7 +173,8 @@ impl Roles {
     pub(crate) fn new(storage: RoleChannel, billing: RoleChannel, metering: RoleChannel) -> Self {
         Self {
             buckets: BucketServiceClient::new(storage.clone()),
-            engine_accounts: EngineAccountServiceClient::new(storage),
+            engine_accounts: EngineAccountServiceClient::new(storage.clone()),
+            usage: UsageServiceClient::new(storage),
             subscriptions: SubscriptionServiceClient::new(billing),
             meters: MeterServiceClient::new(metering),
         }
@@ -234,6 +265,30 @@ impl Roles {
         Ok(())
     }
 
+    pub(crate) async fn change_plan(
+        &self,
+        cx: &RequestContext,
+        service_id: i64,
+        (plan, plan_version): (PlanId, i32),
+    ) -> Result<(), CallError> {
+        let (name, plan) = (name::subscription(service_id), name::plan(plan));
+        let message = billing::ChangeSubscriptionPlanRequest { name, plan, plan_version };
+        call!(self.subscriptions, change_subscription_plan, cx, message)?;
+        Ok(())
+    }
+
+    /// Has the last figures of an account sent to metering.
+    pub(crate) async fn collect_usage(
+        &self,
+        cx: &RequestContext,
+        s3uid: &S3uid,
+    ) -> Result<(), CallError> {
+        let name = name::account(s3uid);
+        let message = storage::CollectUsageRequest { name, ..Default::default() };
+        call!(self.usage, collect_usage, cx, message)?;
+        Ok(())
+    }
+
     pub(crate) async fn schedule_cancellation(
         &self,
         cx: &RequestContext,
@@ -265,12 +320,10 @@ impl Roles {
             name: name::account(account.s3uid),
             customer_id: account.customer.0,
             location: name::location(account.location),
-            keys: vec![storage::EngineKey {
-                access_key: account.access_key.to_owned(),
-                secret_key: account.secret_key.expose_secret().to_owned(),
-            }],
+            keys: account.keys.iter().map(storage::EngineKey::from).collect(),
             quota_bytes: account.quota_bytes,
             bucket_max: account.bucket_max,
+            suspended: account.suspended,
         };
         Ok(call!(self.engine_accounts, ensure_engine_account, cx, message)?.endpoint)
     }
@@ -321,18 +374,18 @@ impl Roles {
     pub(crate) async fn open_meter(
         &self,
         cx: &RequestContext,
-        order: &OrderState,
+        metered: &Metered<'_>,
     ) -> Result<(), CallError> {
         let dimensions = metering::Dimensions {
-            s3uid: order.s3uid.to_string(),
-            account_id: order.account_id,
-            customer_id: order.customer.0,
-            email: order.email.clone(),
-            plan_id: order.plan.0,
-            location: order.location.clone(),
-            storage_type: order.storage_type.clone(),
-            billing: order.billing.clone(),
-            gb_bytes: order.gb_bytes,
+            s3uid: metered.s3uid.to_string(),
+            account_id: metered.account_id,
+            customer_id: metered.customer.0,
+            email: metered.email.to_owned(),
+            plan_id: metered.plan.0,
+            location: metered.location.to_owned(),
+            storage_type: metered.storage_type.to_owned(),
+            billing: metered.billing.to_owned(),
+            gb_bytes: metered.gb_bytes,
         };
         let message = metering::OpenMeterRequest { dimensions: Some(dimensions) };
         call!(self.meters, open_meter, cx, message)?;

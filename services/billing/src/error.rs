@@ -52,6 +52,12 @@ pub(crate) enum Error {
         /// The currency.
         currency: String,
     },
+    /// The plan differs from the subscription's in what a change cannot change.
+    #[error("the plan has another {what}")]
+    PlanMismatch {
+        /// `location`, `storage_type` or `period`.
+        what: &'static str,
+    },
     /// The plan is not offered at the location.
     #[error("plan {plan} is not offered at location {location}")]
     PlanNotOffered {
@@ -123,6 +129,7 @@ impl Error {
             Self::PlanNameTaken { .. } => (Code::AlreadyExists, ErrorReason::PlanNameTaken),
             Self::PlanChanged { .. } => (Code::Aborted, ErrorReason::PlanChanged),
             Self::PlanArchived { .. } => (Code::FailedPrecondition, ErrorReason::PlanArchived),
+            Self::PlanMismatch { .. } => (Code::FailedPrecondition, ErrorReason::PlanMismatch),
             Self::PlanNotPriced { .. } => (Code::FailedPrecondition, ErrorReason::PlanNotPriced),
             Self::PlanNotOffered { .. } => (Code::FailedPrecondition, ErrorReason::PlanNotOffered),
             Self::PlanLimit { .. } => (Code::ResourceExhausted, ErrorReason::FreePlanLimit),
@@ -147,6 +154,7 @@ impl Error {
             Self::PlanNameTaken { title } => vec![("title", title.clone())],
             Self::PlanChanged { version } => vec![("version", version.to_string())],
             Self::PlanArchived { plan } => vec![("plan_id", plan.to_string())],
+            Self::PlanMismatch { what } => vec![("what", (*what).to_owned())],
             Self::PlanNotPriced { plan, currency } => {
                 vec![("plan_id", plan.to_string()), ("currency", currency.clone())]
             }
@@ -235,6 +243,7 @@ mod tests {
             (Error::PlanNameTaken { title: text() }, Code::AlreadyExists, R::PlanNameTaken),
             (Error::PlanChanged { version: 2 }, Code::Aborted, R::PlanChanged),
             (Error::PlanArchived { plan }, Code::FailedPrecondition, R::PlanArchived),
+            (Error::PlanMismatch { what: "period" }, Code::FailedPrecondition, R::PlanMismatch),
             (
                 Error::PlanNotPriced { plan, currency: text() },
                 Code::FailedPrecondition,

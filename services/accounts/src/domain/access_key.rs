@@ -24,13 +24,24 @@ pub(crate) struct SealedKey {
     pub(crate) access_key: String,
     pub(crate) sealed: Vec<u8>,
     pub(crate) create_time: OffsetDateTime,
+    /// When it is revoked by itself.
+    pub(crate) revoke_time: Option<OffsetDateTime>,
 }
 
 /// A key pair as it is shown.
+#[derive(Clone)]
 pub(crate) struct AccessKey {
     pub(crate) access_key: String,
     pub(crate) secret_key: Option<SecretString>,
-    pub(crate) create_time: OffsetDateTime,
+    pub(crate) create_time: Option<OffsetDateTime>,
+    /// When it is revoked by itself, or was revoked.
+    pub(crate) revoke_time: Option<OffsetDateTime>,
+}
+
+/// A key pair that may be revoked already.
+pub(crate) struct KnownKey {
+    pub(crate) is_revoked: bool,
+    pub(crate) revoke_time: Option<OffsetDateTime>,
 }
 
 impl SealedKey {
@@ -43,7 +54,7 @@ impl SealedKey {
         let access_key = random_text(random, ID_ALPHABET, ID_CHARS);
         let secret = SecretString::from(random_text(random, SECRET_ALPHABET, SECRET_CHARS));
         let sealed = keyring.seal(&secret, &binding(&access_key))?;
-        Ok(Self { access_key, sealed, create_time: now })
+        Ok(Self { access_key, sealed, create_time: now, revoke_time: None })
     }
 
     /// The secret.
@@ -89,8 +100,12 @@ impl Domain {
         let mut keys = Vec::with_capacity(sealed.len());
         for key in sealed {
             let secret_key = if with_secrets { Some(key.open(&shared.keyring)?) } else { None };
-            let (access_key, create_time) = (key.access_key, key.create_time);
-            keys.push(AccessKey { access_key, secret_key, create_time });
+            keys.push(AccessKey {
+                access_key: key.access_key,
+                secret_key,
+                create_time: Some(key.create_time),
+                revoke_time: key.revoke_time,
+            });
         }
         if with_secrets {
             let ids: Vec<_> = keys.iter().map(|key| key.access_key.as_str()).collect();

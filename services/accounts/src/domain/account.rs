@@ -8,39 +8,10 @@ use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::life::{Act, Hold, State};
 use super::{Domain, Page};
 use crate::error::Error;
 use crate::store;
-
-/// Where an account is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    Pending,
-    Active,
-    Failed,
-    Deleting,
-    Deleted,
-}
-
-impl State {
-    /// As it is stored and shown.
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::Pending => "PENDING",
-            Self::Active => "ACTIVE",
-            Self::Failed => "FAILED",
-            Self::Deleting => "DELETING",
-            Self::Deleted => "DELETED",
-        }
-    }
-
-    /// Reads what [`Self::text`] wrote.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Pending, Self::Active, Self::Failed, Self::Deleting, Self::Deleted]
-            .into_iter()
-            .find(|state| state.text() == text)
-    }
-}
 
 /// One S3 account, with what belongs to its customer.
 #[derive(Debug, Clone)]
@@ -55,6 +26,7 @@ pub(crate) struct Account {
     pub(crate) location: String,
     pub(crate) storage_type: String,
     pub(crate) state: State,
+    pub(crate) hold: Hold,
     pub(crate) endpoint: String,
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
@@ -65,6 +37,10 @@ pub(crate) struct Account {
     pub(crate) billing: String,
     pub(crate) create_time: OffsetDateTime,
     pub(crate) cancel_time: Option<OffsetDateTime>,
+    /// When it is deleted, if its subscription has ended.
+    pub(crate) delete_time: Option<OffsetDateTime>,
+    /// The change that is under way.
+    pub(crate) change_saga: Option<Uuid>,
     pub(crate) order_saga: Option<Uuid>,
     pub(crate) deletion_saga: Option<Uuid>,
 }
@@ -114,10 +90,8 @@ impl Domain {
         lookup: Lookup,
     ) -> Result<Account, Error> {
         let account = self.find_account(cx, &lookup).await?;
-        match account.state {
-            State::Failed | State::Deleted => Err(Error::AccountNotFound),
-            State::Pending | State::Active | State::Deleting => Ok(account),
-        }
+        account.allow(Act::Read)?;
+        Ok(account)
     }
 
     /// The account that a request to another role is bound to, by whatever name it was sent.

@@ -9,8 +9,9 @@ use stowage_request::Once;
 use time::OffsetDateTime;
 
 use super::Domain;
-use super::account::{Account, Lookup, State};
+use super::account::{Account, Lookup};
 use super::history::{Entry, Event};
+use super::life::Act;
 use crate::error::Error;
 use crate::roles::CallError;
 use crate::store;
@@ -24,7 +25,8 @@ impl Domain {
         reason: &str,
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let account = self.active_account(cx, lookup).await?;
+        let account = self.get_account(cx, lookup).await?;
+        account.allow(Act::ScheduleCancellation)?;
         let scheduled = self.shared.roles.schedule_cancellation(cx, account.service_id).await;
         let time = scheduled.map_err(|error| refusal(error, &account))?.cancel_time;
         let time = time.ok_or_else(|| Error::internal("billing scheduled no date"))?;
@@ -38,18 +40,11 @@ impl Domain {
         lookup: Lookup,
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let account = self.active_account(cx, lookup).await?;
+        let account = self.get_account(cx, lookup).await?;
+        account.allow(Act::WithdrawCancellation)?;
         let withdrawn = self.shared.roles.withdraw_cancellation(cx, account.service_id).await;
         withdrawn.map_err(|error| refusal(error, &account))?;
         self.note(cx, account, (None, ""), once).await
-    }
-
-    async fn active_account(&self, cx: &RequestContext, lookup: Lookup) -> Result<Account, Error> {
-        let account = self.get_account(cx, lookup).await?;
-        match account.state {
-            State::Active => Ok(account),
-            other => Err(Error::AccountState { state: other.text() }),
-        }
     }
 
     async fn note(
@@ -89,7 +84,10 @@ impl Domain {
 /// What billing's refusal means for the account.
 fn refusal(error: CallError, account: &Account) -> Error {
     match error.reason {
-        ErrorReason::SubscriptionState => Error::AccountState { state: account.state.text() },
+        ErrorReason::SubscriptionState => {
+            let (state, action) = (account.state.text(), Act::ScheduleCancellation.text());
+            Error::AccountState { state, action }
+        }
         ErrorReason::SubscriptionNotFound => Error::internal("the subscription is not there"),
         _ => error.into(),
     }

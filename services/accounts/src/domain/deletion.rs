@@ -10,8 +10,9 @@ use stowage_types::{CustomerId, PlanId, S3uid};
 use tonic::Code;
 use uuid::Uuid;
 
-use super::account::{Account, Lookup, State};
+use super::account::{Account, Lookup};
 use super::history::{Entry, Event};
+use super::life::{Act, State};
 use super::{Domain, Shared};
 use crate::error::Error;
 use crate::events;
@@ -44,6 +45,48 @@ pub(crate) struct DeleteAccount;
 const NO_WAY_BACK: &str = "a deletion is not undone";
 
 impl Saga for DeleteAccount {
+    const KIND: &'static str = "accounts.delete_account.v2";
+    const FORWARD_ONLY: bool = true;
+    type Context = Shared;
+    type State = DeletionState;
+    const STEPS: &'static [Step<Shared, DeletionState>] = &[
+        Step {
+            name: "mark_deleting",
+            run: Action::Write(|_, state, tx| Box::pin(mark_deleting(state, tx))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "collect_final_usage",
+            run: Action::Call(|shared, state| Box::pin(collect(shared, state))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "remove_engine_account",
+            run: Action::Call(|shared, state| Box::pin(remove(shared, state))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "terminate_subscription",
+            run: Action::Call(|shared, state| Box::pin(terminate(shared, state))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "close_meter",
+            run: Action::Call(|shared, state| Box::pin(close_meter(shared, state))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "mark_deleted",
+            run: Action::Write(|shared, state, tx| Box::pin(mark_deleted(shared, state, tx))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+    ];
+}
+
+/// As the first release had it, for those that were under way when the second came.
+pub(crate) struct DeleteAccountV1;
+
+impl Saga for DeleteAccountV1 {
     const KIND: &'static str = "accounts.delete_account.v1";
     const FORWARD_ONLY: bool = true;
     type Context = Shared;
@@ -78,10 +121,19 @@ impl Saga for DeleteAccount {
 }
 
 async fn mark_deleting(state: &mut DeletionState, tx: &mut Tx) -> StepResult {
-    if !store::account::set_state(tx, &state.s3uid, State::Active, State::Deleting).await? {
+    if !store::account::begin_deletion(tx, &state.s3uid).await? {
         return Err(StepError::fail("ACCOUNT_STATE", "the account is not active"));
     }
     Ok(())
+}
+
+/// What is not billed yet must be known before it is gone.
+async fn collect(shared: &Shared, state: &mut DeletionState) -> StepResult {
+    match shared.roles.collect_usage(&state.cx(), &state.s3uid).await {
+        // The engine has no such account: there is nothing to count.
+        Err(error) if error.code == Code::NotFound => Ok(()),
+        other => Ok(other?),
+    }
 }
 
 async fn remove(shared: &Shared, state: &mut DeletionState) -> StepResult {
@@ -127,15 +179,12 @@ impl Domain {
         reason: String,
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let account = self.find_account(cx, &lookup).await?;
+        let account = self.settled_account(cx, &lookup, Act::Delete).await?;
         let saga = match account.state {
             State::Deleted => return Ok(account),
-            State::Failed => return Err(Error::AccountNotFound),
-            State::Pending => {
-                return Err(Error::AccountState { state: account.state.text() });
-            }
+            State::Failed | State::Pending => return Err(Error::AccountNotFound),
             State::Deleting => account.deletion_saga,
-            State::Active => {
+            State::Active | State::Suspended | State::Ended => {
                 match self.start_deletion(cx, &account, (reason, once.pending())).await {
                     Ok(saga) => Some(saga),
                     // Most likely a twin was faster: wait for its deletion.
@@ -179,20 +228,20 @@ impl Domain {
         Ok(saga)
     }
 
-    /// Begins the deletion of accounts whose scheduled cancellation is due; answers how many.
-    pub(crate) async fn delete_due(&self, max: i64) -> Result<usize, Error> {
+    /// Begins the deletion of accounts whose data has been kept long enough; answers how many.
+    pub(crate) async fn delete_kept(&self, max: i64) -> Result<usize, Error> {
         let now = self.shared.clock.now();
-        let due = store::account::list_due(&self.shared.db, now, max).await?;
-        let cx = RequestContext::background("cancellation");
+        let due = store::account::list_kept(&self.shared.db, now, max).await?;
+        let cx = RequestContext::background("retention");
         for account in &due {
-            let why = "scheduled cancellation".to_owned();
+            let why = "the retention time is over".to_owned();
             match self.start_deletion(&cx, account, (why, None)).await {
                 Ok(saga) => {
                     let sagas = self.sagas.clone();
                     tokio::spawn(async move { sagas.run(saga).await });
                 }
                 // Another process took it, or the database is away: the next round looks again.
-                Err(error) => tracing::warn!(%error, "a due cancellation could not begin"),
+                Err(error) => tracing::warn!(%error, "a deletion that is due could not begin"),
             }
         }
         Ok(due.len())

@@ -26,6 +26,12 @@ pub(crate) enum Event {
     AccountDeleted,
     CancellationScheduled,
     CancellationWithdrawn,
+    AccountSuspended,
+    AccountResumed,
+    AccountPlanChanged,
+    AccountEnded,
+    KeyRotated,
+    KeyRevoked,
     KeyRead,
 }
 
@@ -41,6 +47,12 @@ impl Event {
             Self::AccountDeleted => "account.deleted",
             Self::CancellationScheduled => "cancellation.scheduled",
             Self::CancellationWithdrawn => "cancellation.withdrawn",
+            Self::AccountSuspended => "account.suspended",
+            Self::AccountResumed => "account.resumed",
+            Self::AccountPlanChanged => "account.plan_changed",
+            Self::AccountEnded => "account.ended",
+            Self::KeyRotated => "key.rotated",
+            Self::KeyRevoked => "key.revoked",
             Self::KeyRead => "key.read",
         }
     }

@@ -15,8 +15,9 @@ use stowage_types::{BucketName, PlanId, S3uid};
 use tonic::Code;
 
 use super::Domain;
-use super::account::{Account, State};
+use super::account::Account;
 use super::customer::Customer;
+use super::life::State;
 use super::order_saga::{BUCKET_STEP, CreateAccount, OrderState, describe_bucket_error};
 use crate::error::Error;
 use crate::roles::{CallError, Quote};

@@ -13,10 +13,10 @@ use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 
 use super::Shared;
 use super::access_key::SealedKey;
-use super::account::State;
 use super::history::{Entry, Event};
+use super::life::State;
 use crate::events;
-use crate::roles::{CallError, EngineAccount, Order, Subscription};
+use crate::roles::{CallError, EngineAccount, EngineKey, Metered, Order, Subscription};
 use crate::store;
 
 /// Name of the step whose failure is a failure of the bucket.
@@ -167,14 +167,15 @@ async fn ensure_engine_account(shared: &Shared, state: &mut OrderState) -> StepR
     let keys = store::access_key::list(&shared.db, &state.s3uid).await?;
     let key = keys.first().ok_or_else(|| StepError::fail("INTERNAL", "the key is gone"))?;
     let secret = key.open(&shared.keyring).map_err(|error| StepError::retry(error.to_string()))?;
+    let keys = [EngineKey { access_key: key.access_key.clone(), secret_key: secret }];
     let account = EngineAccount {
         s3uid: &state.s3uid,
         customer: state.customer,
         location: &state.location,
-        access_key: &key.access_key,
-        secret_key: &secret,
+        keys: &keys,
         quota_bytes: state.quota_bytes,
         bucket_max: state.bucket_max,
+        suspended: false,
     };
     state.endpoint = shared.roles.ensure_engine_account(&state.cx(), &account).await?;
     Ok(())
@@ -212,7 +213,18 @@ async fn delete_bucket(shared: &Shared, state: &mut OrderState) -> StepResult {
 }
 
 async fn open_meter(shared: &Shared, state: &mut OrderState) -> StepResult {
-    Ok(shared.roles.open_meter(&state.cx(), state).await?)
+    let metered = Metered {
+        s3uid: &state.s3uid,
+        account_id: state.account_id,
+        customer: state.customer,
+        email: &state.email,
+        plan: state.plan,
+        location: &state.location,
+        storage_type: &state.storage_type,
+        billing: &state.billing,
+        gb_bytes: state.gb_bytes,
+    };
+    Ok(shared.roles.open_meter(&state.cx(), &metered).await?)
 }
 
 async fn close_meter(shared: &Shared, state: &mut OrderState) -> StepResult {

@@ -1,5 +1,7 @@
 //! `AccountService`.
 
+use std::time::Duration;
+
 use stowage_auth::RequestContext;
 use stowage_proto::accounts as pb;
 use stowage_request::Once;
@@ -10,14 +12,18 @@ use tonic::{Request, Response, Status, async_trait};
 
 use super::{PAGE_DEFAULT, PAGE_MAX, Service, read_page};
 use crate::domain::access_key::AccessKey;
-use crate::domain::account::{Account, Lookup, State};
+use crate::domain::account::{Account, Lookup};
 use crate::domain::history::{Filter, Recorded};
+use crate::domain::life::{Cost, Hold, State};
 use crate::domain::order::NewOrder;
 use crate::error::Error;
 
 const LISTING: &str = "accounts";
 const DEFAULT_LOCATION: &str = "locations/NL";
 const ACTION_CHARS_MAX: usize = 64;
+const ACCESS_KEY_CHARS_MAX: usize = 128;
+/// Longest time that two keys of an account work.
+const OVERLAP_MAX: Duration = Duration::from_secs(30 * 86_400);
 const REASON_CHARS_MAX: usize = 1000;
 const S3UIDS_MAX: usize = 1000;
 const SKIP_MAX: i32 = 100_000;
@@ -98,6 +104,82 @@ impl pb::account_service_server::AccountService for Service {
         self.domain.requests.once(request, read, work).await
     }
 
+    async fn suspend_account(
+        &self,
+        request: Request<pb::SuspendAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let read = |request: pb::SuspendAccountRequest| {
+            let hold = match request.cause() {
+                pb::SuspensionCause::Unpaid => Hold::Unpaid,
+                pb::SuspensionCause::Unspecified | pb::SuspensionCause::Administrator => {
+                    Hold::Administrator
+                }
+            };
+            Ok((read_named(&request.name, &request.reason)?, (hold, request.reason)))
+        };
+        let work = async |cx, (lookup, why): (Lookup, (Hold, String)), once| {
+            self.domain.suspend_account(&cx, lookup, why, &once).await
+        };
+        self.domain.requests.once(request, read, work).await
+    }
+
+    async fn resume_account(
+        &self,
+        request: Request<pb::ResumeAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let read = |pb::ResumeAccountRequest { name, reason, .. }| {
+            Ok((read_named(&name, &reason)?, reason))
+        };
+        let work = async |cx, (lookup, reason): (Lookup, String), once| {
+            self.domain.resume_account(&cx, lookup, reason, &once).await
+        };
+        self.domain.requests.once(request, read, work).await
+    }
+
+    async fn change_account_plan(
+        &self,
+        request: Request<pb::ChangeAccountPlanRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let read = |pb::ChangeAccountPlanRequest { name, plan, .. }| {
+            let plan = name::parse_plan(&plan).map_err(|bad| Error::field("plan", &bad.why))?;
+            Ok((read_named(&name, "")?, plan))
+        };
+        let work = async |cx, (lookup, plan), once| {
+            self.domain.change_account_plan(&cx, lookup, plan, &once).await
+        };
+        self.domain.requests.once(request, read, work).await
+    }
+
+    async fn rotate_access_key(
+        &self,
+        request: Request<pb::RotateAccessKeyRequest>,
+    ) -> Result<Response<pb::AccessKey>, Status> {
+        let read = |pb::RotateAccessKeyRequest { name, overlap, .. }| {
+            let overlap = overlap.map(read_overlap).transpose()?;
+            Ok((read_named(&name, "")?, overlap))
+        };
+        let work = async |cx, (lookup, overlap), once| {
+            self.domain.rotate_access_key(&cx, lookup, overlap, &once).await
+        };
+        self.domain.requests.once(request, read, work).await
+    }
+
+    async fn revoke_access_key(
+        &self,
+        request: Request<pb::RevokeAccessKeyRequest>,
+    ) -> Result<Response<pb::AccessKey>, Status> {
+        let read = |pb::RevokeAccessKeyRequest { name, access_key, .. }| {
+            let mut violations = Violations::default();
+            violations.check_length("access_key", &access_key, ACCESS_KEY_CHARS_MAX);
+            violations.finish()?;
+            Ok((read_named(&name, "")?, access_key))
+        };
+        let work = async |cx, (lookup, access_key): (Lookup, String), once| {
+            self.domain.revoke_access_key(&cx, lookup, &access_key, &once).await
+        };
+        self.domain.requests.once(request, read, work).await
+    }
+
     async fn bind_request(
         &self,
         request: Request<pb::BindRequestRequest>,
@@ -162,6 +244,12 @@ fn read_named(name: &str, reason: &str) -> Result<Lookup, Error> {
         Lookup::Only => Err(Error::AccountNotFound),
         lookup => Ok(lookup),
     }
+}
+
+/// How long a key goes on beside its successor.
+fn read_overlap(wire: prost_types::Duration) -> Result<Duration, Error> {
+    let overlap = Duration::try_from(wire).ok().filter(|overlap| *overlap <= OVERLAP_MAX);
+    overlap.ok_or_else(|| Error::field("overlap", "is not between 0 and 30 days"))
 }
 
 fn read_lookup(name: &str) -> Result<Lookup, Error> {
@@ -243,9 +331,21 @@ impl From<Account> for pb::Account {
         let state = match account.state {
             State::Pending => pb::AccountState::Pending,
             State::Active => pb::AccountState::Active,
+            State::Suspended => pb::AccountState::Suspended,
+            State::Ended => pb::AccountState::Ended,
             State::Failed => pb::AccountState::Failed,
             State::Deleting => pb::AccountState::Deleting,
             State::Deleted => pb::AccountState::Deleted,
+        };
+        let cause = match account.hold {
+            Hold::Nothing | Hold::Ended => pb::SuspensionCause::Unspecified,
+            Hold::Administrator => pb::SuspensionCause::Administrator,
+            Hold::Unpaid => pb::SuspensionCause::Unpaid,
+        };
+        let cost = match account.state.cost() {
+            Cost::Nothing => pb::AccountCost::Unspecified,
+            Cost::PlanAndUse => pb::AccountCost::PlanAndUse,
+            Cost::PlanAndStorage => pb::AccountCost::PlanAndStorage,
         };
         let subscription = match account.service_id {
             0 => String::new(),
@@ -274,6 +374,9 @@ impl From<Account> for pb::Account {
             create_time: Some(timestamp(account.create_time)),
             cancel_time: account.cancel_time.map(timestamp),
             gb_bytes: account.gb_bytes,
+            suspension_cause: cause.into(),
+            cost: cost.into(),
+            delete_time: account.delete_time.map(timestamp),
         }
     }
 }
@@ -283,7 +386,8 @@ impl From<AccessKey> for pb::AccessKey {
         Self {
             access_key: key.access_key,
             secret_key: key.secret_key.map(|s| s.expose_secret().to_owned()).unwrap_or_default(),
-            create_time: Some(timestamp(key.create_time)),
+            create_time: key.create_time.map(timestamp),
+            revoke_time: key.revoke_time.map(timestamp),
         }
     }
 }

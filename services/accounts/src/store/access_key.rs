@@ -4,7 +4,7 @@ use stowage_db::{Error, Query, Tx, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use crate::domain::access_key::SealedKey;
+use crate::domain::access_key::{KnownKey, SealedKey};
 
 pub(crate) fn insert(tx: &mut Tx, s3uid: &S3uid, key: &SealedKey) {
     const SQL: &str = "INSERT INTO access_key (access_key, s3uid, sealed, create_time) \
@@ -15,17 +15,65 @@ pub(crate) fn insert(tx: &mut Tx, s3uid: &S3uid, key: &SealedKey) {
 
 /// The keys of an account that are not erased, oldest first.
 pub(crate) async fn list(mut from: impl Query, s3uid: &S3uid) -> Result<Vec<SealedKey>, Error> {
-    const SQL: &str = "SELECT access_key, sealed, create_time FROM access_key \
+    const SQL: &str = "SELECT access_key, sealed, create_time, revoke_time FROM access_key \
         WHERE s3uid = $1 AND sealed IS NOT NULL ORDER BY create_time, access_key";
-    let rows = from.fetch_all(SQL, args![s3uid.as_str()]).await?;
-    Ok(rows
-        .into_iter()
-        .map(|(access_key, sealed, create_time): (String, Vec<u8>, OffsetDateTime)| SealedKey {
-            access_key,
-            sealed,
-            create_time,
+    type Row = (String, Vec<u8>, OffsetDateTime, Option<OffsetDateTime>);
+    let rows: Vec<Row> = from.fetch_all(SQL, args![s3uid.as_str()]).await?;
+    let key = |(access_key, sealed, create_time, revoke_time): Row| SealedKey {
+        access_key,
+        sealed,
+        create_time,
+        revoke_time,
+    };
+    Ok(rows.into_iter().map(key).collect())
+}
+
+/// A key of an account, revoked or not.
+pub(crate) async fn find(
+    mut from: impl Query,
+    s3uid: &S3uid,
+    access_key: &str,
+) -> Result<Option<KnownKey>, Error> {
+    const SQL: &str = "SELECT sealed IS NULL, revoke_time FROM access_key \
+        WHERE s3uid = $1 AND access_key = $2";
+    let row: Option<(bool, Option<OffsetDateTime>)> =
+        from.fetch_optional(SQL, args![s3uid.as_str(), access_key]).await?;
+    Ok(row.map(|(is_revoked, revoke_time)| KnownKey { is_revoked, revoke_time }))
+}
+
+/// Keys whose time is over, of accounts that no change is under way of.
+pub(crate) async fn list_due(
+    mut from: impl Query,
+    now: OffsetDateTime,
+    max: i64,
+) -> Result<Vec<(S3uid, String)>, Error> {
+    const SQL: &str = "SELECT k.s3uid, k.access_key FROM access_key k \
+        JOIN account a ON a.s3uid = k.s3uid \
+        WHERE k.revoke_time <= $1 AND k.sealed IS NOT NULL AND a.state = 'ACTIVE' \
+        AND a.change_saga IS NULL ORDER BY k.revoke_time LIMIT $2";
+    let rows: Vec<(String, String)> = from.fetch_all(SQL, args![now, max]).await?;
+    rows.into_iter()
+        .map(|(s3uid, access_key)| match S3uid::parse(&s3uid) {
+            Ok(s3uid) => Ok((s3uid, access_key)),
+            Err(_) => Err(Error::Other { source: "access_key: s3uid".into() }),
         })
-        .collect())
+        .collect()
+}
+
+/// Notes when a key is revoked; `None`: it is not.
+pub(crate) async fn set_revoke_time(
+    tx: &mut Tx,
+    access_key: &str,
+    time: Option<OffsetDateTime>,
+) -> Result<(), Error> {
+    const SQL: &str = "UPDATE access_key SET revoke_time = $2 WHERE access_key = $1";
+    tx.execute(SQL, args![access_key, time]).await.map(|_| ())
+}
+
+/// Erases the secret of one key; as [`erase`].
+pub(crate) async fn erase_one(tx: &mut Tx, access_key: &str) -> Result<(), Error> {
+    const SQL: &str = "UPDATE access_key SET sealed = NULL WHERE access_key = $1";
+    tx.execute(SQL, args![access_key]).await.map(|_| ())
 }
 
 /// Erases the secrets of an account's keys. The ids stay, so that none is given out again.

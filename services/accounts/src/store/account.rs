@@ -6,7 +6,9 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::customer::read_currency;
-use crate::domain::account::{Account, State};
+use crate::domain::account::Account;
+use crate::domain::change_saga::Shape;
+use crate::domain::life::{Hold, State};
 use crate::domain::order_saga::OrderState;
 
 /// The beginning of every query for accounts, with the rest after it.
@@ -15,8 +17,9 @@ macro_rules! select {
         concat!(
             "SELECT a.s3uid, a.account_id, a.customer_id, c.email, c.currency, a.plan_id, ",
             "a.plan_version, a.location, a.storage_type, a.state, a.endpoint, a.quota_bytes, ",
-            "a.bucket_max, a.gb_bytes, a.service_id, a.order_id, a.invoice_id, ",
-            "a.billing, a.create_time, a.cancel_time, a.order_saga, a.deletion_saga ",
+            "a.bucket_max, a.gb_bytes, a.service_id, a.order_id, a.invoice_id, a.hold, ",
+            "a.billing, a.create_time, a.cancel_time, a.order_saga, a.deletion_saga, ",
+            "a.delete_time, a.change_saga ",
             "FROM account a JOIN customer c ON c.customer_id = a.customer_id ",
             $rest
         )
@@ -47,6 +50,9 @@ struct Row {
     cancel_time: Option<OffsetDateTime>,
     order_saga: Option<Uuid>,
     deletion_saga: Option<Uuid>,
+    hold: String,
+    delete_time: Option<OffsetDateTime>,
+    change_saga: Option<Uuid>,
 }
 
 impl TryFrom<Row> for Account {
@@ -54,6 +60,7 @@ impl TryFrom<Row> for Account {
 
     fn try_from(row: Row) -> Result<Self, Error> {
         let damaged = |what: &str| Error::Other { source: format!("account: {what}").into() };
+        let hold = Hold::parse(&row.hold).ok_or_else(|| damaged("hold"))?;
         Ok(Self {
             s3uid: S3uid::parse(&row.s3uid).map_err(|_| damaged("s3uid"))?,
             account_id: row.account_id,
@@ -64,7 +71,8 @@ impl TryFrom<Row> for Account {
             plan_version: i32::try_from(row.plan_version).map_err(|_| damaged("version"))?,
             location: row.location,
             storage_type: row.storage_type,
-            state: State::parse(&row.state).ok_or_else(|| damaged("state"))?,
+            hold,
+            state: State::parse(&row.state, hold).ok_or_else(|| damaged("state"))?,
             endpoint: row.endpoint,
             quota_bytes: row.quota_bytes,
             bucket_max: i32::try_from(row.bucket_max).map_err(|_| damaged("bucket_max"))?,
@@ -77,6 +85,8 @@ impl TryFrom<Row> for Account {
             cancel_time: row.cancel_time,
             order_saga: row.order_saga,
             deletion_saga: row.deletion_saga,
+            delete_time: row.delete_time,
+            change_saga: row.change_saga,
         })
     }
 }
@@ -154,7 +164,64 @@ pub(crate) async fn set_state(
 ) -> Result<bool, Error> {
     const SQL: &str = "UPDATE account SET state = $3, guard_key = NULL \
         WHERE s3uid = $1 AND state = $2";
-    Ok(tx.execute(SQL, args![s3uid.as_str(), from.text(), to.text()]).await? == 1)
+    Ok(tx.execute(SQL, args![s3uid.as_str(), from.stored(), to.stored()]).await? == 1)
+}
+
+/// Notes the change of an account that begins; `false`: another one is under way, or the account
+/// is not active.
+pub(crate) async fn begin_change(tx: &mut Tx, s3uid: &S3uid, saga: Uuid) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE account SET change_saga = $2 \
+        WHERE s3uid = $1 AND state = 'ACTIVE' AND change_saga IS NULL";
+    Ok(tx.execute(SQL, args![s3uid.as_str(), saga]).await? == 1)
+}
+
+/// Notes that no change is under way.
+pub(crate) async fn end_change(tx: &mut Tx, s3uid: &S3uid) -> Result<(), Error> {
+    const SQL: &str = "UPDATE account SET change_saga = NULL WHERE s3uid = $1";
+    tx.execute(SQL, args![s3uid.as_str()]).await.map(|_| ())
+}
+
+/// Writes what a change made of an account, and ends it; `false` if the account is not active.
+pub(crate) async fn change(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    shape: &Shape,
+    delete_time: Option<OffsetDateTime>,
+) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE account SET plan_id = $2, plan_version = $3, quota_bytes = $4, \
+        bucket_max = $5, gb_bytes = $6, hold = $7, delete_time = $8, change_saga = NULL, \
+        guard_key = NULL WHERE s3uid = $1 AND state = 'ACTIVE'";
+    let args = args![
+        s3uid.as_str(),
+        shape.plan.0,
+        shape.plan_version,
+        shape.quota_bytes,
+        shape.bucket_max,
+        shape.gb_bytes,
+        shape.hold.text(),
+        delete_time,
+    ];
+    Ok(tx.execute(SQL, args).await? == 1)
+}
+
+/// `ACTIVE`, held or not, to `DELETING`; `false` if it is not active, or a change is under way.
+pub(crate) async fn begin_deletion(tx: &mut Tx, s3uid: &S3uid) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE account SET state = 'DELETING', guard_key = NULL \
+        WHERE s3uid = $1 AND state = 'ACTIVE' AND change_saga IS NULL";
+    Ok(tx.execute(SQL, args![s3uid.as_str()]).await? == 1)
+}
+
+/// Accounts whose subscription has ended, and whose data has been kept long enough.
+pub(crate) async fn list_kept(
+    mut from: impl Query,
+    now: OffsetDateTime,
+    max: i64,
+) -> Result<Vec<Account>, Error> {
+    const SQL: &str = select!(
+        "WHERE a.state = 'ACTIVE' AND a.hold = 'ENDED' AND a.delete_time <= $1 \
+         ORDER BY a.delete_time LIMIT $2"
+    );
+    read(from.fetch_all(SQL, args![now, max]).await?)
 }
 
 /// Notes when a scheduled cancellation falls due; `false` if that is noted already, or the account
@@ -262,13 +329,15 @@ pub(crate) async fn list_of(
     read(from.fetch_all_built(sql, args).await?)
 }
 
-/// Active accounts whose cancellation is due.
+/// Accounts whose cancellation is due.
 pub(crate) async fn list_due(
     mut from: impl Query,
     now: OffsetDateTime,
     max: i64,
 ) -> Result<Vec<Account>, Error> {
-    const SQL: &str =
-        select!("WHERE a.state = 'ACTIVE' AND a.cancel_time <= $1 ORDER BY a.cancel_time LIMIT $2");
+    const SQL: &str = select!(
+        "WHERE a.state = 'ACTIVE' AND a.cancel_time <= $1 AND a.hold <> 'ENDED' \
+         AND a.change_saga IS NULL ORDER BY a.cancel_time LIMIT $2"
+    );
     read(from.fetch_all(SQL, args![now, max]).await?)
 }

@@ -6,11 +6,12 @@ use stowage_accounts::{Config, matrix};
 use stowage_proto::accounts as pb;
 use stowage_proto::common::ErrorReason;
 use stowage_runtime::reason_of;
-use stowage_saga::matrix::{Case, Faults};
+use stowage_saga::matrix::{Case, Fault, Faults};
 use tokio::task::JoinHandle;
 use tonic::Status;
 
-use crate::double::World;
+use crate::changes::{Change, ask, assert_agreement, get, keys};
+use crate::double::{BIGGER, World};
 use crate::kit::Kit;
 
 const NOTHING: &str = "0 orders, 0 engine accounts, 0 buckets, 0 meters";
@@ -130,6 +131,91 @@ async fn outlive_deletion(case: Case) {
     assert!(faults.is_used_up(), "{case:?}");
 }
 
+/// A change, the account it is made of, and a fault: all is as before or as asked for, at once or
+/// when the next process has ended it.
+async fn outlive_change(case: Case, change: Change) {
+    let faults = Arc::new(Faults::new(Vec::new()));
+    let mut kit = kit_with(&faults).await;
+    let customer = kit.customer("a@example.com").await;
+    let name = kit.order(&customer, "photos", "").await.unwrap().name;
+    match change {
+        Change::Resume => ask(&kit, Change::Suspend, &name, "").await.unwrap(),
+        Change::Revoke => ask(&kit, Change::Rotate, &name, "").await.unwrap(),
+        _ => {}
+    }
+    let (before, keys_before) = (get(&kit, &name).await, keys(&kit, &name).await);
+    faults.add(case.faults.clone());
+    let answer = tokio::select! {
+        answer = ask(&kit, change, &name, "c") => Some(answer),
+        () = faults.crashed() => None,
+    };
+    kit.restart().await;
+    kit.sagas_ended().await;
+    let context = format!("{change:?} {case:?}");
+    assert_agreement(&kit, &name, &context).await;
+    let is_as_before = (get(&kit, &name).await, keys(&kit, &name).await) == (before, keys_before);
+    assert_eq!(is_as_before, case.is_undone, "{context}");
+    match answer {
+        Some(Err(error)) => {
+            assert_eq!(reason_of(&error), Some(ErrorReason::ChangeFailed), "{context}");
+            assert!(case.is_undone, "{context}");
+        }
+        Some(Ok(())) => assert!(!case.is_undone, "{context}"),
+        None => {}
+    }
+    assert!(faults.is_used_up(), "{context}");
+    // A repeat makes it so, or finds it so.
+    ask(&kit, change, &name, "c").await.unwrap();
+    assert_agreement(&kit, &name, &context).await;
+    let busy = "SELECT count(*) FROM account WHERE change_saga IS NOT NULL";
+    assert_eq!(kit.count(busy).await, 0, "{context}");
+}
+
+async fn outlive_end(case: Case) {
+    let faults = Arc::new(Faults::new(case.faults.clone()));
+    let mut kit = kit_with(&faults).await;
+    let customer = kit.customer("a@example.com").await;
+    let name = kit.order(&customer, "photos", "").await.unwrap().name;
+    let message = pb::ScheduleCancellationRequest { name: name.clone(), ..Default::default() };
+    kit.accounts().schedule_cancellation(kit.by(&customer, message)).await.unwrap();
+    kit.clock.set(time::OffsetDateTime::from_unix_timestamp(4_000_000_001).unwrap());
+    // The timer begins it, and the next process ends what a crash has cut off.
+    for _ in 0..2 {
+        kit.restart().await;
+        let begun = "SELECT count(*) FROM saga WHERE kind = 'accounts.end_account.v1'";
+        kit.is_one(begun).await;
+        if case.faults.iter().any(|fault| fault.fault == Fault::Crash) && !faults.is_used_up() {
+            faults.crashed().await;
+        }
+    }
+    kit.sagas_ended().await;
+    let context = format!("{case:?}");
+    assert_eq!(get(&kit, &name).await.state(), pb::AccountState::Ended, "{context}");
+    assert_agreement(&kit, &name, &context).await;
+    assert_eq!(kit.world.left(), "0 orders, 1 engine accounts, 1 buckets, 1 meters", "{context}");
+    let ended = "SELECT count(*) FROM history WHERE event = 'account.ended'";
+    assert_eq!(kit.count(ended).await, 1, "{context}");
+    assert!(faults.is_used_up(), "{context}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_outlives_every_fault_and_is_whole_or_not_made() {
+    let cases = matrix::change_cases();
+    assert_eq!(cases.len(), 4 * 6 + 4 * 6);
+    for change in
+        [Change::Suspend, Change::Resume, Change::Plan(BIGGER), Change::Rotate, Change::Revoke]
+    {
+        for_each(cases.clone(), move |case| outlive_change(case, change)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_subscription_outlives_every_fault() {
+    let cases = matrix::end_cases();
+    assert_eq!(cases.len(), 3 * 6);
+    for_each(cases, outlive_end).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_outlives_every_fault_and_ends_in_all_or_nothing() {
     let cases = matrix::order_cases();
@@ -140,6 +226,6 @@ async fn an_order_outlives_every_fault_and_ends_in_all_or_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_outlives_every_fault_and_is_complete() {
     let cases = matrix::deletion_cases();
-    assert_eq!(cases.len(), 4 * 6);
+    assert_eq!(cases.len(), 5 * 6);
     for_each(cases, outlive_deletion).await;
 }

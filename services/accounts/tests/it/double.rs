@@ -15,9 +15,13 @@ use billing::subscription_service_server::SubscriptionService;
 use metering::meter_service_server::MeterService;
 use storage::bucket_service_server::BucketService;
 use storage::engine_account_service_server::EngineAccountService;
+use storage::usage_service_server::UsageService;
 
-/// The plan and the locations that exist.
+/// The plans and the locations that exist.
 pub(crate) const PLAN: i64 = 1;
+pub(crate) const BIGGER: i64 = 2;
+/// Of another class of storage.
+pub(crate) const ARCHIVE: i64 = 3;
 pub(crate) const LOCATION: &str = "locations/NL";
 pub(crate) const ENDPOINT: &str = "http://127.0.0.1:9000";
 
@@ -41,8 +45,8 @@ struct Fault {
 pub(crate) struct State {
     /// Order key to its subscription.
     pub(crate) orders: BTreeMap<String, billing::Subscription>,
-    /// s3uid to access key and secret.
-    pub(crate) engine: BTreeMap<String, (String, String)>,
+    /// What the engine knows of each account, by s3uid.
+    pub(crate) engine: BTreeMap<String, storage::EnsureEngineAccountRequest>,
     /// Bucket to s3uid.
     pub(crate) buckets: BTreeMap<String, String>,
     /// Open meters.
@@ -150,10 +154,20 @@ impl SubscriptionService for World {
         request: Request<billing::QuoteOrderRequest>,
     ) -> Result<Response<billing::Quote>, Status> {
         self.check("QuoteOrder", When::Before)?;
-        if request.into_inner().plan != format!("plans/{PLAN}") {
-            return Err(refuse(Code::NotFound, ErrorReason::PlanNotFound));
-        }
-        Ok(Response::new(billing::Quote { plan: Some(plan()), provider: "ledger".into() }))
+        let plan = match name_id(&request.into_inner().plan) {
+            PLAN => plan(),
+            BIGGER => billing::Plan {
+                name: format!("plans/{BIGGER}"),
+                plan_id: BIGGER,
+                quota_bytes: 2 << 40,
+                bucket_max: 20,
+                gb_bytes: 1_000_000_000,
+                ..plan()
+            },
+            ARCHIVE => billing::Plan { plan_id: ARCHIVE, storage_type: "archive".into(), ..plan() },
+            _ => return Err(refuse(Code::NotFound, ErrorReason::PlanNotFound)),
+        };
+        Ok(Response::new(billing::Quote { plan: Some(plan), provider: "ledger".into() }))
     }
 
     async fn place_order(
@@ -171,6 +185,8 @@ impl SubscriptionService for World {
                 provider: "ledger".into(),
                 order_key: request.order_key.clone(),
                 customer_id: request.customer_id,
+                plan_id: name_id(&request.plan),
+                plan_version: request.plan_version,
                 state: billing::SubscriptionState::Pending.into(),
                 ..Default::default()
             };
@@ -215,6 +231,19 @@ impl SubscriptionService for World {
         })
     }
 
+    async fn change_subscription_plan(
+        &self,
+        request: Request<billing::ChangeSubscriptionPlanRequest>,
+    ) -> Result<Response<billing::Subscription>, Status> {
+        let request = request.into_inner();
+        self.change("ChangeSubscriptionPlan", |state| {
+            let order = by_name(state, &request.name)?;
+            order.plan_id = name_id(&request.plan);
+            order.plan_version = request.plan_version;
+            Ok(order.clone())
+        })
+    }
+
     async fn schedule_cancellation(
         &self,
         request: Request<billing::ScheduleSubscriptionCancellationRequest>,
@@ -255,9 +284,8 @@ impl EngineAccountService for World {
     ) -> Result<Response<storage::EngineAccount>, Status> {
         let request = request.into_inner();
         self.change("EnsureEngineAccount", |state| {
-            let key = request.keys.first().expect("an account has a key");
-            let pair = (key.access_key.clone(), key.secret_key.clone());
-            state.engine.insert(uid_of(&request.name), pair);
+            assert!(!request.keys.is_empty(), "an account has a key");
+            state.engine.insert(uid_of(&request.name), request.clone());
             Ok(storage::EngineAccount {
                 name: request.name.clone(),
                 location: request.location.clone(),
@@ -282,6 +310,11 @@ impl EngineAccountService for World {
             Ok(storage::RemoveEngineAccountResponse {})
         })
     }
+}
+
+/// `7` of `plans/7`.
+fn name_id(name: &str) -> i64 {
+    name.rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or_default()
 }
 
 fn uid_of(name: &str) -> String {
@@ -350,6 +383,20 @@ impl BucketService for World {
             endpoint: ENDPOINT.into(),
             storage_types,
         }))
+    }
+}
+
+#[async_trait]
+impl UsageService for World {
+    async fn collect_usage(
+        &self,
+        request: Request<storage::CollectUsageRequest>,
+    ) -> Result<Response<storage::CollectUsageResponse>, Status> {
+        let uid = uid_of(&request.into_inner().name);
+        self.change("CollectUsage", |state| match state.engine.contains_key(&uid) {
+            true => Ok(storage::CollectUsageResponse::default()),
+            false => Err(refuse(Code::NotFound, ErrorReason::AccountNotFound)),
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use stowage_proto::common::ErrorReason;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
+use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_runtime::{RoleChannel, StackConfig, reason_of, role_stack};
 use stowage_types::{Clock, Currency, CustomerId, FakeClock, SystemClock, SystemRandom, name};
 use tokio::task::JoinHandle;
@@ -27,6 +28,9 @@ use pb::customer_service_client::CustomerServiceClient;
 use pb::session_service_client::SessionServiceClient;
 
 use crate::double::World;
+
+/// Bound of every wait: a disk that many share may stand still for long.
+const WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) const ADMIN_TOKEN: &str = "the administrator's token of these tests";
 
@@ -96,7 +100,8 @@ impl Kit {
         ensure_administrator_token(&self.db, hash, &*self.clock).await.unwrap();
         let world = self.world.clone();
         let storage = Routes::new(BucketServiceServer::new(world.clone()))
-            .add_service(EngineAccountServiceServer::new(world.clone()));
+            .add_service(EngineAccountServiceServer::new(world.clone()))
+            .add_service(UsageServiceServer::new(world.clone()));
         let billing = Routes::new(SubscriptionServiceServer::new(world.clone()));
         let metering = Routes::new(MeterServiceServer::new(world));
         let deps = Deps {
@@ -211,13 +216,23 @@ impl Kit {
         self.none_left("SELECT count(*) FROM saga WHERE status = 'running'").await;
     }
 
+    /// Waits until a count is one.
+    pub(crate) async fn is_one(&self, sql: &'static str) {
+        let poll = async {
+            while self.count(sql).await != 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(WITHIN, poll).await.expect(sql);
+    }
+
     async fn none_left(&self, sql: &'static str) {
         let poll = async {
             while self.count(sql).await > 0 {
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(20), poll).await.expect(sql);
+        tokio::time::timeout(WITHIN, poll).await.expect(sql);
     }
 
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {
@@ -302,5 +317,5 @@ pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), poll).await.expect("it happens in time");
+    tokio::time::timeout(WITHIN, poll).await.expect("it happens in time");
 }

@@ -123,8 +123,9 @@ async fn a_cancellation_is_scheduled_once_withdrawn_once_and_carried_out_when_du
 }
 
 #[tokio::test]
-async fn a_cancellation_that_falls_due_deletes_the_account() {
-    let mut kit = Kit::start().await;
+async fn without_a_retention_time_a_cancellation_that_falls_due_deletes_the_account() {
+    let config = stowage_accounts::Config { retention_days: 0, ..Default::default() };
+    let mut kit = Kit::with(config, crate::double::World::default()).await;
     let customer = kit.customer("a@example.com").await;
     let name = kit.order(&customer, "photos", "").await.unwrap().name;
     let message = pb::ScheduleCancellationRequest {
@@ -135,6 +136,9 @@ async fn a_cancellation_that_falls_due_deletes_the_account() {
     kit.accounts().schedule_cancellation(kit.by(&customer, message)).await.unwrap();
     kit.clock.set(time::OffsetDateTime::from_unix_timestamp(4_000_000_001).unwrap());
     // The timer looks at start-up, too.
+    kit.restart().await;
+    let ended = "SELECT count(*) FROM account WHERE hold = 'ENDED'";
+    until(async || kit.count(ended).await == 1).await;
     kit.restart().await;
     until(async || get(&kit, &customer, &name).await.is_err()).await;
     until(async || kit.world.left().starts_with("0 orders, 0 engine")).await;

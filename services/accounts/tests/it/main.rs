@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails there says where")]
 
 mod access;
+mod changes;
 mod crash;
 mod customers;
 mod double;

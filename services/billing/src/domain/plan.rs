@@ -88,6 +88,24 @@ impl Plan {
         self
     }
 
+    /// Whether what is sold as `old` can be moved here.
+    pub(crate) fn check_same_kind(&self, old: &Self, currency: Currency) -> Result<(), Error> {
+        let (new, old) = (&self.terms, &old.terms);
+        let differs = [
+            ("location", new.location != old.location),
+            ("storage_type", new.storage_type != old.storage_type),
+            ("period", new.period != old.period),
+        ];
+        if let Some((what, _)) = differs.into_iter().find(|(_, differs)| *differs) {
+            return Err(Error::PlanMismatch { what });
+        }
+        let currency_text = || currency.as_str().to_owned();
+        match new.price_in(currency) {
+            Some(_) => Ok(()),
+            None => Err(Error::PlanNotPriced { plan: self.id, currency: currency_text() }),
+        }
+    }
+
     /// The price an order with this currency and location gets.
     pub(crate) fn sell(&self, currency: Currency, location: &str) -> Result<&Price, Error> {
         let plan = self.id;

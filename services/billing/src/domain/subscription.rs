@@ -294,6 +294,33 @@ impl Billing {
         ended.ok_or(Error::SubscriptionNotFound)
     }
 
+    /// Moves an active subscription to a plan and version. The provider's ids stay; what it charges
+    /// for the next period is read from here.
+    pub(crate) async fn change_plan(
+        &self,
+        cx: &RequestContext,
+        service_id: i64,
+        (plan, version): (PlanId, i32),
+    ) -> Result<Subscription, Error> {
+        let key = self.find_own(cx, service_id).await?.key;
+        let mut tx = self.db.begin().await?;
+        let found = self.lock(&mut tx, &key).await?;
+        if found.state != State::Active {
+            return Err(found.refused());
+        }
+        if (found.plan, found.plan_version) == (plan, version) {
+            return Ok(found);
+        }
+        let old = store::plan::find(&mut tx, found.plan, Some(found.plan_version)).await?;
+        let old = old.ok_or_else(|| Error::internal("a subscription's plan is gone"))?;
+        let new = store::plan::find(&mut tx, plan, Some(version)).await?;
+        new.ok_or(Error::PlanNotFound)?.check_same_kind(&old, found.period_price.currency())?;
+        store::subscription::set_plan(&mut tx, &key, (plan, version)).await?;
+        let changed = store::subscription::find_by_key(&mut tx, &key).await?;
+        tx.commit().await?;
+        changed.ok_or(Error::SubscriptionNotFound)
+    }
+
     /// Schedules the end at the end of the current period.
     pub(crate) async fn schedule_cancellation(
         &self,

@@ -74,6 +74,25 @@ impl SubscriptionService for SubscriptionGrpc {
         self.answer(ended)
     }
 
+    async fn change_subscription_plan(
+        &self,
+        request: Request<pb::ChangeSubscriptionPlanRequest>,
+    ) -> Answer<pb::Subscription> {
+        let cx = RequestContext::of(&request)?;
+        let pb::ChangeSubscriptionPlanRequest { name, plan, plan_version } = request.into_inner();
+        let mut violations = Violations::default();
+        let id = violations.check("name", name::parse_subscription(&name));
+        let plan = violations.check("plan", name::parse_plan(&plan));
+        if plan_version < 1 {
+            violations.push("plan_version", "is not a positive number");
+        }
+        let (Some(id), Some(plan), true) = (id, plan, violations.is_empty()) else {
+            return Err(unread(violations).into());
+        };
+        let changed = self.0.change_plan(&cx, id, (plan, plan_version)).await?;
+        self.answer(changed)
+    }
+
     async fn schedule_cancellation(
         &self,
         request: Request<pb::ScheduleSubscriptionCancellationRequest>,

@@ -198,6 +198,17 @@ pub(crate) async fn activate(
     Ok(())
 }
 
+/// Moves a subscription to a plan and version.
+pub(crate) async fn set_plan(
+    tx: &mut Tx,
+    key: &OrderKey,
+    (plan, version): (PlanId, i32),
+) -> Result<(), Error> {
+    const SQL: &str =
+        "UPDATE subscription SET plan_id = $2, plan_version = $3 WHERE order_key = $1";
+    tx.execute(SQL, args![key.as_str(), plan.0, version]).await.map(|_| ())
+}
+
 /// Ends a subscription as `state`, unless it was undone. An undo takes even an ended one. One
 /// whose scheduled end is past ended then, however late this comes.
 pub(crate) async fn close(

@@ -292,6 +292,14 @@ async fn subscriptions_are_seen_by_their_owner_and_those_who_see_everything() {
         assert_eq!(ids, expected, "{who:?}");
     }
     let mut for_another = kit.subscriptions(&principal(PrincipalRole::Service, Some(8)));
+    let change = |service_id| pb::ChangeSubscriptionPlanRequest {
+        name: format!("subscriptions/{service_id}"),
+        plan: "plans/2".to_owned(),
+        plan_version: 1,
+    };
+    let foreign = for_another.change_subscription_plan(change(1)).await.unwrap_err();
+    let absent = for_another.change_subscription_plan(change(99)).await.unwrap_err();
+    assert_eq!((foreign.code(), foreign.message()), (absent.code(), absent.message()));
     let foreign = for_another.terminate_subscription(terminate(1)).await.unwrap_err();
     let absent = for_another.terminate_subscription(terminate(99)).await.unwrap_err();
     assert_eq!(foreign.message(), absent.message(), "foreign and absent are told apart");

@@ -139,3 +139,72 @@ async fn a_yearly_plan_runs_by_years() {
     assert_eq!(active.period(), pb::BillingPeriod::Yearly);
     assert_eq!(time(&active.period_end_time), Some(datetime!(2027-01-31 10:00:00 UTC)));
 }
+
+/// A plan like the standard one, at another price, and with what differs.
+async fn another_plan(kit: &Kit, title: &str, change: impl Fn(&mut pb::Plan)) -> pb::Plan {
+    let name = "plans/1".to_owned();
+    let standard = kit.office().get_plan(pb::GetPlanRequest { name, ..Default::default() }).await;
+    let mut plan = standard.unwrap().into_inner();
+    plan.title = title.to_owned();
+    for price in &mut plan.prices {
+        price.period_price.as_mut().unwrap().units += 5;
+    }
+    change(&mut plan);
+    let request = pb::CreatePlanRequest { plan: Some(plan), ..Default::default() };
+    kit.office().create_plan(request).await.unwrap().into_inner()
+}
+
+#[tokio::test]
+async fn a_subscription_moves_to_a_plan_of_its_kind_and_keeps_its_period() {
+    let kit = Kit::start().await;
+    let mut sagas = active(&kit).await;
+    let before = read(&mut sagas).await;
+    let dearer = another_plan(&kit, "Dearer", |_| {}).await;
+    let yearly = another_plan(&kit, "Yearly", |plan| {
+        plan.set_period(pb::BillingPeriod::Yearly);
+    })
+    .await;
+    let cold = another_plan(&kit, "Cold", |plan| plan.storage_type = "archive".to_owned()).await;
+    let elsewhere =
+        another_plan(&kit, "There", |plan| plan.location = "locations/DE".to_owned()).await;
+    let dollars = another_plan(&kit, "Dollars", |plan| {
+        plan.prices.retain(|price| price.period_price.as_ref().unwrap().currency_code != "EUR");
+    })
+    .await;
+    let request = |plan: &pb::Plan, plan_version| pb::ChangeSubscriptionPlanRequest {
+        name: "subscriptions/1".to_owned(),
+        plan: plan.name.clone(),
+        plan_version,
+    };
+    for _ in 0..2 {
+        let changed = sagas.change_subscription_plan(request(&dearer, 1)).await.unwrap();
+        let changed = changed.into_inner();
+        assert_eq!((changed.plan_id, changed.plan_version), (dearer.plan_id, 1));
+        let price = |of: &pb::Subscription| of.period_price.clone().unwrap().units;
+        assert_eq!(price(&changed), price(&before) + 5);
+        let span = |of: &pb::Subscription| (of.period_start_time, of.period_end_time);
+        assert_eq!(span(&changed), span(&before));
+        let ids = |of: &pb::Subscription| (of.service_id, of.order_id, of.invoice_id);
+        assert_eq!((ids(&changed), changed.state()), (ids(&before), before.state()));
+    }
+    for (plan, version, code, reason) in [
+        (&yearly, 1, Code::FailedPrecondition, ErrorReason::PlanMismatch),
+        (&cold, 1, Code::FailedPrecondition, ErrorReason::PlanMismatch),
+        (&elsewhere, 1, Code::FailedPrecondition, ErrorReason::PlanMismatch),
+        (&dollars, 1, Code::FailedPrecondition, ErrorReason::PlanNotPriced),
+        (&dearer, 2, Code::NotFound, ErrorReason::PlanNotFound),
+        (&dearer, 0, Code::InvalidArgument, ErrorReason::InvalidField),
+    ] {
+        let refused = sagas.change_subscription_plan(request(plan, version)).await;
+        assert_reason(refused, code, reason);
+    }
+    assert_eq!(read(&mut sagas).await.plan_id, dearer.plan_id);
+    // And back, which is how accounts undoes a change.
+    let standard = pb::Plan { name: "plans/1".to_owned(), ..Default::default() };
+    let back = request(&standard, before.plan_version);
+    assert_eq!(sagas.change_subscription_plan(back).await.unwrap().into_inner(), before);
+    let end = pb::TerminateSubscriptionRequest { name: "subscriptions/1".to_owned() };
+    sagas.terminate_subscription(end).await.unwrap();
+    let ended = sagas.change_subscription_plan(request(&dearer, 1)).await;
+    assert_reason(ended, Code::FailedPrecondition, ErrorReason::SubscriptionState);
+}

@@ -222,6 +222,12 @@ impl<T> Once<T> {
         Self { claim: Some(claim), encode }
     }
 
+    /// Of work that no caller asked for: it has no id, and its answer goes nowhere.
+    #[must_use]
+    pub fn nobodys() -> Self {
+        Self { claim: None, encode: |_| Vec::new() }
+    }
+
     /// Whether the caller gave the request an id.
     #[must_use]
     pub fn is_named(&self) -> bool {

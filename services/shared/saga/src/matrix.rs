@@ -57,6 +57,11 @@ impl Faults {
         Self { left: Mutex::new(faults), crashed: Notify::new() }
     }
 
+    /// Makes these too, each once.
+    pub fn add(&self, faults: Vec<Injection>) {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner).extend(faults);
+    }
+
     /// Ends when a crash was made.
     pub async fn crashed(&self) {
         self.crashed.notified().await;

@@ -1,25 +1,71 @@
 //! `stowage admin account …`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use stowage_proto::accounts::account_service_client::AccountServiceClient;
-use stowage_proto::accounts::{Account, GetAccountRequest, ListAccountsRequest};
+use stowage_proto::accounts::{
+    Account, ChangeAccountPlanRequest, GetAccountRequest, ListAccountsRequest,
+    ResumeAccountRequest, SuspendAccountRequest, SuspensionCause,
+};
+use stowage_types::{PlanId, name};
+use tonic::Status;
 
 use super::client::{Flags, pages};
 use super::output::{self, Row};
 use super::{Error, Limit, Session, amount};
 
-const FLAGS: Flags = &[("name", "ACCOUNT")];
+const FLAGS: Flags = &[("name", "ACCOUNT"), ("reason", "--reason"), ("plan", "PLAN_ID")];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// List accounts that are not deleted, by integer id
     List(Limit),
     /// Show an account
-    Show {
-        /// Its s3uid or its integer id
-        account: String,
+    Show(Which),
+    /// Suspend an account: S3 refuses its requests, its data is kept, its subscription runs on
+    Suspend {
+        #[command(flatten)]
+        which: Which,
+        /// Why, for the account's history
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// An invoice is unpaid, rather than that you want it so
+        #[arg(long)]
+        unpaid: bool,
     },
+    /// End a suspension
+    Resume {
+        #[command(flatten)]
+        which: Which,
+        /// Why, for the account's history
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Move an account to the newest version of a plan; its quota holds at once, its price from the
+    /// next period on
+    Plan {
+        #[command(flatten)]
+        which: Which,
+        /// The plan
+        plan_id: PlanId,
+    },
+}
+
+/// An account, as people name it.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// Its s3uid or its integer id
+    account: String,
+}
+
+impl Which {
+    /// As the API names it.
+    pub(super) fn name(self) -> String {
+        match self.account.starts_with("accounts/") {
+            true => self.account,
+            false => format!("accounts/{}", self.account),
+        }
+    }
 }
 
 /// Never holds a secret: the keys of an account are read elsewhere, and audited.
@@ -44,6 +90,8 @@ struct AccountRow {
     service_id: i64,
     create_time: Option<String>,
     cancel_time: Option<String>,
+    suspension_cause: Option<String>,
+    delete_time: Option<String>,
 }
 
 /// The same account, shown whole.
@@ -54,6 +102,9 @@ struct Detail(AccountRow);
 impl From<Account> for AccountRow {
     fn from(account: Account) -> Self {
         let state = output::value(account.state().as_str_name(), "ACCOUNT_STATE_");
+        let cause = account.suspension_cause();
+        let suspension_cause = (cause != SuspensionCause::Unspecified)
+            .then(|| output::value(cause.as_str_name(), "SUSPENSION_CAUSE_"));
         Self {
             account_id: account.account_id,
             s3uid: account.s3uid,
@@ -74,6 +125,8 @@ impl From<Account> for AccountRow {
             service_id: account.service_id,
             create_time: output::time(account.create_time),
             cancel_time: output::time(account.cancel_time),
+            suspension_cause,
+            delete_time: output::time(account.delete_time),
         }
     }
 }
@@ -98,9 +151,26 @@ impl Row for AccountRow {
 
 impl Row for Detail {
     const COLUMNS: &'static [&'static str] = &[
-        "ACCOUNT", "S3UID", "CUSTOMER", "EMAIL", "PLAN", "LOCATION", "STATE", "CREATED",
-        "ENDPOINT", "QUOTA", "BUCKETS", "STORAGE", "CURRENCY", "BILLING", "ORDER", "INVOICE",
-        "SERVICE", "CANCELS",
+        "ACCOUNT",
+        "S3UID",
+        "CUSTOMER",
+        "EMAIL",
+        "PLAN",
+        "LOCATION",
+        "STATE",
+        "CREATED",
+        "ENDPOINT",
+        "QUOTA",
+        "BUCKETS",
+        "STORAGE",
+        "CURRENCY",
+        "BILLING",
+        "ORDER",
+        "INVOICE",
+        "SERVICE",
+        "CANCELS",
+        "SUSPENDED BY",
+        "DELETED ON",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -117,6 +187,8 @@ impl Row for Detail {
             row.invoice_id.to_string(),
             row.service_id.to_string(),
             row.cancel_time.clone().unwrap_or_default(),
+            row.suspension_cause.clone().unwrap_or_default(),
+            row.delete_time.clone().unwrap_or_default(),
         ]);
         cells
     }
@@ -125,18 +197,50 @@ impl Row for Detail {
 pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error> {
     match command {
         Command::List(limit) => list(limit, session).await,
-        Command::Show { account } => {
-            let name = if account.starts_with("accounts/") {
-                account
-            } else {
-                format!("accounts/{account}")
-            };
+        Command::Show(which) => {
             let mut accounts = AccountServiceClient::new(session.client.api());
-            let answer = accounts.get_account(GetAccountRequest { name }).await;
+            let answer = accounts.get_account(GetAccountRequest { name: which.name() }).await;
             let found = answer.map_err(|status| session.client.explain(&status, FLAGS))?;
             output::one(session.output, &Detail(found.into_inner().into()))
         }
+        Command::Suspend { which, reason, unpaid } => {
+            let cause = match unpaid {
+                true => SuspensionCause::Unpaid,
+                false => SuspensionCause::Administrator,
+            };
+            let (name, cause) = (which.name(), cause.into());
+            let suspend = async |api, request_id| {
+                let (name, reason) = (name.clone(), reason.clone());
+                let request = SuspendAccountRequest { name, cause, reason, request_id };
+                AccountServiceClient::new(api).suspend_account(request).await
+            };
+            shown(session.client.change(suspend).await, session)
+        }
+        Command::Resume { which, reason } => {
+            let name = which.name();
+            let resume = async |api, request_id| {
+                let (name, reason) = (name.clone(), reason.clone());
+                let request = ResumeAccountRequest { name, reason, request_id };
+                AccountServiceClient::new(api).resume_account(request).await
+            };
+            shown(session.client.change(resume).await, session)
+        }
+        Command::Plan { which, plan_id } => {
+            let (name, plan) = (which.name(), name::plan(plan_id));
+            let change = async |api, request_id| {
+                let (name, plan) = (name.clone(), plan.clone());
+                let request = ChangeAccountPlanRequest { name, plan, request_id };
+                AccountServiceClient::new(api).change_account_plan(request).await
+            };
+            shown(session.client.change(change).await, session)
+        }
     }
+}
+
+/// Prints the account that a change came to.
+fn shown(answer: Result<Account, Status>, session: &Session) -> Result<(), Error> {
+    let account = answer.map_err(|status| session.client.explain(&status, FLAGS))?;
+    output::one(session.output, &Detail(account.into()))
 }
 
 async fn list(limit: Limit, session: &Session) -> Result<(), Error> {

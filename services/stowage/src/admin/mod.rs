@@ -5,6 +5,7 @@
 //! 1: the server refused or is away. Exit code 2: what was typed or configured is malformed, so
 //! that the same again cannot succeed.
 
+mod access_key;
 mod account;
 mod amount;
 mod api_key;
@@ -59,6 +60,9 @@ enum Command {
     /// S3 accounts of all customers
     #[command(subcommand)]
     Account(account::Command),
+    /// Access keys of an account: what S3 clients sign with
+    #[command(subcommand)]
+    Key(access_key::Command),
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
@@ -97,6 +101,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::ApiKey(command) => api_key::run(command, &session).await,
         Command::Plan(command) => plan::run(*command, &session).await,
         Command::Account(command) => account::run(command, &session).await,
+        Command::Key(command) => access_key::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
     }
 }

@@ -1,0 +1,343 @@
+//! Changes of an account: suspension, plan, keys, the end of its subscription. One at a time; who
+//! comes meanwhile waits for the one under way.
+
+use std::time::Duration;
+
+use stowage_auth::RequestContext;
+use stowage_request::Once;
+use stowage_saga::{Outcome, Saga};
+use stowage_types::{PlanId, SecretString};
+
+use super::access_key::{AccessKey, SealedKey};
+use super::account::{Account, Lookup};
+use super::change_saga::{ChangeAccount, ChangeState, EndAccount, Shape, What};
+use super::life::{Act, Hold};
+use super::{Domain, Shared};
+use crate::error::Error;
+use crate::store;
+
+/// How often a change is tried anew because another one came first.
+const TRIES: usize = 10;
+/// Key pairs that work at the same time.
+const KEYS_MAX: usize = 2;
+
+/// What a change came to.
+enum Changed {
+    Done,
+    /// Another one came first; look again.
+    Overtaken,
+}
+
+impl What {
+    fn act(self) -> Act {
+        match self {
+            Self::Suspend => Act::Suspend,
+            Self::Resume => Act::Resume,
+            Self::ChangePlan => Act::ChangePlan,
+            Self::RotateKey => Act::RotateKey,
+            Self::RevokeKey => Act::RevokeKey,
+            Self::End => Act::End,
+        }
+    }
+}
+
+impl Domain {
+    /// Suspends an account. What an administrator has suspended stays his.
+    pub(crate) async fn suspend_account(
+        &self,
+        cx: &RequestContext,
+        lookup: Lookup,
+        (cause, reason): (Hold, String),
+        once: &Once<Account>,
+    ) -> Result<Account, Error> {
+        self.change(cx, (&lookup, What::Suspend, reason), once, |state| {
+            if state.before.hold != Hold::Administrator {
+                state.after.hold = cause;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Ends a suspension.
+    pub(crate) async fn resume_account(
+        &self,
+        cx: &RequestContext,
+        lookup: Lookup,
+        reason: String,
+        once: &Once<Account>,
+    ) -> Result<Account, Error> {
+        self.change(cx, (&lookup, What::Resume, reason), once, |state| {
+            state.after.hold = Hold::Nothing;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Moves an account to the newest version of a plan.
+    pub(crate) async fn change_account_plan(
+        &self,
+        cx: &RequestContext,
+        lookup: Lookup,
+        plan: PlanId,
+        once: &Once<Account>,
+    ) -> Result<Account, Error> {
+        let account = self.settled_account(cx, &lookup, Act::ChangePlan).await?;
+        let (payer, what) =
+            ((account.customer, account.currency), (plan, account.location.as_str()));
+        let quote = self.shared.roles.quote(cx, payer, what).await?;
+        if quote.storage_type != account.storage_type {
+            return Err(Error::PlanMismatch { what: "storage_type".to_owned() });
+        }
+        let reason = String::new();
+        self.change(cx, (&lookup, What::ChangePlan, reason), once, |state| {
+            state.after = Shape {
+                plan,
+                plan_version: quote.plan_version,
+                quota_bytes: quote.quota_bytes,
+                bucket_max: quote.bucket_max,
+                gb_bytes: quote.gb_bytes,
+                ..state.after.clone()
+            };
+            Ok(())
+        })
+        .await
+    }
+
+    /// Makes a new key pair beside the old one, which is revoked after `overlap`.
+    pub(crate) async fn rotate_access_key(
+        &self,
+        cx: &RequestContext,
+        lookup: Lookup,
+        overlap: Option<Duration>,
+        once: &Once<AccessKey>,
+    ) -> Result<AccessKey, Error> {
+        let shared = &self.shared;
+        if let Some(made) = once.made() {
+            // An attempt before this one has begun it: it has ended, one way or the other, once
+            // no change is under way.
+            let account = self.settled_account(cx, &lookup, Act::Read).await?;
+            let keys = store::access_key::list(&shared.db, &account.s3uid).await?;
+            if let Some(key) = keys.iter().find(|key| key.access_key == made) {
+                return shown(shared, key);
+            }
+        }
+        let overlap = overlap.unwrap_or_else(|| self.config.key_overlap());
+        for _ in 0..TRIES {
+            let account = self.settled_account(cx, &lookup, Act::RotateKey).await?;
+            let mut state = self.state_of(cx, &account, What::RotateKey).await?;
+            if state.before.keys.len() >= KEYS_MAX {
+                let (state, action) = (account.state.text(), Act::RotateKey.text());
+                return Err(Error::AccountState { state, action });
+            }
+            let now = shared.clock.now();
+            let key = SealedKey::generate(&shared.keyring, &*shared.random, now)?;
+            state.after.keys.push(key.access_key.clone());
+            state.retire_time = Some(now + overlap);
+            let begun = self.begin::<ChangeAccount, _>(&state, Some(&key), once).await?;
+            if let Changed::Done = self.ended(cx, begun).await? {
+                return shown(shared, &key);
+            }
+        }
+        Err(Error::AccountBusy)
+    }
+
+    /// Revokes a key pair now.
+    pub(crate) async fn revoke_access_key(
+        &self,
+        cx: &RequestContext,
+        lookup: Lookup,
+        access_key: &str,
+        once: &Once<AccessKey>,
+    ) -> Result<AccessKey, Error> {
+        let db = &self.shared.db;
+        let account = self.settled_account(cx, &lookup, Act::RevokeKey).await?;
+        let known = store::access_key::find(db, &account.s3uid, access_key).await?;
+        let known = known.ok_or(Error::AccessKeyNotFound)?;
+        if !known.is_revoked {
+            let reason = String::new();
+            self.change(cx, (&lookup, What::RevokeKey, reason), once, |state| {
+                state.after.keys.retain(|key| key != access_key);
+                match state.after.keys.is_empty() {
+                    true => Err(Error::field("access_key", "is the only one: rotate it")),
+                    false => Ok(()),
+                }
+            })
+            .await?;
+        }
+        let known = store::access_key::find(db, &account.s3uid, access_key).await?;
+        let known = known.ok_or(Error::AccessKeyNotFound)?;
+        // Nothing but what the saga answers too.
+        Ok(AccessKey {
+            access_key: access_key.to_owned(),
+            secret_key: None,
+            create_time: None,
+            revoke_time: known.revoke_time,
+        })
+    }
+
+    /// Begins the end of accounts whose scheduled cancellation is due; answers how many.
+    pub(crate) async fn end_due(&self, max: i64) -> Result<usize, Error> {
+        let now = self.shared.clock.now();
+        let due = store::account::list_due(&self.shared.db, now, max).await?;
+        let cx = RequestContext::background("cancellation");
+        for account in &due {
+            let mut state = self.state_of(&cx, account, What::End).await?;
+            state.after.hold = Hold::Ended;
+            state.reason = "scheduled cancellation".to_owned();
+            match self.begin::<EndAccount, Account>(&state, None, &Once::nobodys()).await {
+                Ok(Some(saga)) => {
+                    let sagas = self.sagas.clone();
+                    tokio::spawn(async move { sagas.run(saga).await });
+                }
+                Ok(None) => {}
+                // Another process took it, or the database is away: the next round looks again.
+                Err(error) => tracing::warn!(%error, "a due cancellation could not begin"),
+            }
+        }
+        Ok(due.len())
+    }
+
+    /// Revokes key pairs whose overlap is over; answers how many were due.
+    pub(crate) async fn revoke_due(&self, max: i64) -> Result<usize, Error> {
+        let now = self.shared.clock.now();
+        let due = store::access_key::list_due(&self.shared.db, now, max).await?;
+        let cx = RequestContext::background("key-overlap");
+        for (s3uid, access_key) in &due {
+            let lookup = Lookup::S3uid(s3uid.clone());
+            let once = Once::nobodys();
+            let revoked = self.revoke_access_key(&cx, lookup, access_key, &once).await;
+            if let Err(error) = revoked {
+                tracing::warn!(%error, account = %s3uid, "a key whose time is over stays");
+            }
+        }
+        Ok(due.len())
+    }
+
+    /// The account, once no change of it is under way.
+    pub(super) async fn settled_account(
+        &self,
+        cx: &RequestContext,
+        lookup: &Lookup,
+        act: Act,
+    ) -> Result<Account, Error> {
+        for _ in 0..TRIES {
+            let account = self.find_account(cx, lookup).await?;
+            account.allow(act)?;
+            let Some(saga) = account.change_saga else { return Ok(account) };
+            if let Outcome::Stuck(_) = self.wait_for(cx, saga).await? {
+                return Err(Error::AccountBusy);
+            }
+        }
+        Err(Error::AccountBusy)
+    }
+
+    /// Changes an account as `edit` says; answers it as it is then.
+    async fn change<T>(
+        &self,
+        cx: &RequestContext,
+        (lookup, what, reason): (&Lookup, What, String),
+        once: &Once<T>,
+        edit: impl Fn(&mut ChangeState) -> Result<(), Error>,
+    ) -> Result<Account, Error> {
+        for _ in 0..TRIES {
+            let account = self.settled_account(cx, lookup, what.act()).await?;
+            let mut state = self.state_of(cx, &account, what).await?;
+            edit(&mut state)?;
+            if state.before == state.after {
+                return Ok(account);
+            }
+            (state.reason, state.pending) = (reason.clone(), once.pending());
+            let begun = self.begin::<ChangeAccount, _>(&state, None, once).await?;
+            if let Changed::Done = self.ended(cx, begun).await? {
+                return self.find_account(cx, lookup).await;
+            }
+        }
+        Err(Error::AccountBusy)
+    }
+
+    /// A change of an account that changes nothing yet.
+    async fn state_of(
+        &self,
+        cx: &RequestContext,
+        account: &Account,
+        what: What,
+    ) -> Result<ChangeState, Error> {
+        let keys = store::access_key::list(&self.shared.db, &account.s3uid).await?;
+        let shape = Shape::of(account, keys.into_iter().map(|key| key.access_key).collect());
+        Ok(ChangeState {
+            s3uid: account.s3uid.clone(),
+            account_id: account.account_id,
+            customer: account.customer,
+            email: account.email.clone(),
+            location: account.location.clone(),
+            storage_type: account.storage_type.clone(),
+            billing: account.billing.clone(),
+            service_id: account.service_id,
+            what,
+            before: shape.clone(),
+            after: shape,
+            retire_time: None,
+            retention_seconds: self.config.retention_seconds(),
+            reason: String::new(),
+            actor: cx.actor(),
+            request_id: cx.request_id.clone(),
+            pending: None,
+        })
+    }
+
+    /// Writes a change, with the key pair that it makes. `None`: another one came first.
+    async fn begin<K, T>(
+        &self,
+        state: &ChangeState,
+        new_key: Option<&SealedKey>,
+        once: &Once<T>,
+    ) -> Result<Option<uuid::Uuid>, Error>
+    where
+        K: Saga<Context = Shared, State = ChangeState>,
+    {
+        let mut tx = self.shared.db.begin().await?;
+        if let Some(key) = new_key {
+            once.set_made(&mut tx, &key.access_key).await?;
+            store::access_key::insert(&mut tx, &state.s3uid, key);
+        }
+        let saga = match self.sagas.start::<K>(&mut tx, state).await {
+            Err(stowage_saga::Error::FirstStep(_)) => return Ok(None),
+            started => started?,
+        };
+        if !store::account::begin_change(&mut tx, &state.s3uid, saga).await? {
+            return Ok(None);
+        }
+        tx.commit().await?;
+        Ok(Some(saga))
+    }
+
+    /// Waits for a change that has begun.
+    async fn ended(
+        &self,
+        cx: &RequestContext,
+        begun: Option<uuid::Uuid>,
+    ) -> Result<Changed, Error> {
+        let Some(saga) = begun else { return Ok(Changed::Overtaken) };
+        match self.wait_for(cx, saga).await? {
+            Outcome::Completed => Ok(Changed::Done),
+            Outcome::Undone(failure) => {
+                Err(Error::ChangeFailed { step: failure.step, why: failure.why })
+            }
+            Outcome::Stuck(failure) => {
+                Err(Error::internal(format!("a change is stuck at {}", failure.step)))
+            }
+        }
+    }
+}
+
+/// A pair with its secret.
+fn shown(shared: &Shared, key: &SealedKey) -> Result<AccessKey, Error> {
+    let secret: SecretString = key.open(&shared.keyring)?;
+    Ok(AccessKey {
+        access_key: key.access_key.clone(),
+        secret_key: Some(secret),
+        create_time: Some(key.create_time),
+        revoke_time: None,
+    })
+}

@@ -1,0 +1,350 @@
+//! The saga of a change: of plan, keys or suspension.
+//!
+//! It knows what the account was and what it is to be, and each step makes one part of the
+//! installation be so, or be as before: run twice, it does nothing new. The row of the account is
+//! written last, so that it never says what is not true yet.
+
+use serde::{Deserialize, Serialize};
+use stowage_auth::RequestContext;
+use stowage_db::Tx;
+use stowage_proto::accounts as pb;
+use stowage_request::Pending;
+use stowage_saga::{Action, Saga, Step, StepError, StepResult, Undo};
+use stowage_types::{CustomerId, PlanId, S3uid, timestamp};
+use time::OffsetDateTime;
+use tonic::Code;
+
+use super::Shared;
+use super::account::Account;
+use super::history::{Entry, Event};
+use super::life::Hold;
+use crate::roles::{EngineAccount, EngineKey, Metered};
+use crate::store;
+
+/// What an account is, as far as it can be changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Shape {
+    pub(crate) plan: PlanId,
+    pub(crate) plan_version: i32,
+    pub(crate) quota_bytes: i64,
+    pub(crate) bucket_max: i32,
+    pub(crate) gb_bytes: i64,
+    pub(crate) hold: Hold,
+    /// Ids of the key pairs that work.
+    pub(crate) keys: Vec<String>,
+}
+
+/// What is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum What {
+    Suspend,
+    Resume,
+    ChangePlan,
+    RotateKey,
+    RevokeKey,
+    End,
+}
+
+/// What a change knows. Holds no secret.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ChangeState {
+    pub(crate) s3uid: S3uid,
+    pub(crate) account_id: i64,
+    pub(crate) customer: CustomerId,
+    pub(crate) email: String,
+    pub(crate) location: String,
+    pub(crate) storage_type: String,
+    pub(crate) billing: String,
+    pub(crate) service_id: i64,
+    pub(crate) what: What,
+    pub(crate) before: Shape,
+    pub(crate) after: Shape,
+    /// When the pairs of before are revoked by themselves, where a new one is made.
+    #[serde(with = "time::serde::timestamp::option")]
+    pub(crate) retire_time: Option<OffsetDateTime>,
+    /// How long the data of an ended account is kept, in seconds.
+    pub(crate) retention_seconds: i64,
+    pub(crate) reason: String,
+    pub(crate) actor: String,
+    pub(crate) request_id: String,
+    pub(crate) pending: Option<Pending>,
+}
+
+impl Shape {
+    pub(crate) fn of(account: &Account, keys: Vec<String>) -> Self {
+        Self {
+            plan: account.plan,
+            plan_version: account.plan_version,
+            quota_bytes: account.quota_bytes,
+            bucket_max: account.bucket_max,
+            gb_bytes: account.gb_bytes,
+            hold: account.hold,
+            keys,
+        }
+    }
+
+    fn has_plan_of(&self, other: &Self) -> bool {
+        (self.plan, self.plan_version) == (other.plan, other.plan_version)
+    }
+
+    fn summary(&self) -> serde_json::Value {
+        serde_json::json!({
+            "plan_id": self.plan,
+            "plan_version": self.plan_version,
+            "quota_bytes": self.quota_bytes,
+            "bucket_max": self.bucket_max,
+            "hold": self.hold.text(),
+            "access_keys": self.keys,
+        })
+    }
+}
+
+impl What {
+    fn event(self) -> Event {
+        match self {
+            Self::Suspend => Event::AccountSuspended,
+            Self::Resume => Event::AccountResumed,
+            Self::ChangePlan => Event::AccountPlanChanged,
+            Self::RotateKey => Event::KeyRotated,
+            Self::RevokeKey => Event::KeyRevoked,
+            Self::End => Event::AccountEnded,
+        }
+    }
+}
+
+impl ChangeState {
+    fn cx(&self) -> RequestContext {
+        RequestContext::background(self.request_id.clone())
+    }
+
+    /// Pairs that only one of the two has.
+    fn keys_but<'a>(some: &'a Shape, others: &'a Shape) -> impl Iterator<Item = &'a str> {
+        let is_other = |key: &&String| !others.keys.contains(*key);
+        some.keys.iter().filter(is_other).map(String::as_str)
+    }
+}
+
+/// See the module.
+pub(crate) struct ChangeAccount;
+
+impl Saga for ChangeAccount {
+    const KIND: &'static str = "accounts.change_account.v1";
+    type Context = Shared;
+    type State = ChangeState;
+    const STEPS: &'static [Step<Shared, ChangeState>] = &[
+        Step {
+            name: "admit_change",
+            run: Action::Write(|_, state, tx| Box::pin(admit(state, tx))),
+            undo: Undo::Write(|_, state, tx| Box::pin(release(state, tx))),
+        },
+        Step {
+            name: "change_subscription",
+            run: Action::Call(|shared, state| {
+                Box::pin(change_subscription(shared, state, |state| &state.after))
+            }),
+            undo: Undo::Call(|shared, state| {
+                Box::pin(change_subscription(shared, state, |state| &state.before))
+            }),
+        },
+        Step {
+            name: "change_engine_account",
+            run: Action::Call(|shared, state| {
+                Box::pin(change_engine(shared, state, |state| &state.after))
+            }),
+            undo: Undo::Call(|shared, state| {
+                Box::pin(change_engine(shared, state, |state| &state.before))
+            }),
+        },
+        Step {
+            name: "change_meter",
+            run: Action::Call(|shared, state| {
+                Box::pin(change_meter(shared, state, |state| &state.after))
+            }),
+            undo: Undo::Call(|shared, state| {
+                Box::pin(change_meter(shared, state, |state| &state.before))
+            }),
+        },
+        Step {
+            name: "note_change",
+            run: Action::Write(|shared, state, tx| Box::pin(note(shared, state, tx))),
+            undo: Undo::None { because: "it is the last step, and one write" },
+        },
+    ];
+}
+
+/// The end of a subscription: what it paid for is closed, and its data waits to be deleted.
+pub(crate) struct EndAccount;
+
+const NO_WAY_BACK: &str = "a subscription that has ended does not begin again";
+
+impl Saga for EndAccount {
+    const KIND: &'static str = "accounts.end_account.v1";
+    const FORWARD_ONLY: bool = true;
+    type Context = Shared;
+    type State = ChangeState;
+    const STEPS: &'static [Step<Shared, ChangeState>] = &[
+        Step {
+            name: "admit_end",
+            run: Action::Write(|_, state, tx| Box::pin(admit(state, tx))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "suspend_engine_account",
+            run: Action::Call(|shared, state| {
+                Box::pin(change_engine(shared, state, |state| &state.after))
+            }),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "terminate_subscription",
+            run: Action::Call(|shared, state| Box::pin(terminate(shared, state))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+        Step {
+            name: "note_end",
+            run: Action::Write(|shared, state, tx| Box::pin(note(shared, state, tx))),
+            undo: Undo::None { because: NO_WAY_BACK },
+        },
+    ];
+}
+
+/// Begins only where the account still is what the change was made for.
+async fn admit(state: &mut ChangeState, tx: &mut Tx) -> StepResult {
+    let found = store::account::find(&mut *tx, &state.s3uid, None).await?;
+    let is_same = |account: Account| Shape::of(&account, state.before.keys.clone()) == state.before;
+    if found.is_some_and(is_same) {
+        return Ok(());
+    }
+    Err(StepError::fail("ACCOUNT_STATE", "the account has changed meanwhile"))
+}
+
+async fn release(state: &mut ChangeState, tx: &mut Tx) -> StepResult {
+    for key in ChangeState::keys_but(&state.after, &state.before) {
+        store::access_key::erase_one(tx, key).await?;
+    }
+    Ok(store::account::end_change(tx, &state.s3uid).await?)
+}
+
+async fn change_subscription(
+    shared: &Shared,
+    state: &ChangeState,
+    shape: fn(&ChangeState) -> &Shape,
+) -> StepResult {
+    if state.before.has_plan_of(&state.after) {
+        return Ok(());
+    }
+    let to = (shape(state).plan, shape(state).plan_version);
+    Ok(shared.roles.change_plan(&state.cx(), state.service_id, to).await?)
+}
+
+async fn change_engine(
+    shared: &Shared,
+    state: &ChangeState,
+    shape: fn(&ChangeState) -> &Shape,
+) -> StepResult {
+    let shape = shape(state);
+    let mut keys = Vec::new();
+    for key in store::access_key::list(&shared.db, &state.s3uid).await? {
+        if shape.keys.contains(&key.access_key) {
+            let opened = key.open(&shared.keyring);
+            let secret_key = opened.map_err(|error| StepError::retry(error.to_string()))?;
+            keys.push(EngineKey { access_key: key.access_key, secret_key });
+        }
+    }
+    let account = EngineAccount {
+        s3uid: &state.s3uid,
+        customer: state.customer,
+        location: &state.location,
+        keys: &keys,
+        quota_bytes: shape.quota_bytes,
+        bucket_max: shape.bucket_max,
+        suspended: shape.hold.suspends(),
+    };
+    shared.roles.ensure_engine_account(&state.cx(), &account).await?;
+    Ok(())
+}
+
+async fn change_meter(
+    shared: &Shared,
+    state: &ChangeState,
+    shape: fn(&ChangeState) -> &Shape,
+) -> StepResult {
+    if state.before.has_plan_of(&state.after) {
+        return Ok(());
+    }
+    let metered = Metered {
+        s3uid: &state.s3uid,
+        account_id: state.account_id,
+        customer: state.customer,
+        email: &state.email,
+        plan: shape(state).plan,
+        location: &state.location,
+        storage_type: &state.storage_type,
+        billing: &state.billing,
+        gb_bytes: shape(state).gb_bytes,
+    };
+    Ok(shared.roles.open_meter(&state.cx(), &metered).await?)
+}
+
+async fn terminate(shared: &Shared, state: &mut ChangeState) -> StepResult {
+    match shared.roles.terminate(&state.cx(), state.service_id).await {
+        // Nothing is billed any more, which is what is wanted.
+        Err(error) if error.code == Code::NotFound => Ok(()),
+        other => Ok(other?),
+    }
+}
+
+async fn note(shared: &Shared, state: &mut ChangeState, tx: &mut Tx) -> StepResult {
+    let now = shared.clock.now();
+    let retention = time::Duration::seconds(state.retention_seconds);
+    let delete_time = (state.after.hold == Hold::Ended).then(|| now + retention);
+    if !store::account::change(tx, &state.s3uid, &state.after, delete_time).await? {
+        return Err(StepError::fail("ACCOUNT_STATE", "the account is not active any more"));
+    }
+    note_keys(state, tx, now).await?;
+    let mut after = state.after.summary();
+    if !state.reason.is_empty() {
+        after["reason"] = state.reason.clone().into();
+    }
+    Entry::new(state.what.event(), state.actor.clone())
+        .customer(state.customer)
+        .account(&state.s3uid, state.after.plan)
+        .old_state(state.before.summary())
+        .new_state(after)
+        .write(tx, now)
+        .await?;
+    answer(state, tx, now).await
+}
+
+async fn note_keys(state: &ChangeState, tx: &mut Tx, now: OffsetDateTime) -> StepResult {
+    if let Some(time) = state.retire_time {
+        for key in &state.before.keys {
+            store::access_key::set_revoke_time(tx, key, Some(time)).await?;
+        }
+    }
+    for key in ChangeState::keys_but(&state.before, &state.after) {
+        store::access_key::set_revoke_time(tx, key, Some(now)).await?;
+        store::access_key::erase_one(tx, key).await?;
+    }
+    // The last pair of an account is not revoked by itself.
+    if let (What::RevokeKey, [last]) = (state.what, state.after.keys.as_slice()) {
+        store::access_key::set_revoke_time(tx, last, None).await?;
+    }
+    Ok(())
+}
+
+/// Answers the request that asked for the change. One that reads a secret answers by itself.
+async fn answer(state: &ChangeState, tx: &mut Tx, now: OffsetDateTime) -> StepResult {
+    let revoked = ChangeState::keys_but(&state.before, &state.after).next();
+    match (&state.pending, revoked) {
+        (Some(pending), Some(key)) if state.what == What::RevokeKey => {
+            let access_key = key.to_owned();
+            let revoke_time = Some(timestamp(now));
+            let message = pb::AccessKey { access_key, revoke_time, ..Default::default() };
+            Ok(pending.answer(tx, &message, now).await?)
+        }
+        (pending, _) => {
+            Ok(super::account::answer(tx, (&state.s3uid, pending.as_ref()), now).await?)
+        }
+    }
+}
