@@ -27,6 +27,8 @@ pub(crate) enum Event {
     CancellationScheduled,
     CancellationWithdrawn,
     KeyRead,
+    SagaRetried,
+    SagaUndone,
 }
 
 impl Event {
@@ -42,6 +44,8 @@ impl Event {
             Self::CancellationScheduled => "cancellation.scheduled",
             Self::CancellationWithdrawn => "cancellation.withdrawn",
             Self::KeyRead => "key.read",
+            Self::SagaRetried => "saga.retried",
+            Self::SagaUndone => "saga.turned_back",
         }
     }
 }

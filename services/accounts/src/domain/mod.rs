@@ -9,6 +9,7 @@ pub(crate) mod deletion;
 pub(crate) mod history;
 pub(crate) mod order;
 pub(crate) mod order_saga;
+pub(crate) mod saga;
 pub(crate) mod session;
 
 use std::sync::Arc;

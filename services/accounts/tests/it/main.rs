@@ -10,4 +10,5 @@ mod kit;
 mod life;
 mod orders;
 mod repeats;
+mod sagas;
 mod sessions;

@@ -13,6 +13,7 @@ mod customer;
 mod location;
 mod output;
 mod plan;
+mod saga;
 
 use std::path::PathBuf;
 
@@ -62,6 +63,9 @@ enum Command {
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
+    /// Sagas: orders, deletions and the like, also those that are stuck
+    #[command(subcommand)]
+    Saga(saga::Command),
 }
 
 /// How much a listing prints.
@@ -98,5 +102,6 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::Plan(command) => plan::run(*command, &session).await,
         Command::Account(command) => account::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
+        Command::Saga(command) => saga::run(command, &session).await,
     }
 }
