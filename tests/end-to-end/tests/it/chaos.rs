@@ -123,7 +123,7 @@ async fn storm(server: u64, kills: u64, mut random: Random) -> Tally {
 /// Leaves the server dead. A kill falls at any moment from the start of the process to about as
 /// long after it is ready as the start takes.
 async fn kill_again_and_again(process: &mut Process, kills: u64, random: &mut Random) {
-    let longest = process.ready_after * 2 + Duration::from_millis(200);
+    let longest = process.ready_after * 2 + Duration::from_millis(300);
     let longest_us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
     for kill in 0..kills {
         if kill > 0 {
