@@ -29,6 +29,9 @@ const SERVERS: u64 = 2;
 const CLIENTS: u64 = 8;
 /// Between two tries of a client to reach a server that is away.
 const AGAIN_AFTER: Duration = Duration::from_millis(10);
+/// Longest life of a server before it is killed. On a machine where starts take long the run would
+/// else take very long.
+const LIFE_MAX: Duration = Duration::from_millis(1500);
 /// How long the last answers may take once the server stays up.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
@@ -123,7 +126,7 @@ async fn storm(server: u64, kills: u64, mut random: Random) -> Tally {
 /// Leaves the server dead. A kill falls at any moment from the start of the process to about as
 /// long after it is ready as the start takes.
 async fn kill_again_and_again(process: &mut Process, kills: u64, random: &mut Random) {
-    let longest = process.ready_after * 2 + Duration::from_millis(300);
+    let longest = (process.ready_after * 2 + Duration::from_millis(300)).min(LIFE_MAX);
     let longest_us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
     for kill in 0..kills {
         if kill > 0 {

@@ -82,10 +82,10 @@ pub(super) async fn all_agree(process: &Process, clients: &[Client]) {
     buckets.sort();
     for (file, query) in OWNED {
         let found = read_texts(&path(file), query).await.expect("it can be read");
-        assert_eq!(found, there, "{file}: {query}");
+        assert_same(&format!("{file}: {query}"), &found, &there);
     }
     let found = read_texts(&path("s3/index.sqlite"), "SELECT name FROM bucket").await;
-    assert_eq!(found.expect("it can be read"), buckets);
+    assert_same("buckets of the engine", &found.expect("it can be read"), &buckets);
     history_agrees(process, clients).await;
     for client in clients {
         contracts_agree(&process.site, client).await;
@@ -117,8 +117,8 @@ async fn history_agrees(process: &Process, clients: &[Client]) {
     }
     events.sort();
     buckets.sort();
-    assert_eq!(read(EVENTS).await, events);
-    assert_eq!(read(BUCKETS).await, buckets);
+    assert_same("events of accounts in history", &read(EVENTS).await, &events);
+    assert_same("buckets made, in history", &read(BUCKETS).await, &buckets);
 }
 
 /// The same seen through the doors: accounts, subscriptions, meters, and S3 with the keys sold.
@@ -159,6 +159,18 @@ async fn contracts_agree(site: &Site, client: &Client) {
         let wanted: Vec<&String> = book.accounts[&account.s3uid].iter().collect();
         assert_eq!(names, wanted, "{}", account.s3uid);
     }
+}
+
+/// Names the differences only: there may be hundreds of rows.
+fn assert_same(what: &str, found: &[String], wanted: &[String]) {
+    let lacking: Vec<&String> = wanted.iter().filter(|one| !found.contains(one)).collect();
+    let left_over: Vec<&String> = found.iter().filter(|one| !wanted.contains(one)).collect();
+    assert!(
+        found == wanted,
+        "{what}: {} found of {}; lacking: {lacking:?}; left over: {left_over:?}",
+        found.len(),
+        wanted.len(),
+    );
 }
 
 fn sorted(mut texts: Vec<&String>) -> Vec<&String> {
