@@ -98,6 +98,27 @@ pub enum Error {
         /// Its text.
         message: String,
     },
+    /// No such saga.
+    #[error("saga not found")]
+    SagaNotFound,
+    /// It has ended: nothing to try again, nothing to turn back.
+    #[error("the saga has ended: it is {status}")]
+    SagaEnded {
+        /// `completed` or `undone`.
+        status: &'static str,
+    },
+    /// It has no way back.
+    #[error("a saga of kind {kind} is never undone; it can only be tried again")]
+    SagaForwardOnly {
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// This program cannot go on with it.
+    #[error("this version of the program does not know sagas of kind {kind}")]
+    SagaKindUnknown {
+        /// Its kind.
+        kind: String,
+    },
     /// The caller stopped waiting; the work goes on.
     #[error("the deadline has passed; the work goes on")]
     DeadlineExceeded,
@@ -148,6 +169,10 @@ impl Error {
             }
             Self::OrderFailed { .. } => (Code::FailedPrecondition, Reason::OrderFailed),
             Self::Refused { code, reason, .. } => (*code, *reason),
+            Self::SagaNotFound => (Code::NotFound, Reason::SagaNotFound),
+            Self::SagaEnded { .. } => (Code::FailedPrecondition, Reason::SagaEnded),
+            Self::SagaForwardOnly { .. } => (Code::FailedPrecondition, Reason::SagaForwardOnly),
+            Self::SagaKindUnknown { .. } => (Code::FailedPrecondition, Reason::SagaKindUnknown),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
             Self::Unavailable { .. } => (Code::Unavailable, Reason::Unavailable),
             // A request's error knows its own form.
@@ -175,6 +200,9 @@ impl From<Error> for Status {
             Error::PlanMismatch { what } => builder.meta("what", what),
             Error::BucketCreationFailed { why } => builder.meta("why", why),
             Error::OrderFailed { step, why } => builder.meta("step", step).meta("why", why),
+            Error::SagaEnded { status } => builder.meta("status", status),
+            Error::SagaForwardOnly { kind } => builder.meta("kind", kind),
+            Error::SagaKindUnknown { kind } => builder.meta("kind", kind),
             Error::Unavailable { source } => {
                 tracing::warn!(error = %source, "a call found something unavailable");
                 builder.retry_after(RETRY_AFTER).source(source)
@@ -272,6 +300,10 @@ mod tests {
                 R::OrderFailed,
             ),
             (refused, Code::NotFound, R::PlanNotFound),
+            (Error::SagaNotFound, Code::NotFound, R::SagaNotFound),
+            (Error::SagaEnded { status: "undone" }, Code::FailedPrecondition, R::SagaEnded),
+            (Error::SagaForwardOnly { kind: "k" }, Code::FailedPrecondition, R::SagaForwardOnly),
+            (Error::SagaKindUnknown { kind: why() }, Code::FailedPrecondition, R::SagaKindUnknown),
             (Error::DeadlineExceeded, Code::DeadlineExceeded, R::DeadlineExceeded),
             (Error::Unavailable { source: why().into() }, Code::Unavailable, R::Unavailable),
             (Error::internal(why()), Code::Internal, R::Internal),

@@ -177,33 +177,16 @@ pub async fn ensure_administrator_token(
 /// Hooks for this crate's own tests of crashes.
 #[doc(hidden)]
 pub mod matrix {
-    use stowage_saga::matrix::{Case, cases};
+    use stowage_bus::Outbox;
+    use stowage_saga::matrix::Case;
 
-    use crate::domain::change_saga::{ChangeAccount, EndAccount};
-    use crate::domain::{deletion::DeleteAccount, order_saga::CreateAccount};
+    use crate::{Config, Deps};
 
-    /// All that an order must survive.
+    /// Every kind of saga that the role registers, with all that it must survive.
     #[must_use]
-    pub fn order_cases() -> Vec<Case> {
-        cases::<CreateAccount>(1)
-    }
-
-    /// All that a change must survive.
-    #[must_use]
-    pub fn change_cases() -> Vec<Case> {
-        cases::<ChangeAccount>(1)
-    }
-
-    /// All that the end of a subscription must survive.
-    #[must_use]
-    pub fn end_cases() -> Vec<Case> {
-        cases::<EndAccount>(1)
-    }
-
-    /// All that a deletion must survive.
-    #[must_use]
-    pub fn deletion_cases() -> Vec<Case> {
-        cases::<DeleteAccount>(1)
+    pub fn of_role(config: Config, deps: &Deps) -> Vec<(&'static str, Vec<Case>)> {
+        let outbox = Outbox::new("test", deps.clock.clone(), deps.random.clone());
+        crate::domain_of(config, deps, outbox).sagas.matrix()
     }
 }
 
@@ -213,5 +196,7 @@ mod tests {
     fn the_migration_holds_the_table_of_sagas_as_it_is_documented() {
         let migration = include_str!("../migrations/0001_first.sql");
         assert!(migration.contains(stowage_saga::SCHEMA));
+        let later = include_str!("../migrations/0004_saga.sql");
+        assert_eq!(later, stowage_saga::SCHEMA_STUCK);
     }
 }

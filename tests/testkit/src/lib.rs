@@ -7,6 +7,7 @@
 //! Helpers panic where a step that is only the way to the thing tested goes wrong, and say what
 //! the server answered. Nothing here waits for a fixed time: [`eventually`] polls with a bound.
 
+mod database;
 mod facade;
 mod kit;
 mod poll;
@@ -15,6 +16,7 @@ mod raw;
 mod s3;
 mod site;
 
+pub use database::read_texts;
 pub use facade::{Answer, Facade};
 pub use kit::Kit;
 pub use poll::{eventually, try_eventually};

@@ -139,15 +139,26 @@ impl Process {
         end(&mut self.child);
     }
 
+    /// Starts it again on the same folder and addresses, and does not wait: it can be killed while
+    /// it starts. [`Self::restart`] makes it one that answers.
+    pub fn launch(&mut self) {
+        end(&mut self.child);
+        let addresses = [self.gateway, self.s3];
+        self.child = spawn(&self.program, self.folder.path(), addresses, &self.settings);
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     /// Starts it again on the same folder and addresses, and waits until it is ready.
     ///
     /// # Panics
     /// When it does not become ready; the message has its log.
     pub async fn restart(&mut self) {
-        end(&mut self.child);
-        let addresses = [self.gateway, self.s3];
         let begun = Instant::now();
-        self.child = spawn(&self.program, self.folder.path(), addresses, &self.settings);
+        self.launch();
         match wait_until_ready(&mut self.child, self.folder.path(), self.gateway).await {
             Ok(token) => {
                 self.ready_after = begun.elapsed();

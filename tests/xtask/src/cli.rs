@@ -1,10 +1,11 @@
 //! The command line of `cargo xtask`.
 
-use crate::{bench, test};
+use crate::{bench, chaos, test};
 
 const USAGE: &str = "usage:
   cargo xtask test [--only fmt|layout|clippy|tests]   everything that must pass, or one stage of it
-  cargo xtask bench [-- FLAGS]                        measures the release build, writes the table";
+  cargo xtask bench [-- FLAGS]                        measures the release build, writes the table
+  cargo xtask chaos [--kills N] [--seed N]            kills the server under load, 1000 times";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub(crate) enum Command {
     Test { only: Option<test::Stage> },
     /// Measure; the flags go to the bench binary.
     Bench { flags: Vec<String> },
+    /// Kill the server under load; without a seed, by one that is printed.
+    Chaos { kills: u64, seed: Option<u64> },
     /// Print the usage.
     Help,
 }
@@ -30,9 +33,24 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         ["bench", "--", flags @ ..] => {
             Ok(Command::Bench { flags: flags.iter().map(ToString::to_string).collect() })
         }
+        ["chaos", flags @ ..] => parse_chaos(flags),
         ["help" | "--help" | "-h"] | [] => Ok(Command::Help),
         _ => Err(format!("cannot read {words:?}\n{USAGE}")),
     }
+}
+
+fn parse_chaos(flags: &[&str]) -> Result<Command, String> {
+    let (mut kills, mut seed) = (chaos::KILLS, None);
+    for pair in flags.chunks(2) {
+        let number =
+            |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number\n{USAGE}"));
+        match pair {
+            ["--kills", text] => kills = number(text)?,
+            ["--seed", text] => seed = Some(number(text)?),
+            _ => return Err(format!("cannot read {pair:?}\n{USAGE}")),
+        }
+    }
+    Ok(Command::Chaos { kills, seed })
 }
 
 /// Does what was asked for.
@@ -40,6 +58,7 @@ pub(crate) fn dispatch(command: Command) -> Result<(), String> {
     match command {
         Command::Test { only } => test::run(only),
         Command::Bench { flags } => bench::run(&flags),
+        Command::Chaos { kills, seed } => chaos::run(kills, seed),
         Command::Help => {
             println!("{USAGE}");
             Ok(())
@@ -62,11 +81,15 @@ mod tests {
             ("test --only clippy", only(test::Stage::Clippy)),
             ("test --only tests", only(test::Stage::Tests)),
             ("bench -- --keys 10", Ok(Command::Bench { flags: words("--keys 10") })),
+            ("chaos", Ok(Command::Chaos { kills: 1000, seed: None })),
+            ("chaos --seed 7 --kills 5", Ok(Command::Chaos { kills: 5, seed: Some(7) })),
             ("help", Ok(Command::Help)),
         ] {
             assert_eq!(parse(&words(text)), expected, "{text}");
         }
-        for text in ["test --only all", "test fast", "tests", "bench --keys 10"] {
+        for text in
+            ["test --only all", "test fast", "tests", "bench --keys 10", "chaos --seed", "chaos 5"]
+        {
             assert!(parse(&words(text)).is_err(), "{text}");
         }
     }

@@ -3,6 +3,7 @@
 //! Without dependencies on purpose: it is built before everything else, on every clean run.
 
 mod bench;
+mod chaos;
 mod cli;
 mod install;
 mod layout;

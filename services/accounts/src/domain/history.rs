@@ -33,6 +33,8 @@ pub(crate) enum Event {
     KeyRotated,
     KeyRevoked,
     KeyRead,
+    SagaRetried,
+    SagaUndone,
 }
 
 impl Event {
@@ -54,6 +56,8 @@ impl Event {
             Self::KeyRotated => "key.rotated",
             Self::KeyRevoked => "key.revoked",
             Self::KeyRead => "key.read",
+            Self::SagaRetried => "saga.retried",
+            Self::SagaUndone => "saga.turned_back",
         }
     }
 }

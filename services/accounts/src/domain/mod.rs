@@ -12,6 +12,7 @@ pub(crate) mod history;
 pub(crate) mod life;
 pub(crate) mod order;
 pub(crate) mod order_saga;
+pub(crate) mod saga;
 pub(crate) mod session;
 
 use std::sync::Arc;

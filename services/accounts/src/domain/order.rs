@@ -226,6 +226,11 @@ fn refusal_of_bucket(error: CallError, bucket: &str) -> Error {
 
 /// What a failed order means to its caller.
 fn refusal_of(failure: Failure) -> Error {
+    if failure.reason == Failure::BY_OPERATOR {
+        // Who it was is in history.
+        let why = "the provider has withdrawn it".to_owned();
+        return Error::OrderFailed { step: failure.step, why };
+    }
     let is_exhausted = failure.reason == Failure::EXHAUSTED;
     match (failure.step == BUCKET_STEP, is_exhausted) {
         (true, true) => {

@@ -2,10 +2,12 @@
 
 mod account;
 mod customer;
+mod saga;
 mod session;
 
 use stowage_proto::accounts::account_service_server::AccountServiceServer;
 use stowage_proto::accounts::customer_service_server::CustomerServiceServer;
+use stowage_proto::accounts::saga_service_server::SagaServiceServer;
 use stowage_proto::accounts::session_service_server::SessionServiceServer;
 use stowage_types::{Violations, page};
 use tonic::service::Routes;
@@ -18,7 +20,7 @@ const PAGE_MAX: i32 = 1000;
 /// Rows of a page that asks for no number.
 const PAGE_DEFAULT: i32 = 50;
 
-/// The three services of the role.
+/// The services of the role.
 #[derive(Clone)]
 struct Service {
     domain: Domain,
@@ -28,6 +30,7 @@ pub(crate) fn routes(domain: Domain) -> Routes {
     let service = Service { domain };
     Routes::new(CustomerServiceServer::new(service.clone()))
         .add_service(SessionServiceServer::new(service.clone()))
+        .add_service(SagaServiceServer::new(service.clone()))
         .add_service(AccountServiceServer::new(service))
 }
 

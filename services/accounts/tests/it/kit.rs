@@ -25,6 +25,7 @@ use tonic::{Code, Request, Status};
 
 use pb::account_service_client::AccountServiceClient;
 use pb::customer_service_client::CustomerServiceClient;
+use pb::saga_service_client::SagaServiceClient;
 use pb::session_service_client::SessionServiceClient;
 
 use crate::double::World;
@@ -98,13 +99,21 @@ impl Kit {
     async fn build(&mut self) {
         let hash = hash_token(ADMIN_TOKEN);
         ensure_administrator_token(&self.db, hash, &*self.clock).await.unwrap();
+        let role = build(self.config.clone(), self.deps()).await.unwrap();
+        (role.ready)().await.unwrap();
+        self.channel = role.channel;
+        self.tasks = role.tasks.into_iter().map(|task| tokio::spawn(task.future)).collect();
+    }
+
+    /// What the role is built of.
+    pub(crate) fn deps(&self) -> Deps {
         let world = self.world.clone();
         let storage = Routes::new(BucketServiceServer::new(world.clone()))
             .add_service(EngineAccountServiceServer::new(world.clone()))
             .add_service(UsageServiceServer::new(world.clone()));
         let billing = Routes::new(SubscriptionServiceServer::new(world.clone()));
         let metering = Routes::new(MeterServiceServer::new(world));
-        let deps = Deps {
+        Deps {
             db: self.db.clone(),
             bus: self.bus.clone(),
             clock: self.clock.clone(),
@@ -116,11 +125,7 @@ impl Kit {
             billing: role_stack(billing, stack(&self.signer)),
             metering: role_stack(metering, stack(&self.signer)),
             stop: self.stop.clone(),
-        };
-        let role = build(self.config.clone(), deps).await.unwrap();
-        (role.ready)().await.unwrap();
-        self.channel = role.channel;
-        self.tasks = role.tasks.into_iter().map(|task| tokio::spawn(task.future)).collect();
+        }
     }
 
     pub(crate) fn channel(&self) -> RoleChannel {
@@ -133,6 +138,10 @@ impl Kit {
 
     pub(crate) fn customers(&self) -> CustomerServiceClient<RoleChannel> {
         CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn sagas(&self) -> SagaServiceClient<RoleChannel> {
+        SagaServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn sessions(&self) -> SessionServiceClient<RoleChannel> {

@@ -11,4 +11,5 @@ mod kit;
 mod life;
 mod orders;
 mod repeats;
+mod sagas;
 mod sessions;

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use stowage_db::{Db, Tx};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::engine::Inner;
 use crate::kind::{Direction, Kind, Mode};
 use crate::matrix::{Fault, Moment};
+use crate::operate::by_operator;
 use crate::store::{self, Progress, Status};
 use crate::{ENDED_METRIC, Failure, Outcome, RETRIED_METRIC, Settings, StepError};
 
@@ -37,12 +39,18 @@ pub(crate) struct Driver<C> {
     kind: Arc<dyn Kind<C>>,
     id: Uuid,
     progress: Progress,
+    /// Cancelled when an operator has changed the saga.
+    interrupt: CancellationToken,
 }
 
 impl<C: Send + Sync + 'static> Driver<C> {
     /// Drives the saga to its end. `None`: somebody else must.
-    pub(crate) async fn drive(inner: Arc<Inner<C>>, id: Uuid) -> Option<Outcome> {
-        match Self::try_drive(inner, id).await {
+    pub(crate) async fn drive(
+        inner: Arc<Inner<C>>,
+        id: Uuid,
+        interrupt: CancellationToken,
+    ) -> Option<Outcome> {
+        match Self::try_drive(inner, id, interrupt).await {
             Ok(outcome) => return Some(outcome),
             Err(Stop::Lost | Stop::Crash) => {}
             Err(Stop::Db(error)) => {
@@ -52,13 +60,17 @@ impl<C: Send + Sync + 'static> Driver<C> {
         None
     }
 
-    async fn try_drive(inner: Arc<Inner<C>>, id: Uuid) -> Result<Outcome, Stop> {
+    async fn try_drive(
+        inner: Arc<Inner<C>>,
+        id: Uuid,
+        interrupt: CancellationToken,
+    ) -> Result<Outcome, Stop> {
         let record = hold(&inner, id).await?;
         if let Some(outcome) = record.progress.outcome() {
             return Ok(outcome);
         }
         let kind = inner.kinds.get(record.kind.as_str()).cloned().ok_or(Stop::Lost)?;
-        let mut driver = Self { inner, kind, id, progress: record.progress };
+        let mut driver = Self { inner, kind, id, progress: record.progress, interrupt };
         loop {
             let pause = driver.attempt().await?;
             if let Some(outcome) = driver.progress.outcome() {
@@ -107,7 +119,7 @@ impl<C: Send + Sync + 'static> Driver<C> {
     /// Runs the action that is next. Answers the open transaction of a write that succeeded.
     async fn act(&self, from: &Progress) -> Result<(Acted, Option<Tx>), Stop> {
         let (at, state) = ((from.step, from.direction), from.state.as_str());
-        if let Some(failed) = self.fault(at, Moment::Before)? {
+        if let Some(failed) = self.fault(at, Moment::Before).await? {
             return Ok((Err(failed), None));
         }
         let (acted, tx) = match self.kind.mode(at.0, at.1) {
@@ -121,7 +133,7 @@ impl<C: Send + Sync + 'static> Driver<C> {
                 (acted, tx)
             }
         };
-        match self.fault(at, Moment::After)? {
+        match self.fault(at, Moment::After).await? {
             Some(failed) => Ok((Err(failed), None)),
             None => Ok((acted, tx)),
         }
@@ -222,11 +234,13 @@ impl<C: Send + Sync + 'static> Driver<C> {
         full - full.saturating_mul(u32::from(byte[0])) / 512
     }
 
-    /// Waits, holding the lease, which was stored for that long. When the process is to stop, the
-    /// saga is given back, so that the next process need not wait for the lease to end.
+    /// Waits, holding the lease, which was stored for that long; an operator may take it away, so
+    /// it is looked at before the next attempt. When the process is to stop, the saga is given
+    /// back, so that the next process need not wait for the lease to end.
     async fn pause(&self, pause: Duration) -> Result<(), Stop> {
         tokio::select! {
-            () = tokio::time::sleep(pause) => Ok(()),
+            () = tokio::time::sleep(pause) => self.renew().await,
+            () = self.interrupt.cancelled() => Err(Stop::Lost),
             () = self.inner.stop.cancelled() => {
                 let mut lease = self.inner.lease(Duration::ZERO);
                 lease.until = lease.now;
@@ -250,19 +264,29 @@ impl<C: Send + Sync + 'static> Driver<C> {
             Outcome::Stuck(Failure { step, reason, why }) => tracing::error!(
                 saga.id = %self.id, saga.kind = kind, saga.step = step, reason, why,
                 saga.at = self.kind.step_name(self.progress.step),
-                "saga is stuck: it goes neither forward nor back until an operator revives it"
+                "saga is stuck: it goes neither forward nor back by itself. Mend the cause, then \
+                 run `stowage admin saga retry {id}`; `stowage admin saga show {id}` tells more",
+                id = self.id,
             ),
         }
     }
 
     /// The fault that a test wants at this place.
-    fn fault(&self, at: (usize, Direction), when: Moment) -> Result<Option<StepError>, Stop> {
+    async fn fault(&self, at: (usize, Direction), when: Moment) -> Result<Option<StepError>, Stop> {
         let Some(faults) = &self.inner.settings.faults else { return Ok(None) };
         let is_undo = at.1 == Direction::Undoing;
         match faults.take(self.kind.step_name(at.0), is_undo, when) {
             None => Ok(None),
             Some(Fault::Fail) => Ok(Some(StepError::fail("INJECTED", "a fault of the test"))),
-            Some(Fault::Retry) => Ok(Some(StepError::retry("a fault of the test"))),
+            Some(Fault::Retry | Fault::Away) => Ok(Some(StepError::retry("a fault of the test"))),
+            Some(Fault::TurnBack) => {
+                let failure = by_operator(self.kind.step_name(at.0), "a fault of the test");
+                let now = self.inner.clock.now();
+                let mut tx = self.inner.db.begin().await?;
+                store::operate::turn_back(&mut tx, self.id, &failure, (now, now)).await?;
+                tx.commit().await?;
+                Ok(None)
+            }
             Some(Fault::Crash) => {
                 faults.report_crash();
                 Err(Stop::Crash)

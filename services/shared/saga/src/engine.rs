@@ -33,14 +33,29 @@ pub enum Error {
     #[error("the state of the saga cannot be written as JSON")]
     State(#[source] serde_json::Error),
     /// The kind was not registered.
-    #[error("sagas of kind {0} are not registered")]
-    UnknownKind(&'static str),
+    #[error("sagas of kind {0} are not known to this version of the program")]
+    UnknownKind(String),
     /// There is no such saga.
     #[error("there is no saga {0}")]
     NotFound(Uuid),
+    /// It has ended; there is nothing to try again or to turn back.
+    #[error("the saga is {}", .0.text())]
+    Ended(Status),
+    /// Sagas of its kind have no way back.
+    #[error("sagas of kind {0} are never undone")]
+    ForwardOnly(&'static str),
 }
 
 type Ended = watch::Receiver<Option<Outcome>>;
+
+/// A saga that this process drives.
+#[derive(Clone)]
+struct Running {
+    /// Gets its outcome; closed once it is not driven here any more.
+    ended: Ended,
+    /// Tells its driver that the table has changed.
+    interrupt: CancellationToken,
+}
 
 pub(crate) struct Inner<C> {
     pub(crate) db: Db,
@@ -53,7 +68,7 @@ pub(crate) struct Inner<C> {
     pub(crate) owner: String,
     pub(crate) stop: CancellationToken,
     permits: Arc<Semaphore>,
-    running: Mutex<HashMap<Uuid, Ended>>,
+    running: Mutex<HashMap<Uuid, Running>>,
 }
 
 impl<C> Inner<C> {
@@ -63,13 +78,27 @@ impl<C> Inner<C> {
         Lease { owner: &self.owner, now, until: now + pause + self.settings.lease }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<Uuid, Ended>> {
+    fn running(&self) -> MutexGuard<'_, HashMap<Uuid, Running>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a driver of this process has a saga.
+    #[cfg(test)]
+    pub(crate) fn drives(&self, id: Uuid) -> bool {
+        self.running().contains_key(&id)
+    }
+
+    /// Tells the driver of a saga here, if there is one, to look at the table again; answers what
+    /// is closed when it has ended.
+    pub(crate) fn interrupt(&self, id: Uuid) -> Option<Ended> {
+        let running = self.running().get(&id).cloned()?;
+        running.interrupt.cancel();
+        Some(running.ended)
     }
 }
 
 /// The sagas of a role. Cheap to clone.
-pub struct Sagas<C>(Arc<Inner<C>>);
+pub struct Sagas<C>(pub(crate) Arc<Inner<C>>);
 
 impl<C> Clone for Sagas<C> {
     fn clone(&self) -> Self {
@@ -147,7 +176,8 @@ impl<C: Send + Sync + 'static> Sagas<C> {
         K: Saga<Context = C>,
     {
         let inner = &self.0;
-        let kind = inner.kinds.get(K::KIND).ok_or(Error::UnknownKind(K::KIND))?;
+        let kind =
+            inner.kinds.get(K::KIND).ok_or_else(|| Error::UnknownKind(K::KIND.to_owned()))?;
         let mut state = serde_json::to_string(state).map_err(Error::State)?;
         let mut step = 0;
         while kind.mode(step, Direction::Forward) == Mode::Write {
@@ -187,8 +217,8 @@ impl<C: Send + Sync + 'static> Sagas<C> {
     /// - [`Error::NotFound`], [`Error::Db`]
     pub async fn wait(&self, id: Uuid) -> Result<Outcome, Error> {
         loop {
-            let ended = self.0.running().get(&id).cloned();
-            if let Some(mut ended) = ended
+            let running = self.0.running().get(&id).cloned();
+            if let Some(Running { mut ended, .. }) = running
                 && let Ok(outcome) = ended.wait_for(Option::is_some).await
                 && let Some(outcome) = outcome.clone()
             {
@@ -212,26 +242,15 @@ impl<C: Send + Sync + 'static> Sagas<C> {
                 if let Err(error) = sagas.resume_once().await {
                     tracing::warn!(%error, "open sagas could not be read");
                 }
+                if let Err(error) = sagas.report_stuck().await {
+                    tracing::warn!(%error, "stuck sagas could not be counted");
+                }
                 tokio::select! {
                     () = sagas.0.stop.cancelled() => return,
                     () = tokio::time::sleep(sagas.0.settings.resume_every) => {}
                 }
             }
         })
-    }
-
-    /// Sets a stuck saga running again, the way it was going.
-    ///
-    /// # Errors
-    /// - [`Error::NotFound`]: there is no stuck saga of that id.
-    pub async fn revive(&self, id: Uuid) -> Result<(), Error> {
-        let mut tx = self.0.db.begin().await?;
-        if !store::revive(&mut tx, id, self.0.clock.now()).await? {
-            return Err(Error::NotFound(id));
-        }
-        tx.commit().await?;
-        self.launch(id);
-        Ok(())
     }
 
     /// Deletes at most `max` sagas that ended before a time; stuck ones stay.
@@ -265,7 +284,7 @@ impl<C: Send + Sync + 'static> Sagas<C> {
     }
 
     /// Spawns a driver, unless the saga has one here or there are too many.
-    fn launch(&self, id: Uuid) {
+    pub(crate) fn launch(&self, id: Uuid) {
         let mut running = self.0.running();
         if running.contains_key(&id) {
             return;
@@ -275,14 +294,17 @@ impl<C: Send + Sync + 'static> Sagas<C> {
             return;
         };
         let (end, ended) = watch::channel(None);
-        running.insert(id, ended);
+        let interrupt = CancellationToken::new();
+        running.insert(id, Running { ended, interrupt: interrupt.clone() });
         drop(running);
         let entry = Entry { inner: Arc::clone(&self.0), id };
         tokio::spawn(async move {
-            let outcome = Driver::drive(Arc::clone(&entry.inner), id).await;
+            let outcome = Driver::drive(Arc::clone(&entry.inner), id, interrupt).await;
             end.send_replace(outcome);
             drop(entry);
             drop(permit);
+            // Closed last: who waits for that may begin another driver.
+            drop(end);
         });
     }
 }

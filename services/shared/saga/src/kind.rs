@@ -6,12 +6,15 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use stowage_db::Tx;
 
+use crate::matrix::{self, Case};
 use crate::{Action, Saga, StepError, Undo};
 
 /// Which way a saga goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Direction {
+pub enum Direction {
+    /// From step to step.
     Forward,
+    /// Back to the first.
     Undoing,
 }
 
@@ -29,6 +32,8 @@ pub(crate) trait Kind<C>: Send + Sync {
     fn step_count(&self) -> usize;
     fn step_name(&self, step: usize) -> &'static str;
     fn mode(&self, step: usize, direction: Direction) -> Mode;
+    /// See [`matrix::cases`].
+    fn cases(&self) -> Vec<Case>;
     /// Acts on `state` and answers the state after it. `tx` is given for [`Mode::Write`].
     fn act<'a>(
         &self,
@@ -71,6 +76,10 @@ impl<K: Saga> Kind<K::Context> for Of<K> {
             (Direction::Undoing, _, Undo::Write(_)) => Mode::Write,
             (Direction::Undoing, _, Undo::None { .. }) => Mode::Nothing,
         }
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        matrix::cases::<K>()
     }
 
     fn act<'a>(

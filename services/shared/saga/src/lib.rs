@@ -13,7 +13,9 @@
 //! - At most one driver advances a saga: it holds a lease, and every store of an outcome is
 //!   conditional on holding it still. A driver that lost it stops without a trace.
 //! - A saga whose undo keeps failing becomes `stuck`, with an error in the log and a metric; it is
-//!   kept until an operator revives it. No saga is ever dropped.
+//!   kept until an operator tries it again. No saga is ever dropped.
+//! - An operator may try again or turn back a saga whoever holds it: his write takes the lease
+//!   away, and who held it stops without a trace (module `operate`).
 //! - [`Action::Write`] runs in the very transaction that stores its outcome: exactly once.
 //!
 //! Compared and not used: the `steno` crate (a graph of actions with its own store trait and log;
@@ -29,6 +31,7 @@ mod driver;
 mod engine;
 mod kind;
 pub mod matrix;
+mod operate;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -41,12 +44,19 @@ use serde::de::DeserializeOwned;
 use stowage_db::Tx;
 
 pub use engine::{Builder, Error, Sagas};
+pub use kind::Direction;
+pub use operate::{Filter, Info};
+pub use store::Status;
 
 /// The table of sagas, to be copied into the migration of a role that runs them.
 pub const SCHEMA: &str = include_str!("schema.sql");
+/// What the table got later, for a migration of its own.
+pub const SCHEMA_STUCK: &str = include_str!("schema_stuck.sql");
 
 /// Counter of sagas that ended, by `kind` and `status`.
 pub const ENDED_METRIC: &str = "stowage_saga_ended_total";
+/// Gauge of sagas that are stuck, by `kind`, from the table: all processes of a role show the same.
+pub const STUCK_METRIC: &str = "stowage_saga_stuck";
 /// Counter of attempts that failed, by `kind` and `step`.
 pub const RETRIED_METRIC: &str = "stowage_saga_failed_attempts_total";
 
@@ -156,6 +166,8 @@ pub struct Failure {
 impl Failure {
     /// Reason of a failure by too many attempts.
     pub const EXHAUSTED: &'static str = "ATTEMPTS_EXHAUSTED";
+    /// Reason of a saga that an operator turned back.
+    pub const BY_OPERATOR: &'static str = "UNDONE_BY_OPERATOR";
 }
 
 /// How a saga ended.

@@ -1,5 +1,7 @@
 //! The table of sagas.
 
+pub(crate) mod operate;
+
 use stowage_db::{Db, Error, Tx, args};
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -28,16 +30,23 @@ pub(crate) struct Progress {
     pub(crate) failure: Option<Failure>,
 }
 
+/// Whether a saga goes on, and how it ended if not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
+pub enum Status {
+    /// It goes on, or will when somebody finds it.
     Running,
+    /// Every step is done.
     Completed,
+    /// Everything is undone.
     Undone,
+    /// An operator must look.
     Stuck,
 }
 
 impl Status {
-    pub(crate) fn text(self) -> &'static str {
+    /// As it is stored and shown: `running`.
+    #[must_use]
+    pub fn text(self) -> &'static str {
         match self {
             Self::Running => "running",
             Self::Completed => "completed",
@@ -214,14 +223,6 @@ pub(crate) async fn open_kinds(db: &Db) -> Result<Vec<String>, Error> {
     const SQL: &str = "SELECT DISTINCT kind FROM saga WHERE status = 'running'";
     let rows = db.fetch_all(SQL, args![]).await?;
     Ok(rows.into_iter().map(|(kind,): (String,)| kind).collect())
-}
-
-/// Sets a stuck saga running again, held by nobody.
-pub(crate) async fn revive(tx: &mut Tx, id: Uuid, now: OffsetDateTime) -> Result<bool, Error> {
-    const SQL: &str = "UPDATE saga SET status = 'running', attempts = 0, lease_owner = '', \
-        lease_until = $2, next_attempt_time = $2, update_time = $2 \
-        WHERE id = $1 AND status = 'stuck'";
-    Ok(tx.execute(SQL, args![id, now]).await? == 1)
 }
 
 /// Deletes some sagas that ended before a time; the stuck stay.

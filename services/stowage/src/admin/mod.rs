@@ -14,6 +14,7 @@ mod customer;
 mod location;
 mod output;
 mod plan;
+mod saga;
 
 use std::path::PathBuf;
 
@@ -66,6 +67,9 @@ enum Command {
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
+    /// Sagas: orders, deletions and the like, also those that are stuck
+    #[command(subcommand)]
+    Saga(saga::Command),
 }
 
 /// How much a listing prints.
@@ -103,5 +107,6 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::Account(command) => account::run(command, &session).await,
         Command::Key(command) => access_key::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
+        Command::Saga(command) => saga::run(command, &session).await,
     }
 }

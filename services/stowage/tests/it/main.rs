@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod admin;
+mod admin_saga;
 mod config;
 mod process;
 mod start;

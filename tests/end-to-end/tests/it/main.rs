@@ -2,6 +2,7 @@
 
 mod access;
 mod acting;
+mod chaos;
 mod cli;
 mod concurrent;
 mod crash;
