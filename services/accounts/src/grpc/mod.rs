@@ -1,10 +1,12 @@
 //! Proto to domain and back. Holds no rule.
 
 mod account;
+mod audit;
 mod customer;
 mod session;
 
 use stowage_proto::accounts::account_service_server::AccountServiceServer;
+use stowage_proto::accounts::audit_service_server::AuditServiceServer;
 use stowage_proto::accounts::customer_service_server::CustomerServiceServer;
 use stowage_proto::accounts::session_service_server::SessionServiceServer;
 use stowage_types::{Violations, page};
@@ -18,7 +20,7 @@ const PAGE_MAX: i32 = 1000;
 /// Rows of a page that asks for no number.
 const PAGE_DEFAULT: i32 = 50;
 
-/// The three services of the role.
+/// The services of the role.
 #[derive(Clone)]
 struct Service {
     domain: Domain,
@@ -28,6 +30,7 @@ pub(crate) fn routes(domain: Domain) -> Routes {
     let service = Service { domain };
     Routes::new(CustomerServiceServer::new(service.clone()))
         .add_service(SessionServiceServer::new(service.clone()))
+        .add_service(AuditServiceServer::new(service.clone()))
         .add_service(AccountServiceServer::new(service))
 }
 
