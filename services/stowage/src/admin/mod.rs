@@ -8,6 +8,7 @@
 mod account;
 mod amount;
 mod api_key;
+mod audit;
 mod client;
 mod customer;
 mod location;
@@ -59,6 +60,9 @@ enum Command {
     /// S3 accounts of all customers
     #[command(subcommand)]
     Account(account::Command),
+    /// The audit: who did what, and that nothing of it was changed
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
@@ -97,6 +101,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::ApiKey(command) => api_key::run(command, &session).await,
         Command::Plan(command) => plan::run(*command, &session).await,
         Command::Account(command) => account::run(command, &session).await,
+        Command::Audit(command) => audit::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
     }
 }

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod admin;
+mod audit;
 mod config;
 mod process;
 mod start;

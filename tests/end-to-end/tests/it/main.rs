@@ -2,6 +2,7 @@
 
 mod access;
 mod acting;
+mod audit;
 mod cli;
 mod concurrent;
 mod crash;
