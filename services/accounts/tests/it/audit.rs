@@ -357,6 +357,23 @@ async fn whatever_is_changed_in_the_database_is_found() {
     }
 }
 
+/// What the documents say of who can write to the database, and of heads kept elsewhere.
+#[tokio::test]
+async fn an_end_taken_back_with_its_head_shows_only_beside_a_head_kept_elsewhere() {
+    let kit = Kit::start().await;
+    let customer = kit.customer("a@example.com").await;
+    kit.order(&customer, "photos", "").await.unwrap();
+    let kept = verify(&kit, &customer, "").await.unwrap();
+    kit.tamper(
+        "DELETE FROM history WHERE sequence = 3; UPDATE audit_chain SET sequence = 2, \
+         hash = (SELECT hash FROM history WHERE sequence = 2) WHERE customer_id = 1001",
+    )
+    .await;
+    let found = verify(&kit, &customer, "").await.unwrap();
+    assert_eq!(found.broken, None);
+    assert!(found.last_sequence < kept.last_sequence && found.head_hash != kept.head_hash);
+}
+
 #[tokio::test]
 async fn what_cannot_be_written_down_is_not_done() {
     let kit = Kit::start().await;
