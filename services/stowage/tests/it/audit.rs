@@ -112,7 +112,8 @@ fn a_file_that_somebody_has_changed_is_found_and_what_to_do_is_said() {
         assert!(said.contains(&format!("customer {broken}: ")), "{sql}: {said}");
         assert!(said.contains("backup") && said.contains("accounts.db"), "{sql}: {said}");
         for row in json(&all).as_array().unwrap() {
-            let is_his = row["customer_id"].to_string() == broken;
+            let id = row["customer_id"].to_string();
+            let is_his = id == broken;
             assert_eq!(row["state"], if is_his { "broken" } else { "whole" }, "{sql}: {row}");
             assert_eq!(row["broken"]["kind"], if is_his { (*how).into() } else { Value::Null });
         }
