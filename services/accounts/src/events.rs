@@ -9,7 +9,7 @@ use stowage_db::{Db, Error, Tx};
 use stowage_proto::{accounts, billing, storage};
 use stowage_types::{Clock, CustomerId, PlanId, S3uid, name};
 
-use crate::domain::history::Entry;
+use crate::domain::history::{Cause, Entry};
 use crate::store;
 
 const ACTIVATED: &str = "stowage.accounts.account.activated.v1";
@@ -20,6 +20,8 @@ const REVOKED: &str = "stowage.accounts.token.revoked.v1";
 pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
 /// Type of storage's event of what a caller has changed.
 pub(crate) const CONTENT_CHANGED: &str = "stowage.storage.content.changed.v1";
+/// What storage calls the deletion of a file.
+const FILE_DELETED: &str = "file.deleted";
 /// Names the consumer of history in the inbox.
 pub(crate) const HISTORY_CONSUMER: &str = "accounts.history";
 
@@ -84,7 +86,7 @@ impl Handler for History {
 
 impl History {
     async fn of_content(&self, data: &[u8]) -> Result<Entry, BoxError> {
-        let storage::ContentChanged { s3uid, event, actor, bucket, key } =
+        let storage::ContentChanged { s3uid, event, actor, bucket, key, request_id } =
             storage::ContentChanged::decode(data)?;
         let s3uid = S3uid::parse(&s3uid).map_err(|fault| fault.to_string())?;
         // Accounts are never forgotten, only marked as deleted.
@@ -100,7 +102,10 @@ impl History {
         };
         let (customer_id, plan_id) = (account.customer.0, account.plan.0);
         let s3uid = s3uid.to_string();
-        Ok(Entry { event, actor, customer_id, plan_id, s3uid, old_json, new_json })
+        let cause = Cause::told(&actor, &request_id);
+        // Who empties a bucket of his would fill page after page of his history.
+        let minor = event == FILE_DELETED && cause.actor == name::customer(account.customer);
+        Ok(Entry { event, cause, customer_id, plan_id, s3uid, old_json, new_json, minor })
     }
 }
 
@@ -108,11 +113,12 @@ fn of_plan(data: &[u8]) -> Result<Entry, BoxError> {
     let changed = billing::PlanChanged::decode(data)?;
     Ok(Entry {
         event: changed.event,
-        actor: changed.actor,
+        cause: Cause::told(&changed.actor, &changed.request_id),
         customer_id: 0,
         plan_id: changed.plan_id,
         s3uid: String::new(),
         old_json: changed.old_json,
         new_json: changed.new_json,
+        minor: false,
     })
 }

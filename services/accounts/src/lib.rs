@@ -77,17 +77,23 @@ pub enum BuildError {
     /// Settings are wrong; all faults.
     #[error("accounts: {}", .0.join("; "))]
     Config(Vec<String>),
+    /// The entries of history of before could not be chained; the next start goes on.
+    #[error("accounts: history could not be chained: {0}")]
+    Audit(#[from] stowage_db::Error),
 }
 
 /// Builds the role. Its tasks do not run before they are spawned.
 ///
 /// # Errors
 /// - [`BuildError::Config`]
+/// - [`BuildError::Audit`]
 pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let faults = config.check();
     if !faults.is_empty() {
         return Err(BuildError::Config(faults));
     }
+    // Nothing is subscribed and nobody can call yet, so nothing gets in between.
+    domain::audit::chain_what_was_before(&deps.db).await?;
     let outbox = Outbox::new("stowage/accounts", Arc::clone(&deps.clock), Arc::clone(&deps.random));
     let domain = domain_of(config, &deps, outbox.clone());
     deps.bus.subscribe(Subscription {

@@ -1,5 +1,6 @@
 //! The events that billing sends.
 
+use stowage_auth::RequestContext;
 pub(crate) use stowage_proto::billing::PlanChanged;
 
 use crate::domain::plan::Plan;
@@ -15,12 +16,12 @@ pub(crate) enum PlanEvent {
     Archived,
 }
 
-/// A change of a plan, by `actor`.
+/// A change of a plan, by a call.
 pub(crate) fn plan_changed(
     event: PlanEvent,
     old: Option<&Plan>,
     new: &Plan,
-    actor: String,
+    cx: &RequestContext,
 ) -> PlanChanged {
     let event = match event {
         PlanEvent::Created => "plan.created",
@@ -31,8 +32,9 @@ pub(crate) fn plan_changed(
         plan_id: new.id.0,
         version: new.version,
         event: event.to_owned(),
-        actor,
+        actor: cx.actor(),
         old_json: old.map(|plan| plan.to_json().to_string()).unwrap_or_default(),
         new_json: new.to_json().to_string(),
+        request_id: cx.request_id.clone(),
     }
 }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::Domain;
 use super::account::Lookup;
-use super::history::{Entry, Event};
+use super::history::{Cause, Entry, Event};
 use crate::error::Error;
 use crate::store;
 
@@ -110,7 +110,7 @@ impl Domain {
         if with_secrets {
             let ids: Vec<_> = keys.iter().map(|key| key.access_key.as_str()).collect();
             let mut tx = shared.db.begin().await?;
-            Entry::new(Event::KeyRead, cx.actor())
+            Entry::new(Event::KeyRead, Cause::of(cx))
                 .customer(account.customer)
                 .account(&account.s3uid, account.plan)
                 .new_state(serde_json::json!({ "access_keys": ids }))

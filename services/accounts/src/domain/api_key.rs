@@ -6,7 +6,7 @@ use stowage_types::{CustomerId, SecretString, new_id};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::history::{Entry, Event};
+use super::history::{Cause, Entry, Event};
 use super::session::random_hex;
 use super::{Domain, Page};
 use crate::error::Error;
@@ -59,7 +59,7 @@ impl Domain {
         };
         let mut tx = shared.db.begin().await?;
         store::api_key::insert(&mut tx, &made, hash_token(&key)).await?;
-        Entry::new(Event::ApiKeyCreated, cx.actor())
+        Entry::new(Event::ApiKeyCreated, Cause::of(cx))
             .customer(customer)
             .new_state(state_of(&made))
             .write(&mut tx, now)
@@ -97,12 +97,11 @@ impl Domain {
         if store::api_key::revoke(&mut tx, id, now).await? {
             let hashes = store::token::delete_of(&mut tx, id).await?;
             events::push_tokens_revoked(&shared.outbox, &mut tx, &hashes).await?;
-            Entry::new(Event::ApiKeyRevoked, cx.actor())
-                .customer(key.customer)
-                .old_state(state_of(&key))
-                .write(&mut tx, now)
-                .await?;
+            let entry = Entry::new(Event::ApiKeyRevoked, Cause::of(cx)).old_state(state_of(&key));
             key.revoke_time = Some(now);
+            let mut after = state_of(&key);
+            after["sessions_closed"] = hashes.len().into();
+            entry.customer(key.customer).new_state(after).write(&mut tx, now).await?;
             once.answer(&mut tx, &key).await?;
             tx.commit().await?;
         }
@@ -111,5 +110,10 @@ impl Domain {
 }
 
 fn state_of(key: &ApiKey) -> serde_json::Value {
-    serde_json::json!({ "id": key.id, "hint": key.hint, "label": key.label })
+    serde_json::json!({
+        "id": key.id,
+        "hint": key.hint,
+        "label": key.label,
+        "revoke_time": key.revoke_time.map(|time| time.unix_timestamp()),
+    })
 }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use super::Domain;
 use super::account::{Account, Lookup};
-use super::history::{Entry, Event};
+use super::history::{Cause, Entry, Event};
 use super::life::Act;
 use crate::error::Error;
 use crate::roles::CallError;
@@ -67,7 +67,7 @@ impl Domain {
         }
         let mut tx = shared.db.begin().await?;
         if store::account::set_cancel_time(&mut tx, &account.s3uid, time).await? {
-            Entry::new(event, cx.actor())
+            Entry::new(event, Cause::of(cx))
                 .customer(account.customer)
                 .account(&account.s3uid, account.plan)
                 .old_state(before)

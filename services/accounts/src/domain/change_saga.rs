@@ -16,7 +16,7 @@ use tonic::Code;
 
 use super::Shared;
 use super::account::Account;
-use super::history::{Entry, Event};
+use super::history::{Cause, Entry, Event};
 use super::life::Hold;
 use crate::roles::{EngineAccount, EngineKey, Metered};
 use crate::store;
@@ -306,7 +306,7 @@ async fn note(shared: &Shared, state: &mut ChangeState, tx: &mut Tx) -> StepResu
     if !state.reason.is_empty() {
         after["reason"] = state.reason.clone().into();
     }
-    Entry::new(state.what.event(), state.actor.clone())
+    Entry::new(state.what.event(), Cause::told(&state.actor, &state.request_id))
         .customer(state.customer)
         .account(&state.s3uid, state.after.plan)
         .old_state(state.before.summary())

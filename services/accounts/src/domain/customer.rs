@@ -5,7 +5,7 @@ use stowage_request::Once;
 use stowage_types::{Currency, CustomerId, Malformed};
 use time::OffsetDateTime;
 
-use super::history::{Entry, Event};
+use super::history::{Cause, Entry, Event};
 use super::{Domain, Page};
 use crate::error::Error;
 use crate::store;
@@ -65,7 +65,7 @@ impl Domain {
             Err(error) if error.is_unique("customer.email_key") => return Err(Error::EmailTaken),
             other => other?,
         };
-        Entry::new(Event::CustomerCreated, cx.actor())
+        Entry::new(Event::CustomerCreated, Cause::of(cx))
             .customer(customer.id)
             .new_state(serde_json::json!({ "currency": customer.currency.as_str() }))
             .write(&mut tx, now)

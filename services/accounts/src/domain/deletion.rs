@@ -11,7 +11,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::account::{Account, Lookup};
-use super::history::{Entry, Event};
+use super::history::{Cause, Entry, Event};
 use super::life::{Act, State};
 use super::{Domain, Shared};
 use crate::error::Error;
@@ -37,6 +37,14 @@ impl DeletionState {
     fn cx(&self) -> RequestContext {
         RequestContext::background(self.request_id.clone())
     }
+
+    fn entry(&self, event: Event, (from, to): (State, State)) -> Entry {
+        Entry::new(event, Cause::told(&self.actor, &self.request_id))
+            .customer(self.customer)
+            .account(&self.s3uid, self.plan)
+            .old_state(serde_json::json!({ "state": from.text() }))
+            .new_state(serde_json::json!({ "state": to.text(), "reason": self.reason }))
+    }
 }
 
 /// See the module.
@@ -52,7 +60,7 @@ impl Saga for DeleteAccount {
     const STEPS: &'static [Step<Shared, DeletionState>] = &[
         Step {
             name: "mark_deleting",
-            run: Action::Write(|_, state, tx| Box::pin(mark_deleting(state, tx))),
+            run: Action::Write(|shared, state, tx| Box::pin(mark_deleting(shared, state, tx))),
             undo: Undo::None { because: NO_WAY_BACK },
         },
         Step {
@@ -94,7 +102,7 @@ impl Saga for DeleteAccountV1 {
     const STEPS: &'static [Step<Shared, DeletionState>] = &[
         Step {
             name: "mark_deleting",
-            run: Action::Write(|_, state, tx| Box::pin(mark_deleting(state, tx))),
+            run: Action::Write(|shared, state, tx| Box::pin(mark_deleting(shared, state, tx))),
             undo: Undo::None { because: NO_WAY_BACK },
         },
         Step {
@@ -120,10 +128,13 @@ impl Saga for DeleteAccountV1 {
     ];
 }
 
-async fn mark_deleting(state: &mut DeletionState, tx: &mut Tx) -> StepResult {
+async fn mark_deleting(shared: &Shared, state: &mut DeletionState, tx: &mut Tx) -> StepResult {
     if !store::account::begin_deletion(tx, &state.s3uid).await? {
         return Err(StepError::fail("ACCOUNT_STATE", "the account is not active"));
     }
+    // From here on data is destroyed, whether or not the deletion ever comes to its end.
+    let entry = state.entry(Event::DeletionBegun, (State::Active, State::Deleting));
+    entry.write(tx, shared.clock.now()).await?;
     Ok(())
 }
 
@@ -158,13 +169,8 @@ async fn mark_deleted(shared: &Shared, state: &mut DeletionState, tx: &mut Tx) -
     if !store::account::set_state(tx, s3uid, State::Deleting, State::Deleted).await? {
         return Ok(());
     }
-    Entry::new(Event::AccountDeleted, state.actor.clone())
-        .customer(state.customer)
-        .account(s3uid, state.plan)
-        .old_state(serde_json::json!({ "state": State::Active.text() }))
-        .new_state(serde_json::json!({ "state": State::Deleted.text(), "reason": state.reason }))
-        .write(tx, now)
-        .await?;
+    let entry = state.entry(Event::AccountDeleted, (State::Deleting, State::Deleted));
+    entry.write(tx, now).await?;
     events::push_deleted(&shared.outbox, tx, s3uid, state.customer).await?;
     super::account::answer(tx, (s3uid, state.pending.as_ref()), now).await?;
     Ok(())

@@ -1,5 +1,5 @@
-//! History: who did what, when. Entries are written in the transaction of what they tell and never
-//! changed. None holds a secret.
+//! History: who did what, when. Entries are written in the transaction of what they tell, into the
+//! chain of their customer (`audit`), and never changed. None holds a secret.
 
 use serde_json::Value;
 use stowage_auth::{PrincipalRole, RequestContext, Scope};
@@ -8,11 +8,15 @@ use stowage_types::{CustomerId, PlanId, S3uid};
 use time::OffsetDateTime;
 
 use super::Domain;
+use super::audit;
 use crate::error::Error;
 use crate::store;
 
 /// Who changed a plan, as customers read it: the provider's staff is no business of theirs.
 const PROVIDER: &str = "provider";
+
+/// Between who acts and the customer he acts for, where both are one text.
+const ACTING_FOR: &str = " for customers/";
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,9 +24,12 @@ pub(crate) enum Event {
     CustomerCreated,
     ApiKeyCreated,
     ApiKeyRevoked,
+    SessionOpened,
+    SessionClosed,
     AccountOrdered,
     AccountActivated,
     AccountFailed,
+    DeletionBegun,
     AccountDeleted,
     CancellationScheduled,
     CancellationWithdrawn,
@@ -38,14 +45,17 @@ pub(crate) enum Event {
 }
 
 impl Event {
-    fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Self::CustomerCreated => "customer.created",
             Self::ApiKeyCreated => "api_key.created",
             Self::ApiKeyRevoked => "api_key.revoked",
+            Self::SessionOpened => "session.opened",
+            Self::SessionClosed => "session.closed",
             Self::AccountOrdered => "account.ordered",
             Self::AccountActivated => "account.activated",
             Self::AccountFailed => "account.failed",
+            Self::DeletionBegun => "account.deletion_begun",
             Self::AccountDeleted => "account.deleted",
             Self::CancellationScheduled => "cancellation.scheduled",
             Self::CancellationWithdrawn => "cancellation.withdrawn",
@@ -60,13 +70,60 @@ impl Event {
             Self::SagaUndone => "saga.turned_back",
         }
     }
+
+    /// Whether listings of changes leave it out: clients poll and log in all day, and what happened
+    /// must not drown in that.
+    fn is_minor(self) -> bool {
+        matches!(self, Self::KeyRead | Self::SessionOpened | Self::SessionClosed)
+    }
+}
+
+/// Who caused an entry, for whom, and by which call.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cause {
+    pub(crate) actor: String,
+    /// The customer he acted for; 0: for nobody.
+    pub(crate) acted_for: i64,
+    /// Empty: written before ids were kept.
+    pub(crate) request_id: String,
+}
+
+impl Cause {
+    /// Of a call.
+    pub(crate) fn of(cx: &RequestContext) -> Self {
+        Self {
+            actor: cx.principal.subject.clone(),
+            acted_for: cx.principal.acted_for.map_or(0, |customer| customer.0),
+            request_id: cx.request_id.clone(),
+        }
+    }
+
+    /// As sagas and events carry it, with who acted and for whom in one text
+    /// ([`RequestContext::actor`]).
+    pub(crate) fn told(actor: &str, request_id: &str) -> Self {
+        let parts =
+            actor.rsplit_once(ACTING_FOR).and_then(|(who, id)| Some((who, id.parse().ok()?)));
+        let (actor, acted_for) = match parts {
+            Some((who, CustomerId(customer))) => (who, customer),
+            None => (actor, 0),
+        };
+        Self { actor: actor.to_owned(), acted_for, request_id: request_id.to_owned() }
+    }
+
+    /// Who acted and for whom in one text, as listings of changes show it.
+    pub(crate) fn text(&self) -> String {
+        match self.acted_for {
+            0 => self.actor.clone(),
+            customer => format!("{}{ACTING_FOR}{customer}", self.actor),
+        }
+    }
 }
 
 /// An entry to be written.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) event: String,
-    pub(crate) actor: String,
+    pub(crate) cause: Cause,
     /// 0: nobody's.
     pub(crate) customer_id: i64,
     /// 0: of no plan.
@@ -74,11 +131,14 @@ pub(crate) struct Entry {
     pub(crate) s3uid: String,
     pub(crate) old_json: String,
     pub(crate) new_json: String,
+    /// Whether listings of changes leave it out.
+    pub(crate) minor: bool,
 }
 
 impl Entry {
-    pub(crate) fn new(event: Event, actor: impl Into<String>) -> Self {
-        Self { event: event.text().to_owned(), actor: actor.into(), ..Self::default() }
+    pub(crate) fn new(event: Event, cause: Cause) -> Self {
+        let minor = event.is_minor();
+        Self { event: event.text().to_owned(), cause, minor, ..Self::default() }
     }
 
     pub(crate) fn customer(mut self, id: CustomerId) -> Self {
@@ -102,18 +162,18 @@ impl Entry {
         self
     }
 
-    /// Writes it in the transaction of what it tells.
+    /// Writes it in the transaction of what it tells, as the last of its chain.
     pub(crate) async fn write(
-        &self,
+        self,
         tx: &mut Tx,
         now: OffsetDateTime,
     ) -> Result<(), stowage_db::Error> {
-        store::history::insert(tx, self, now).await
+        audit::append(tx, self, now).await
     }
 }
 
 /// An entry as it was written.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Recorded {
     pub(crate) id: i64,
     pub(crate) create_time: OffsetDateTime,
@@ -127,7 +187,7 @@ pub(crate) struct Filter {
     pub(crate) account: Option<S3uid>,
     /// Set by the domain: own entries and those of plans only.
     pub(crate) seen_by: Option<CustomerId>,
-    /// Whether readings of secrets are listed too.
+    /// Whether minor entries are listed too.
     pub(crate) with_reads: bool,
     pub(crate) size: i64,
     pub(crate) skip: i64,
@@ -159,7 +219,7 @@ impl Domain {
 
 /// Takes the name of the actor and the prices in other currencies off a plan's entry.
 fn hide_from_customers(entry: &mut Entry, currency: &str) {
-    entry.actor = PROVIDER.to_owned();
+    entry.cause = Cause { actor: PROVIDER.to_owned(), ..Cause::default() };
     for json in [&mut entry.old_json, &mut entry.new_json] {
         if let Ok(mut value) = serde_json::from_str::<Value>(json) {
             keep_currency(&mut value, currency);
@@ -201,6 +261,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn who_acted_for_whom_is_one_text_or_two_fields() {
+        for (text, actor, acted_for) in [
+            ("administrator for customers/1001", "administrator", 1001),
+            ("customers/1001", "customers/1001", 0),
+            ("services/a for customers/2 for customers/3", "services/a for customers/2", 3),
+            ("x for customers/", "x for customers/", 0),
+            ("x for customers/-1", "x for customers/-1", 0),
+        ] {
+            let cause = Cause::told(text, "r");
+            assert_eq!((cause.actor.as_str(), cause.acted_for), (actor, acted_for), "{text}");
+            assert_eq!(cause.text(), text);
+        }
+    }
 
     #[test]
     fn a_customer_reads_prices_of_his_currency_only() {

@@ -13,7 +13,7 @@ use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 
 use super::Shared;
 use super::access_key::SealedKey;
-use super::history::{Entry, Event};
+use super::history::{Cause, Entry, Event};
 use super::life::State;
 use crate::events;
 use crate::roles::{CallError, EngineAccount, EngineKey, Metered, Order, Subscription};
@@ -72,7 +72,7 @@ impl OrderState {
             "location": self.location,
             "state": state.text(),
         });
-        Entry::new(event, self.actor.clone())
+        Entry::new(event, Cause::told(&self.actor, &self.request_id))
             .customer(self.customer)
             .account(&self.s3uid, self.plan)
             .new_state(summary)

@@ -5,7 +5,7 @@ use stowage_request::Once;
 use stowage_saga::{Filter, Info};
 use uuid::Uuid;
 
-use super::history::{Entry, Event};
+use super::history::{Cause, Entry, Event};
 use super::{Domain, Page};
 use crate::error::Error;
 
@@ -71,7 +71,7 @@ impl Domain {
         once: &Once<Saga>,
     ) -> Result<(), Error> {
         let Info { id, kind, step, .. } = &saga.0;
-        Entry::new(event, cx.actor())
+        Entry::new(event, Cause::of(cx))
             .new_state(serde_json::json!({ "saga": id, "kind": kind, "step": step }))
             .write(&mut tx, self.shared.clock.now())
             .await?;

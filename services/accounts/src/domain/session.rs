@@ -1,9 +1,14 @@
 //! Sessions: a token is what a login gives and every further call brings. Stored as hashes.
+//!
+//! A session that begins, and one that is ended by its holder, are entries of the customer's audit:
+//! a token is a credential that was handed out, and who lost a key sees there that it is used.
+//! A login that fails is no act of a customer, since nobody proved to be one; it is counted and
+//! slowed down at the gateway. A token that ends by its time is no act either.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use stowage_auth::{Principal, PrincipalRole, RequestContext, hash_token};
+use stowage_auth::{Principal, PrincipalRole, RequestContext, TokenHash, hash_token};
 use stowage_proto::common::PrincipalClaims;
 use stowage_types::{
     Clock, Currency, CustomerId, ExposeSecret as _, Malformed, Random, SecretString, name,
@@ -11,6 +16,7 @@ use stowage_types::{
 use time::OffsetDateTime;
 
 use super::Domain;
+use super::history::{Cause, Entry, Event};
 use crate::error::Error;
 use crate::events;
 use crate::store;
@@ -96,7 +102,7 @@ pub(crate) fn administrator(clock: &dyn Clock) -> Token {
 impl Domain {
     /// Exchanges an API key for a token. Finding the key is a look-up of its hash, so the time it
     /// takes tells nothing about the key.
-    pub(crate) async fn login(&self, login: Login) -> Result<LoggedIn, Error> {
+    pub(crate) async fn login(&self, cx: &RequestContext, login: Login) -> Result<LoggedIn, Error> {
         let key = login.api_key.expose_secret();
         if key.len() > CREDENTIAL_BYTES_MAX {
             return Err(Error::ApiKeyInvalid);
@@ -127,23 +133,39 @@ impl Domain {
         if is_valid.is_none_or(|key| key.revoke_time.is_some()) {
             return Err(Error::ApiKeyInvalid);
         }
-        store::token::insert(&mut tx, hash_token(&text), &token, Some(key.id)).await?;
+        let hash = hash_token(&text);
+        store::token::insert(&mut tx, hash, &token, Some(key.id)).await?;
+        let mut after = session_state(&token, hash);
+        after["api_key"] = serde_json::json!({ "id": key.id, "hint": key.hint });
+        // The key proves who it is; the call itself comes from nobody yet.
+        let cause = Cause::told(&token.subject, &cx.request_id);
+        let entry = Entry::new(Event::SessionOpened, cause).customer(customer.id);
+        entry.new_state(after).write(&mut tx, now).await?;
         tx.commit().await?;
         let (claims, _) = self.signer.sign(&principal_of(&token, None));
         Ok(LoggedIn { token: SecretString::from(text), expire_time, claims, email: token.email })
     }
 
     /// Revokes a token. The administrator's is not one that can be logged out.
-    pub(crate) async fn logout(&self, token: &SecretString) -> Result<(), Error> {
+    pub(crate) async fn logout(
+        &self,
+        cx: &RequestContext,
+        token: &SecretString,
+    ) -> Result<(), Error> {
         let shared = &self.shared;
         let hash = hash_token(token.expose_secret());
-        match store::token::find(&shared.db, hash).await? {
-            Some(token) if token.expire_time.is_some() => {}
+        let token = match store::token::find(&shared.db, hash).await? {
+            Some(token) if token.expire_time.is_some() => token,
             _ => return Ok(()),
-        }
+        };
         let mut tx = shared.db.begin().await?;
         if store::token::delete(&mut tx, hash).await? {
             events::push_tokens_revoked(&shared.outbox, &mut tx, &[hash.bytes().to_vec()]).await?;
+            let cause = Cause::told(&token.subject, &cx.request_id);
+            let entry = Entry::new(Event::SessionClosed, cause);
+            let entry = entry.customer(token.customer.unwrap_or(CustomerId(0)));
+            let entry = entry.old_state(session_state(&token, hash));
+            entry.write(&mut tx, shared.clock.now()).await?;
             tx.commit().await?;
         }
         Ok(())
@@ -200,6 +222,16 @@ impl Domain {
         }
         Ok(found)
     }
+}
+
+/// What the audit shows of a session. Its id tells sessions apart, and is worth nothing else: it is
+/// a quarter of the hash of a random token.
+fn session_state(token: &Token, hash: TokenHash) -> serde_json::Value {
+    serde_json::json!({
+        "id": hex::encode(&hash.bytes()[..8]),
+        "expire_time": token.expire_time.map(|time| time.unix_timestamp()),
+        "fixed_address": token.fixed_address,
+    })
 }
 
 fn principal_of(token: &Token, acted_for: Option<(CustomerId, Currency)>) -> Principal {

@@ -399,7 +399,7 @@ impl From<Recorded> for pb::HistoryEntry {
             id,
             create_time: Some(timestamp(create_time)),
             event: entry.event,
-            actor: entry.actor,
+            actor: entry.cause.text(),
             s3uid: entry.s3uid,
             old_json: entry.old_json,
             new_json: entry.new_json,

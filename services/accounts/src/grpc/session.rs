@@ -68,8 +68,9 @@ impl pb::session_service_server::SessionService for Service {
         &self,
         request: Request<pb::LoginRequest>,
     ) -> Result<Response<pb::LoginResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
         let login = Login::try_from(request.into_inner())?;
-        let LoggedIn { token, expire_time, claims, email } = self.domain.login(login).await?;
+        let LoggedIn { token, expire_time, claims, email } = self.domain.login(&cx, login).await?;
         Ok(Response::new(pb::LoginResponse {
             token: token.expose_secret().to_owned(),
             expire_time: Some(timestamp(expire_time)),
@@ -82,8 +83,9 @@ impl pb::session_service_server::SessionService for Service {
         &self,
         request: Request<pb::LogoutRequest>,
     ) -> Result<Response<pb::LogoutResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
         let token = SecretString::from(request.into_inner().token);
-        self.domain.logout(&token).await?;
+        self.domain.logout(&cx, &token).await?;
         Ok(Response::new(pb::LogoutResponse {}))
     }
 

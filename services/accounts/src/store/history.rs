@@ -1,52 +1,38 @@
-//! History.
+//! History, as it is listed. It is written in `audit`.
 
-use stowage_db::{Args, Error, Query, Tx, args, next_id};
+use stowage_db::{Args, Error, Query};
 use time::OffsetDateTime;
 
-use crate::domain::history::{Entry, Filter, Recorded};
-
-pub(crate) async fn insert(tx: &mut Tx, entry: &Entry, now: OffsetDateTime) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO history (id, create_time, event, actor, customer_id, plan_id, \
-        s3uid, old_json, new_json) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-    let id = next_id(tx, "history").await?;
-    let args = args![
-        id,
-        now,
-        &entry.event,
-        &entry.actor,
-        entry.customer_id,
-        entry.plan_id,
-        &entry.s3uid,
-        &entry.old_json,
-        &entry.new_json,
-    ];
-    tx.defer(SQL, args);
-    Ok(())
-}
+use crate::domain::history::{Cause, Entry, Filter, Recorded};
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(super) struct Row {
     id: i64,
     create_time: OffsetDateTime,
     event: String,
     actor: String,
+    acted_for: i64,
+    request_id: String,
     customer_id: i64,
     plan_id: i64,
     s3uid: String,
     old_json: String,
     new_json: String,
+    minor: bool,
 }
 
 impl From<Row> for Recorded {
     fn from(row: Row) -> Self {
+        let (actor, acted_for, request_id) = (row.actor, row.acted_for, row.request_id);
         let entry = Entry {
             event: row.event,
-            actor: row.actor,
+            cause: Cause { actor, acted_for, request_id },
             customer_id: row.customer_id,
             plan_id: row.plan_id,
             s3uid: row.s3uid,
             old_json: row.old_json,
             new_json: row.new_json,
+            minor: row.minor,
         };
         Self { id: row.id, create_time: row.create_time, entry }
     }
@@ -58,7 +44,7 @@ pub(crate) async fn list(mut from: impl Query, filter: &Filter) -> Result<Vec<Re
     let mut terms = vec!["id > 0".to_owned()];
     if !filter.with_reads {
         // Word for word as in the partial indexes.
-        terms.push("event <> 'key.read'".to_owned());
+        terms.push("NOT minor".to_owned());
     }
     if let Some(plan) = filter.plan {
         terms.push(format!("plan_id = ${}", args.push(plan.0)));
@@ -71,8 +57,8 @@ pub(crate) async fn list(mut from: impl Query, filter: &Filter) -> Result<Vec<Re
         terms.push(format!("(customer_id = ${own} OR (customer_id = 0 AND plan_id > 0))"));
     }
     let sql = format!(
-        "SELECT id, create_time, event, actor, customer_id, plan_id, s3uid, old_json, new_json \
-         FROM history WHERE {} ORDER BY id DESC LIMIT ${} OFFSET ${}",
+        "SELECT id, create_time, event, actor, acted_for, request_id, customer_id, plan_id, s3uid, \
+         old_json, new_json, minor FROM history WHERE {} ORDER BY id DESC LIMIT ${} OFFSET ${}",
         terms.join(" AND "),
         args.push(filter.size),
         args.push(filter.skip),

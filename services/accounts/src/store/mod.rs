@@ -3,6 +3,7 @@
 pub(crate) mod access_key;
 pub(crate) mod account;
 pub(crate) mod api_key;
+pub(crate) mod audit;
 pub(crate) mod customer;
 pub(crate) mod history;
 pub(crate) mod token;

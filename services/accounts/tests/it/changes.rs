@@ -281,5 +281,8 @@ async fn the_data_of_an_ended_account_is_kept_for_the_retention_time() {
     until(async || kit.world.left().starts_with("0 orders, 0 engine")).await;
     kit.sagas_ended().await;
     let events = kit.history(&customer).await;
-    assert_eq!(events[3..], ["cancellation.scheduled", "account.ended", "account.deleted"]);
+    assert_eq!(
+        events[3..],
+        ["cancellation.scheduled", "account.ended", "account.deletion_begun", "account.deleted"]
+    );
 }

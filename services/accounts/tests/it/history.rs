@@ -19,6 +19,7 @@ async fn change_plan(kit: &Kit, event: &str) -> Event {
         old_json: String::new(),
         new_json: r#"{"prices":[{"currency":"EUR","units":9},{"currency":"USD","units":10}]}"#
             .into(),
+        request_id: "r-1".into(),
     };
     let event = Event {
         id: new_id(&*kit.clock, &SystemRandom),
@@ -62,6 +63,7 @@ async fn what_storage_tells_of_contents_is_history_of_the_account() {
             actor: "administrator for customers/1".to_owned(),
             bucket: "photos".to_owned(),
             key: key.to_owned(),
+            request_id: "r-1".to_owned(),
         };
         let event = Event {
             id: new_id(&*kit.clock, &SystemRandom),

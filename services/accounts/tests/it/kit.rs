@@ -24,6 +24,7 @@ use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
 use pb::account_service_client::AccountServiceClient;
+use pb::audit_service_client::AuditServiceClient;
 use pb::customer_service_client::CustomerServiceClient;
 use pb::saga_service_client::SagaServiceClient;
 use pb::session_service_client::SessionServiceClient;
@@ -34,6 +35,9 @@ use crate::double::World;
 const WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) const ADMIN_TOKEN: &str = "the administrator's token of these tests";
+
+/// The role's database in its folder.
+pub(crate) const DATABASE: &str = "accounts.db";
 
 /// Everything of one installation that outlives the process.
 pub(crate) struct Kit {
@@ -56,18 +60,27 @@ impl Kit {
         Self::with(Config::default(), World::default()).await
     }
 
-    pub(crate) async fn with(mut config: Config, world: World) -> Self {
+    pub(crate) async fn with(config: Config, world: World) -> Self {
+        let mut kit = Self::unbuilt(config, world, tempfile::tempdir().unwrap()).await;
+        kit.build().await;
+        kit
+    }
+
+    /// Everything but the role, over a folder that may hold a database already.
+    pub(crate) async fn unbuilt(
+        mut config: Config,
+        world: World,
+        folder: tempfile::TempDir,
+    ) -> Self {
         config.sagas.backoff_first = Duration::from_millis(1);
         config.sagas.backoff_max = Duration::from_millis(2);
         config.sagas.resume_every = Duration::from_millis(20);
-        let folder = tempfile::tempdir().unwrap();
         let clock = Arc::new(FakeClock::at(SystemClock.now()));
         let signer = Signer::from_seed(&[7; 32], "test", clock.clone());
-        let (database, keyring) =
-            (folder.path().join("accounts.db"), folder.path().join("master.keys"));
+        let (database, keyring) = (folder.path().join(DATABASE), folder.path().join("master.keys"));
         let db = Db::open(&database, &MIGRATOR).await.unwrap();
         let channel = role_stack(Routes::default(), stack(&signer));
-        let mut kit = Self {
+        Self {
             _folder: folder,
             database,
             keyring,
@@ -80,9 +93,7 @@ impl Kit {
             channel,
             stop: CancellationToken::new(),
             tasks: Vec::new(),
-        };
-        kit.build().await;
-        kit
+        }
     }
 
     /// The process dies and is started again on the same files.
@@ -96,7 +107,7 @@ impl Kit {
         self.build().await;
     }
 
-    async fn build(&mut self) {
+    pub(crate) async fn build(&mut self) {
         let hash = hash_token(ADMIN_TOKEN);
         ensure_administrator_token(&self.db, hash, &*self.clock).await.unwrap();
         let role = build(self.config.clone(), self.deps()).await.unwrap();
@@ -134,6 +145,10 @@ impl Kit {
 
     pub(crate) fn accounts(&self) -> AccountServiceClient<RoleChannel> {
         AccountServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn audit(&self) -> AuditServiceClient<RoleChannel> {
+        AuditServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn customers(&self) -> CustomerServiceClient<RoleChannel> {
@@ -242,6 +257,15 @@ impl Kit {
             }
         };
         tokio::time::timeout(WITHIN, poll).await.expect(sql);
+    }
+
+    /// Changes the database behind the role's back.
+    pub(crate) async fn tamper(&self, sql: &str) {
+        let mut tx = self.db.begin().await.unwrap();
+        for statement in sql.split(';') {
+            tx.execute_built(statement.to_owned(), stowage_db::args![]).await.expect(statement);
+        }
+        tx.commit().await.unwrap();
     }
 
     pub(crate) async fn count(&self, sql: &'static str) -> i64 {

@@ -180,6 +180,6 @@ async fn staff_never_reads_a_secret_and_every_reading_is_noted() {
     assert!(!kit.history(&customer).await.contains(&"key.read".to_owned()));
     assert_eq!(read(&acting_for(&customer), true).await.unwrap().secret_key.len(), 40);
     let sql = "SELECT count(*) FROM history WHERE event = 'key.read' \
-        AND actor = 'administrator for customers/1001'";
+        AND actor = 'administrator' AND acted_for = 1001";
     assert_eq!(kit.count(sql).await, 1);
 }

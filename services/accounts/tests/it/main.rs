@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails there says where")]
 
 mod access;
+mod audit;
+mod audit_upgrade;
 mod changes;
 mod crash;
 mod customers;

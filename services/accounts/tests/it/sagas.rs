@@ -159,7 +159,7 @@ async fn a_deletion_that_is_stuck_is_tried_again_and_never_turned_back() {
 
     retry(&kit, &stuck.name, "").await.unwrap();
     let ended = reaches(&kit, &stuck.name, pb::SagaStatus::Completed).await;
-    assert_eq!((ended.step_number, ended.step.as_str(), ended.failure), (5, "mark_deleted", None));
+    assert_eq!((ended.step_number, ended.step.as_str(), ended.failure), (6, "mark_deleted", None));
     assert_eq!(kit.world.left(), NOTHING);
 }
 

@@ -137,7 +137,7 @@ impl Billing {
         let id = PlanId(next_id(&mut tx, "plan").await?);
         let plan = Plan { id, version: 1, active: true, terms, update_time: self.clock.now() };
         store::plan::insert(&mut tx, &plan, &cx.actor()).await.map_err(|e| named(e, &plan))?;
-        let change = plan_changed(PlanEvent::Created, None, &plan, cx.actor());
+        let change = plan_changed(PlanEvent::Created, None, &plan, cx);
         self.tell(&mut tx, &change).await?;
         once.answer(&mut tx, &plan).await?;
         tx.commit().await?;
@@ -233,7 +233,7 @@ impl Billing {
             // Another has changed it since it was read here.
             return Err(Error::PlanChanged { version });
         }
-        let change = plan_changed(PlanEvent::Updated, Some(&old), &new, cx.actor());
+        let change = plan_changed(PlanEvent::Updated, Some(&old), &new, cx);
         self.tell(&mut tx, &change).await?;
         once.answer(&mut tx, &new).await?;
         tx.commit().await?;
@@ -254,7 +254,7 @@ impl Billing {
             return Ok(plan);
         }
         let old = Plan { active: true, ..plan.clone() };
-        let change = plan_changed(PlanEvent::Archived, Some(&old), &plan, cx.actor());
+        let change = plan_changed(PlanEvent::Archived, Some(&old), &plan, cx);
         self.tell(&mut tx, &change).await?;
         once.answer(&mut tx, &plan).await?;
         tx.commit().await?;

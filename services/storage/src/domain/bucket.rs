@@ -4,7 +4,7 @@ use stowage_auth::RequestContext;
 use stowage_engine::{BucketInfo, BucketNamespace, Engine, Error as EngineError};
 use stowage_types::{BucketName, S3uid, name, page};
 
-use super::change::{Change, What};
+use super::change::Change;
 use super::location::Location;
 use super::{Storage, Used};
 use crate::config::LocationState;
@@ -33,7 +33,7 @@ impl Storage {
         let used = self.visible_account(cx, uid).await?;
         check_bucket_limit(&used, uid, bucket).await?;
         // Engines do not say; nobody asks where it is not told.
-        let is_told = Change::is_told(What::BucketCreated, cx);
+        let is_told = Change::is_told(cx);
         let was_there = is_told && find_bucket(used.engine, uid, bucket).await?.is_some();
         let created = used.engine.create_bucket(uid, bucket).await;
         created.map_err(|error| match error {

@@ -1,6 +1,6 @@
 //! What callers change, told for history.
 
-use stowage_auth::{PrincipalRole, RequestContext};
+use stowage_auth::RequestContext;
 use stowage_request::Once;
 use stowage_types::{BucketName, S3uid, name};
 
@@ -38,13 +38,9 @@ pub(crate) struct Change<'a> {
 }
 
 impl Change<'_> {
-    /// Whether it is told. Services are parts of something that is told as a whole; a customer who
-    /// empties a bucket would fill page after page of his history.
-    pub(crate) fn is_told(what: What, cx: &RequestContext) -> bool {
-        match what {
-            What::BucketCreated | What::BucketDeleted => !cx.is_service(),
-            What::FileDeleted => cx.principal.role == PrincipalRole::Administrator,
-        }
+    /// Whether it is told. Services are parts of something that is told as a whole.
+    pub(crate) fn is_told(cx: &RequestContext) -> bool {
+        !cx.is_service()
     }
 }
 
@@ -56,10 +52,10 @@ impl Storage {
         change: Change<'_>,
         (once, answer): (&Once<T>, &T),
     ) -> Result<(), Error> {
-        if !Change::is_told(change.what, cx) {
+        if !Change::is_told(cx) {
             return Ok(());
         }
-        let message = events::content_changed(cx.actor(), &change);
+        let message = events::content_changed(cx, &change);
         let mut tx = self.db.begin().await?;
         let subject = name::account(change.uid);
         self.outbox.push(&mut tx, events::CONTENT_CHANGED, &subject, &message).await?;

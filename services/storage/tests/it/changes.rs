@@ -20,7 +20,9 @@ struct Listener(Mutex<Vec<Told>>);
 #[async_trait]
 impl Handler for Listener {
     async fn handle(&self, event: &Event) -> Result<(), BoxError> {
-        let pb::ContentChanged { s3uid, event: what, actor, bucket, key } = event.message()?;
+        let pb::ContentChanged { s3uid, event: what, actor, bucket, key, request_id } =
+            event.message()?;
+        assert!(!request_id.is_empty(), "{what} says by which call");
         assert_eq!(event.subject, format!("accounts/{s3uid}"));
         self.0.lock().unwrap().push((what, actor, bucket, key));
         Ok(())
@@ -76,7 +78,7 @@ impl Caller for By {
 }
 
 #[tokio::test]
-async fn changes_are_told_with_who_made_them_but_for_what_would_flood_history() {
+async fn changes_are_told_with_who_made_them_but_for_steps_of_something_told_as_a_whole() {
     let (bus, meter) = metered_bus();
     let heard = Arc::new(Listener::default());
     bus.subscribe(Subscription {
@@ -91,11 +93,12 @@ async fn changes_are_told_with_who_made_them_but_for_what_would_flood_history() 
     come_and_go(&kit, &uid, By::Customer).await;
     come_and_go(&kit, &uid, By::AdministratorForHim).await;
     kit.run_tasks();
-    until(async || heard.0.lock().unwrap().len() >= 5).await;
+    until(async || heard.0.lock().unwrap().len() >= 6).await;
     let his = "customers/1001";
     let for_him = "administrator for customers/1001";
     let expected = [
         ("bucket.created", his, ""),
+        ("file.deleted", his, "a/b"),
         ("bucket.deleted", his, ""),
         ("bucket.created", for_him, ""),
         ("file.deleted", for_him, "a/b"),

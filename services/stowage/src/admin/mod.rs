@@ -9,6 +9,7 @@ mod access_key;
 mod account;
 mod amount;
 mod api_key;
+mod audit;
 mod client;
 mod customer;
 mod location;
@@ -64,6 +65,9 @@ enum Command {
     /// Access keys of an account: what S3 clients sign with
     #[command(subcommand)]
     Key(access_key::Command),
+    /// The audit: who did what, and that nothing of it was changed
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
@@ -106,6 +110,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::Plan(command) => plan::run(*command, &session).await,
         Command::Account(command) => account::run(command, &session).await,
         Command::Key(command) => access_key::run(command, &session).await,
+        Command::Audit(command) => audit::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
         Command::Saga(command) => saga::run(command, &session).await,
     }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_saga;
+mod audit;
 mod config;
 mod process;
 mod start;

@@ -2,6 +2,7 @@
 
 mod access;
 mod acting;
+mod audit;
 mod chaos;
 mod cli;
 mod concurrent;

@@ -309,12 +309,14 @@ async fn ended_after_kill(
     again.success()
 }
 
-/// Number of the field `request_id` by the full name of its message.
+/// Number of the field `request_id` by the full name of its message, of requests only: entries of
+/// the audit and events say which call they are of.
 fn request_id_fields() -> BTreeMap<String, i32> {
     let set = FileDescriptorSet::decode(DESCRIPTORS).expect("the descriptors can be read");
     let mut fields = BTreeMap::new();
     for file in &set.file {
-        for message in &file.message_type {
+        let requests = file.message_type.iter().filter(|m| m.name().ends_with("Request"));
+        for message in requests {
             let field = message.field.iter().find(|field| field.name() == "request_id");
             if let Some(field) = field {
                 fields.insert(format!(".{}.{}", file.package(), message.name()), field.number());
