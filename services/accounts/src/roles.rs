@@ -271,6 +271,7 @@ impl Roles {
             }],
             quota_bytes: account.quota_bytes,
             bucket_max: account.bucket_max,
+            suspended: false,
         };
         Ok(call!(self.engine_accounts, ensure_engine_account, cx, message)?.endpoint)
     }

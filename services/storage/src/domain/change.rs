@@ -1,6 +1,7 @@
 //! What callers change, told for history.
 
 use stowage_auth::{PrincipalRole, RequestContext};
+use stowage_db::Tx;
 use stowage_request::Once;
 use stowage_types::{BucketName, S3uid, name};
 
@@ -13,6 +14,8 @@ use crate::events;
 pub(crate) enum What {
     BucketCreated,
     BucketDeleted,
+    BucketDeletionStarted,
+    BucketDeletionCancelled,
     FileDeleted,
 }
 
@@ -22,6 +25,8 @@ impl What {
         match self {
             Self::BucketCreated => "bucket.created",
             Self::BucketDeleted => "bucket.deleted",
+            Self::BucketDeletionStarted => "bucket.deletion_started",
+            Self::BucketDeletionCancelled => "bucket.deletion_cancelled",
             Self::FileDeleted => "file.deleted",
         }
     }
@@ -42,7 +47,10 @@ impl Change<'_> {
     /// empties a bucket would fill page after page of his history.
     pub(crate) fn is_told(what: What, cx: &RequestContext) -> bool {
         match what {
-            What::BucketCreated | What::BucketDeleted => !cx.is_service(),
+            What::BucketCreated
+            | What::BucketDeleted
+            | What::BucketDeletionStarted
+            | What::BucketDeletionCancelled => !cx.is_service(),
             What::FileDeleted => cx.principal.role == PrincipalRole::Administrator,
         }
     }
@@ -59,12 +67,23 @@ impl Storage {
         if !Change::is_told(change.what, cx) {
             return Ok(());
         }
-        let message = events::content_changed(cx.actor(), &change);
         let mut tx = self.db.begin().await?;
-        let subject = name::account(change.uid);
-        self.outbox.push(&mut tx, events::CONTENT_CHANGED, &subject, &message).await?;
+        self.push_change(&mut tx, &cx.actor(), &change).await?;
         once.answer(&mut tx, answer).await?;
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// Tells of a change in the caller's transaction, whoever made it.
+    pub(crate) async fn push_change(
+        &self,
+        tx: &mut Tx,
+        actor: &str,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        let message = events::content_changed(actor.to_owned(), change);
+        let subject = name::account(change.uid);
+        self.outbox.push(tx, events::CONTENT_CHANGED, &subject, &message).await?;
         Ok(())
     }
 }
