@@ -8,6 +8,7 @@
 mod account;
 mod amount;
 mod api_key;
+mod bucket;
 mod client;
 mod customer;
 mod location;
@@ -59,6 +60,9 @@ enum Command {
     /// S3 accounts of all customers
     #[command(subcommand)]
     Account(account::Command),
+    /// Buckets of an account, and their deletion with all that is in them
+    #[command(subcommand)]
+    Bucket(bucket::Command),
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
@@ -97,6 +101,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::ApiKey(command) => api_key::run(command, &session).await,
         Command::Plan(command) => plan::run(*command, &session).await,
         Command::Account(command) => account::run(command, &session).await,
+        Command::Bucket(command) => bucket::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
     }
 }
