@@ -18,6 +18,10 @@ pub struct Config {
     pub collect_back_off_ms_max: u64,
     /// Most rows of usage taken in one transaction. Default 500.
     pub collect_rows_max: u32,
+    /// Most buckets deleted at once with all that is in them. Default 4.
+    pub deletions_max: u32,
+    /// Most objects of such a bucket deleted at once. Default 1,000.
+    pub deletion_batch_max: u32,
 }
 
 impl Default for Config {
@@ -27,6 +31,8 @@ impl Default for Config {
             collect_every_ms: 1_000,
             collect_back_off_ms_max: 60_000,
             collect_rows_max: 500,
+            deletions_max: 4,
+            deletion_batch_max: 1000,
         }
     }
 }
@@ -50,6 +56,12 @@ impl Config {
         }
         if !(1..=10_000).contains(&self.collect_rows_max) {
             faults.push("storage.collect_rows_max must be from 1 to 10000".to_owned());
+        }
+        if !(1..=64).contains(&self.deletions_max) {
+            faults.push("storage.deletions_max must be from 1 to 64".to_owned());
+        }
+        if !(1..=1000).contains(&self.deletion_batch_max) {
+            faults.push("storage.deletion_batch_max must be from 1 to 1000".to_owned());
         }
         faults
     }
@@ -130,9 +142,11 @@ mod tests {
             call_ms_max: 0,
             collect_every_ms: 0,
             collect_rows_max: 0,
+            deletions_max: 0,
+            deletion_batch_max: 1001,
             ..Config::default()
         };
-        assert_eq!(bad.check().len(), 3);
+        assert_eq!(bad.check().len(), 5);
     }
 
     #[test]

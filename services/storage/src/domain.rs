@@ -1,8 +1,11 @@
 //! Rules of the role; one file per resource.
 
 pub(crate) mod bucket;
+pub(crate) mod bucket_deletion;
+mod bucket_deletion_job;
 pub(crate) mod change;
 pub(crate) mod engine_account;
+pub(crate) mod engine_view;
 pub(crate) mod location;
 pub(crate) mod object;
 pub(crate) mod usage;
@@ -10,12 +13,14 @@ pub(crate) mod usage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stowage_auth::{PageKey, RequestContext};
+use stowage_auth::{PageKey, PrincipalRole, RequestContext};
 use stowage_bus::Outbox;
 use stowage_db::Db;
 use stowage_engine::Engine;
 use stowage_request::Requests;
-use stowage_types::{Clock, S3uid};
+use stowage_types::{Clock, Random, S3uid};
+use tokio::sync::Notify;
+use uuid::Uuid;
 
 use crate::Config;
 use crate::error::Error;
@@ -41,6 +46,11 @@ pub(crate) struct Storage {
     pub(crate) outbox: Outbox,
     pub(crate) requests: Requests,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    /// Names this process in leases.
+    pub(crate) process: Uuid,
+    /// Woken when a deletion of a bucket may have to be worked on.
+    pub(crate) deletion_due: Notify,
     pub(crate) page_key: PageKey,
     pub(crate) sites: BTreeMap<String, Site>,
 }
@@ -50,6 +60,21 @@ pub(crate) struct Used<'a> {
     pub(crate) account: Account,
     pub(crate) engine: &'a dyn Engine,
     pub(crate) site: &'a Site,
+}
+
+impl Used<'_> {
+    /// Refuses what a customer would change in a suspended account, which keeps all its data.
+    /// Administrators and services may all the same: they purge, and take down what must go.
+    ///
+    /// # Errors
+    /// [`Error::AccountState`]
+    pub(crate) fn check_changeable(&self, cx: &RequestContext) -> Result<(), Error> {
+        let is_customer = cx.principal.role == PrincipalRole::Customer;
+        if is_customer && self.account.limits.is_suspended {
+            return Err(Error::AccountState { state: "SUSPENDED" });
+        }
+        Ok(())
+    }
 }
 
 impl Storage {

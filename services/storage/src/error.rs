@@ -25,10 +25,10 @@ pub(crate) enum Error {
     /// No such account, or another's: callers cannot tell the two apart.
     #[error("S3 account not found for this customer")]
     AccountNotFound,
-    /// The account was removed, or is being removed.
+    /// The account was removed, is being removed, or is suspended.
     #[error("the account is {state}")]
     AccountState {
-        /// `REMOVING` or `REMOVED`.
+        /// `REMOVING`, `REMOVED` or `SUSPENDED`.
         state: &'static str,
     },
     /// No such location, or not shown to customers.
@@ -55,6 +55,15 @@ pub(crate) enum Error {
     /// The bucket, or a bucket of the account, holds objects.
     #[error("bucket not empty")]
     BucketNotEmpty,
+    /// No such deletion of a bucket in this account.
+    #[error("deletion of a bucket not found")]
+    BucketDeletionNotFound,
+    /// The deletion has ended.
+    #[error("the deletion of the bucket is {state}")]
+    BucketDeletionState {
+        /// `DONE`, `CANCELLED` or `FAILED`.
+        state: &'static str,
+    },
     /// The account has as many buckets as it may have.
     #[error("the account has as many buckets as its plan allows")]
     BucketLimit,
@@ -102,6 +111,10 @@ impl Error {
             Self::BucketNameTaken { .. } => (Code::AlreadyExists, ErrorReason::BucketNameTaken),
             Self::BucketNotFound { .. } => (Code::NotFound, ErrorReason::BucketNotFound),
             Self::BucketNotEmpty => (Code::FailedPrecondition, ErrorReason::BucketNotEmpty),
+            Self::BucketDeletionNotFound => (Code::NotFound, ErrorReason::BucketDeletionNotFound),
+            Self::BucketDeletionState { .. } => {
+                (Code::FailedPrecondition, ErrorReason::BucketDeletionState)
+            }
             Self::BucketLimit => (Code::ResourceExhausted, ErrorReason::BucketLimit),
             Self::QuotaExceeded => (Code::ResourceExhausted, ErrorReason::QuotaExceeded),
             Self::EngineUnsupported => (Code::FailedPrecondition, ErrorReason::EngineUnsupported),
@@ -115,7 +128,9 @@ impl Error {
     /// What varies in the text, for programs.
     fn metadata(&self) -> Option<(&'static str, String)> {
         match self {
-            Self::AccountState { state } => Some(("state", (*state).to_owned())),
+            Self::AccountState { state } | Self::BucketDeletionState { state } => {
+                Some(("state", (*state).to_owned()))
+            }
             Self::LocationClosed { location } => Some(("location", location.clone())),
             Self::BucketNameTaken { bucket } | Self::BucketNotFound { bucket } => {
                 Some(("bucket", bucket.clone()))
@@ -226,6 +241,12 @@ mod tests {
                 ErrorReason::BucketNotFound,
             ),
             (Error::BucketNotEmpty, Code::FailedPrecondition, ErrorReason::BucketNotEmpty),
+            (Error::BucketDeletionNotFound, Code::NotFound, ErrorReason::BucketDeletionNotFound),
+            (
+                Error::BucketDeletionState { state: "DONE" },
+                Code::FailedPrecondition,
+                ErrorReason::BucketDeletionState,
+            ),
             (Error::BucketLimit, Code::ResourceExhausted, ErrorReason::BucketLimit),
             (Error::QuotaExceeded, Code::ResourceExhausted, ErrorReason::QuotaExceeded),
             (Error::EngineUnsupported, Code::FailedPrecondition, ErrorReason::EngineUnsupported),

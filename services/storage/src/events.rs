@@ -1,11 +1,10 @@
 //! Events that this role sends.
 
-use stowage_auth::RequestContext;
 use stowage_engine::StorageFigures;
 use stowage_proto::storage as pb;
 use stowage_types::{S3uid, timestamp};
 
-use crate::domain::change::Change;
+use crate::domain::change::{Change, Told};
 use crate::domain::usage::{Collected, Increment};
 
 /// Type of [`pb::UsageCollected`].
@@ -25,14 +24,14 @@ pub(crate) fn usage_collected(uid: &S3uid, collected: Collected) -> pb::UsageCol
     }
 }
 
-pub(crate) fn content_changed(cx: &RequestContext, change: &Change<'_>) -> pb::ContentChanged {
+pub(crate) fn content_changed(told: &Told, change: &Change<'_>) -> pb::ContentChanged {
     pb::ContentChanged {
         s3uid: change.uid.to_string(),
         event: change.what.text().to_owned(),
-        actor: cx.actor(),
+        actor: told.actor.clone(),
         bucket: change.bucket.as_str().to_owned(),
         key: change.key.to_owned(),
-        request_id: cx.request_id.clone(),
+        request_id: told.request_id.clone(),
     }
 }
 

@@ -18,6 +18,7 @@ use stowage_auth::{PageKey, Verifier};
 use stowage_bus::{Bus, Outbox};
 use stowage_db::Db;
 use stowage_engine::Engine;
+use stowage_proto::storage::bucket_deletion_service_server::BucketDeletionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
 use stowage_proto::storage::location_service_server::LocationServiceServer;
@@ -25,7 +26,8 @@ use stowage_proto::storage::object_service_server::ObjectServiceServer;
 use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_request::Requests;
 use stowage_runtime::{ReadyCheck, Role, RoleChannel, StackConfig, Task, role_stack};
-use stowage_types::{Clock, Random};
+use stowage_types::{Clock, Random, new_id};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -105,8 +107,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         requests,
         config,
         db: deps.db.clone(),
-        outbox: Outbox::new(events::SOURCE, Arc::clone(&deps.clock), deps.random),
+        outbox: Outbox::new(events::SOURCE, Arc::clone(&deps.clock), Arc::clone(&deps.random)),
+        process: new_id(&*deps.clock, &*deps.random),
         clock: deps.clock,
+        random: deps.random,
+        deletion_due: Notify::new(),
         page_key: deps.page_key,
         sites,
     });
@@ -114,6 +119,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     written.map_err(|error| BuildError::Database { source: Box::new(error) })?;
     let relay = stowage_bus::relay(deps.db, &storage.outbox, deps.bus, deps.stop.clone());
     let mut tasks = collectors(&storage, &deps.stop);
+    tasks.extend(deleters(&storage, &deps.stop));
     tasks.push(Task::new("storage.outbox", relay));
     tasks.push(Task::new("storage.requests", storage.requests.clean_up(deps.stop)));
     let stack = StackConfig { role: "storage", verifier: deps.verifier, call_timeout };
@@ -142,6 +148,7 @@ fn serve(storage: &Arc<Storage>, stack: StackConfig) -> RoleChannel {
     let routes = Routes::new(LocationServiceServer::new(api.clone()))
         .add_service(EngineAccountServiceServer::new(api.clone()))
         .add_service(BucketServiceServer::new(api.clone()))
+        .add_service(BucketDeletionServiceServer::new(api.clone()))
         .add_service(ObjectServiceServer::new(api.clone()))
         .add_service(UsageServiceServer::new(api));
     role_stack(routes, stack)
@@ -163,6 +170,17 @@ fn collectors(storage: &Arc<Storage>, stop: &CancellationToken) -> Vec<Task> {
         let _: Option<()> = stop.run_until_cancelled(storage.forget_on()).await;
     }));
     tasks
+}
+
+/// As many tasks as buckets may be deleted at once.
+fn deleters(storage: &Arc<Storage>, stop: &CancellationToken) -> Vec<Task> {
+    let deleter = |_| {
+        let (storage, stop) = (Arc::clone(storage), stop.clone());
+        Task::new("storage.bucket_deletion", async move {
+            let _: Option<()> = stop.run_until_cancelled(storage.delete_buckets_on()).await;
+        })
+    };
+    (0..storage.config.deletions_max).map(deleter).collect()
 }
 
 /// Ready when the database and every engine answer; else the answer names those that do not.

@@ -1,5 +1,6 @@
 //! SQL of the role; one file per resource. Nothing here decides anything.
 
 pub(crate) mod account;
+pub(crate) mod bucket_deletion;
 pub(crate) mod location;
 pub(crate) mod usage;

@@ -310,6 +310,20 @@ impl EngineAccountService for World {
             Ok(storage::RemoveEngineAccountResponse {})
         })
     }
+
+    async fn list_key_usage(
+        &self,
+        _: Request<storage::ListKeyUsageRequest>,
+    ) -> Result<Response<storage::ListKeyUsageResponse>, Status> {
+        Ok(Response::new(storage::ListKeyUsageResponse::default()))
+    }
+
+    async fn list_engine_accounts(
+        &self,
+        _: Request<storage::ListEngineAccountsRequest>,
+    ) -> Result<Response<storage::ListEngineAccountsResponse>, Status> {
+        Ok(Response::new(storage::ListEngineAccountsResponse::default()))
+    }
 }
 
 /// `7` of `plans/7`.

@@ -1,5 +1,7 @@
 //! Resource names, as paths: `accounts/{s3uid}/buckets/{bucket}`.
 
+use uuid::Uuid;
+
 use crate::{BucketName, CustomerId, Malformed, PlanId, S3uid};
 
 fn strip<'a>(text: &'a str, prefix: &str, example: &str) -> Result<&'a str, Malformed> {
@@ -99,6 +101,24 @@ pub fn parse_bucket(text: &str) -> Result<(S3uid, BucketName), Malformed> {
     Ok((S3uid::parse(uid)?, BucketName::new(name)?))
 }
 
+/// `accounts/{s3uid}/bucketDeletions/{id}`.
+#[must_use]
+pub fn bucket_deletion(uid: &S3uid, id: Uuid) -> String {
+    format!("accounts/{uid}/bucketDeletions/{id}")
+}
+
+/// Reads `accounts/{s3uid}/bucketDeletions/{id}`.
+///
+/// # Errors
+/// `Malformed` otherwise.
+pub fn parse_bucket_deletion(text: &str) -> Result<(S3uid, Uuid), Malformed> {
+    let example = "accounts/{s3uid}/bucketDeletions/{id}";
+    let other = || Malformed::new(format!("is not a name like {example}"));
+    let rest = strip(text, "accounts/", example)?;
+    let (uid, id) = rest.split_once("/bucketDeletions/").ok_or_else(other)?;
+    Ok((S3uid::parse(uid)?, Uuid::parse_str(id).map_err(|_| other())?))
+}
+
 /// `subscriptions/{service_id}`.
 #[must_use]
 pub fn subscription(service_id: i64) -> String {
@@ -125,6 +145,8 @@ mod tests {
         let uid = S3uid::parse(&"a".repeat(32)).unwrap();
         let name = BucketName::new("photos").unwrap();
         assert_eq!(parse_bucket(&bucket(&uid, &name)), Ok((uid.clone(), name)));
+        let id = Uuid::max();
+        assert_eq!(parse_bucket_deletion(&bucket_deletion(&uid, id)), Ok((uid.clone(), id)));
         assert_eq!(parse_account(&account(&uid)), Ok(uid));
         assert_eq!(parse_customer("customers/7"), Ok(CustomerId(7)));
         assert_eq!(parse_plan(&plan(PlanId(3))), Ok(PlanId(3)));
@@ -139,5 +161,7 @@ mod tests {
         }
         assert!(parse_location("locations/nl").is_err());
         assert!(parse_bucket("accounts/x/buckets/abc").is_err());
+        let one = format!("accounts/{}/bucketDeletions/1", "a".repeat(32));
+        assert!(parse_bucket_deletion(&one).is_err());
     }
 }

@@ -31,6 +31,7 @@ impl Storage {
         bucket: &BucketName,
     ) -> Result<(BucketInfo, bool), Error> {
         let used = self.visible_account(cx, uid).await?;
+        used.check_changeable(cx)?;
         check_bucket_limit(&used, uid, bucket).await?;
         // Engines do not say; nobody asks where it is not told.
         let is_told = Change::is_told(cx);
@@ -90,6 +91,7 @@ impl Storage {
         resumes: bool,
     ) -> Result<(), Error> {
         let used = self.visible_account(cx, uid).await?;
+        used.check_changeable(cx)?;
         match used.engine.delete_bucket(uid, bucket).await {
             // An attempt before this one was cut off, and most likely this is its effect.
             Err(EngineError::NotFound) if resumes => Ok(()),
@@ -133,7 +135,7 @@ async fn check_bucket_limit(
     uid: &S3uid,
     bucket: &BucketName,
 ) -> Result<(), Error> {
-    let Some(max) = used.account.bucket_max else {
+    let Some(max) = used.account.limits.bucket_max else {
         return Ok(());
     };
     if used.engine.capabilities().bucket_limit {
@@ -158,7 +160,7 @@ async fn check_bucket_limit(
 }
 
 /// Finds one bucket in the listing, starting just before its name.
-async fn find_bucket(
+pub(super) async fn find_bucket(
     engine: &dyn Engine,
     uid: &S3uid,
     bucket: &BucketName,

@@ -1,6 +1,7 @@
 //! What callers change, told for history.
 
 use stowage_auth::RequestContext;
+use stowage_db::Tx;
 use stowage_request::Once;
 use stowage_types::{BucketName, S3uid, name};
 
@@ -13,6 +14,8 @@ use crate::events;
 pub(crate) enum What {
     BucketCreated,
     BucketDeleted,
+    BucketDeletionStarted,
+    BucketDeletionCancelled,
     FileDeleted,
 }
 
@@ -22,6 +25,8 @@ impl What {
         match self {
             Self::BucketCreated => "bucket.created",
             Self::BucketDeleted => "bucket.deleted",
+            Self::BucketDeletionStarted => "bucket.deletion_started",
+            Self::BucketDeletionCancelled => "bucket.deletion_cancelled",
             Self::FileDeleted => "file.deleted",
         }
     }
@@ -35,6 +40,20 @@ pub(crate) struct Change<'a> {
     pub(crate) bucket: &'a BucketName,
     /// Empty: the bucket itself.
     pub(crate) key: &'a str,
+}
+
+/// Whom history names, and by which call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) actor: String,
+    pub(crate) request_id: String,
+}
+
+impl Told {
+    /// Of a call.
+    pub(crate) fn of(cx: &RequestContext) -> Self {
+        Self { actor: cx.actor(), request_id: cx.request_id.clone() }
+    }
 }
 
 impl Change<'_> {
@@ -55,12 +74,23 @@ impl Storage {
         if !Change::is_told(cx) {
             return Ok(());
         }
-        let message = events::content_changed(cx, &change);
         let mut tx = self.db.begin().await?;
-        let subject = name::account(change.uid);
-        self.outbox.push(&mut tx, events::CONTENT_CHANGED, &subject, &message).await?;
+        self.push_change(&mut tx, &Told::of(cx), &change).await?;
         once.answer(&mut tx, answer).await?;
         tx.commit().await?;
+        Ok(())
+    }
+
+    /// Tells of a change in the caller's transaction, whoever made it.
+    pub(crate) async fn push_change(
+        &self,
+        tx: &mut Tx,
+        told: &Told,
+        change: &Change<'_>,
+    ) -> Result<(), Error> {
+        let message = events::content_changed(told, change);
+        let subject = name::account(change.uid);
+        self.outbox.push(tx, events::CONTENT_CHANGED, &subject, &message).await?;
         Ok(())
     }
 }

@@ -38,15 +38,17 @@ pub(crate) struct Account {
     pub(crate) customer: Option<CustomerId>,
     /// Absent in a tombstone of an account never seen.
     pub(crate) location: Option<String>,
-    pub(crate) bucket_max: Option<u32>,
+    pub(crate) limits: Limits,
     pub(crate) state: State,
 }
 
-/// Bounds of an account; `None`: none.
+/// What an account may do. Bounds; `None`: none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) bucket_max: Option<u32>,
+    /// Whether its requests are refused while its data stays.
+    pub(crate) is_suspended: bool,
 }
 
 /// What an account shall be.
@@ -95,8 +97,11 @@ impl Storage {
             stowage_engine::Error::Invalid { why } => Error::field("keys", why),
             other => other.into(),
         })?;
-        let limits =
-            Limits { quota_bytes: ensure.spec.quota_bytes, bucket_max: ensure.spec.bucket_max };
+        let limits = Limits {
+            quota_bytes: ensure.spec.quota_bytes,
+            bucket_max: ensure.spec.bucket_max,
+            is_suspended: ensure.spec.suspended,
+        };
         let mut tx = self.db.begin().await?;
         let is_active = store::account::set_active(&mut tx, uid, limits, self.clock.now()).await?;
         tx.commit().await?;

@@ -237,12 +237,17 @@ impl Storage {
         }
     }
 
-    /// Forgets totals of hours that are taken no more, once an hour, for ever.
+    /// Forgets totals of hours that are taken no more, and deletions that ended long ago, once an
+    /// hour, for ever.
     pub(crate) async fn forget_on(&self) {
         loop {
             if let Err(error) = self.forget_totals().await {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "old totals could not be forgotten, the next round will");
+            }
+            if let Err(error) = self.forget_bucket_deletions().await {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "old deletions could not be forgotten, the next round will");
             }
             tokio::time::sleep(Duration::from_secs(3600)).await;
         }

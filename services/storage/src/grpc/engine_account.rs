@@ -1,14 +1,15 @@
 //! `EngineAccountService`.
 
 use stowage_auth::RequestContext;
-use stowage_engine::{AccountSpec, KeyPair};
+use stowage_engine::{AccountInfo, AccountSpec, KeyPair, KeyUsage};
 use stowage_proto::storage as pb;
 use stowage_proto::storage::engine_account_service_server::EngineAccountService;
-use stowage_types::{CustomerId, Violations, name};
+use stowage_types::{CustomerId, S3uid, Violations, name, page, timestamp};
 use tonic::{Request, Response, Status};
 
-use super::{Api, complete};
-use crate::domain::engine_account::Ensure;
+use super::{Api, complete, signed};
+use crate::domain::engine_account::{Account, Ensure, State};
+use crate::domain::engine_view::View;
 use crate::error::Error;
 
 /// Most keys an account may have.
@@ -42,6 +43,7 @@ impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
                 keys,
                 quota_bytes: quota_bytes.ok().filter(|bytes| *bytes > 0),
                 bucket_max: bucket_max.ok().filter(|max| *max > 0),
+                suspended: request.suspended,
             },
         })
     }
@@ -62,6 +64,52 @@ fn keys_of(keys: Vec<pb::EngineKey>, violations: &mut Violations) -> Vec<KeyPair
     keys.into_iter()
         .map(|key| KeyPair { access_key: key.access_key, secret_key: key.secret_key.into() })
         .collect()
+}
+
+fn bucket_max_of(max: Option<u32>) -> i32 {
+    max.map_or(0, |max| i32::try_from(max).unwrap_or(i32::MAX))
+}
+
+fn on_engine(info: AccountInfo) -> pb::AccountOnEngine {
+    pb::AccountOnEngine {
+        access_keys: info.access_keys,
+        quota_bytes: info.quota_bytes.map_or(0, signed),
+        bucket_max: bucket_max_of(info.bucket_max),
+        suspended: info.suspended,
+        bucket_count: i32::try_from(info.bucket_count).unwrap_or(i32::MAX),
+    }
+}
+
+impl From<Account> for pb::AccountInStorage {
+    fn from(account: Account) -> Self {
+        let state = match account.state {
+            State::Pending => pb::EngineAccountState::Pending,
+            State::Active => pb::EngineAccountState::Active,
+            State::Removing => pb::EngineAccountState::Removing,
+            State::Removed => pb::EngineAccountState::Removed,
+        };
+        Self {
+            state: state.into(),
+            customer_id: account.customer.map_or(0, |customer| customer.0),
+            location: account.location.as_deref().map(name::location).unwrap_or_default(),
+            quota_bytes: account.limits.quota_bytes.map_or(0, signed),
+            bucket_max: bucket_max_of(account.limits.bucket_max),
+            suspended: account.limits.is_suspended,
+        }
+    }
+}
+
+fn view_of((uid, view): (S3uid, View)) -> pb::EngineAccountView {
+    pb::EngineAccountView {
+        name: name::account(&uid),
+        on_engine: view.on_engine.map(on_engine),
+        in_storage: view.in_storage.map(Into::into),
+    }
+}
+
+fn key_usage_of(key: KeyUsage) -> pb::KeyUsage {
+    let last_use_time = key.last_use_time.map(timestamp);
+    pb::KeyUsage { access_key: key.access_key, last_use_time }
 }
 
 #[tonic::async_trait]
@@ -93,5 +141,39 @@ impl EngineAccountService for Api {
         let uid = complete(uid, violations)?;
         self.0.remove_account(&cx, &uid, request.purge).await?;
         Ok(Response::new(pb::RemoveEngineAccountResponse {}))
+    }
+
+    async fn list_key_usage(
+        &self,
+        request: Request<pb::ListKeyUsageRequest>,
+    ) -> Result<Response<pb::ListKeyUsageResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let uid = violations.check("parent", name::parse_account(&request.parent));
+        let size = page::size(request.page_size, 100, 100, &mut violations);
+        let uid = complete(uid, violations)?;
+        let page = self.0.key_usage(&cx, &uid, (size, &request.page_token)).await?;
+        Ok(Response::new(pb::ListKeyUsageResponse {
+            keys: page.keys.into_iter().map(key_usage_of).collect(),
+            next_page_token: page.next_page_token,
+        }))
+    }
+
+    async fn list_engine_accounts(
+        &self,
+        request: Request<pb::ListEngineAccountsRequest>,
+    ) -> Result<Response<pb::ListEngineAccountsResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let location = violations.check("parent", name::parse_location(&request.parent));
+        let size = page::size(request.page_size, 100, 1000, &mut violations);
+        let location = complete(location, violations)?;
+        let page = self.0.engine_accounts(&cx, &location, (size, &request.page_token)).await?;
+        Ok(Response::new(pb::ListEngineAccountsResponse {
+            accounts: page.views.into_iter().map(view_of).collect(),
+            next_page_token: page.next_page_token,
+        }))
     }
 }

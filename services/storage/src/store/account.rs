@@ -1,6 +1,6 @@
 //! Accounts and their tombstones.
 
-use stowage_db::{Error, Query, Tx, args};
+use stowage_db::{Db, Error, Query, Tx, args};
 use stowage_types::{CustomerId, S3uid};
 use time::OffsetDateTime;
 
@@ -10,8 +10,17 @@ use crate::domain::engine_account::{Account, Limits, State};
 struct Row {
     customer_id: Option<i64>,
     location: Option<String>,
+    quota_bytes: Option<i64>,
     bucket_max: Option<i64>,
+    suspended: bool,
     state: String,
+}
+
+#[derive(sqlx::FromRow)]
+struct ListedRow {
+    s3uid: String,
+    #[sqlx(flatten)]
+    account: Row,
 }
 
 impl From<Row> for Account {
@@ -19,7 +28,11 @@ impl From<Row> for Account {
         Self {
             customer: row.customer_id.map(CustomerId),
             location: row.location,
-            bucket_max: row.bucket_max.and_then(|max| u32::try_from(max).ok()),
+            limits: Limits {
+                quota_bytes: row.quota_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
+                bucket_max: row.bucket_max.and_then(|max| u32::try_from(max).ok()),
+                is_suspended: row.suspended,
+            },
             state: match row.state.as_str() {
                 "PENDING" => State::Pending,
                 "ACTIVE" => State::Active,
@@ -33,11 +46,33 @@ impl From<Row> for Account {
 pub(crate) async fn find(mut from: impl Query, uid: &S3uid) -> Result<Option<Account>, Error> {
     let row: Option<Row> = from
         .fetch_optional(
-            "SELECT customer_id, location, bucket_max, state FROM account WHERE s3uid = $1",
+            "SELECT customer_id, location, quota_bytes, bucket_max, suspended, state \
+             FROM account WHERE s3uid = $1",
             args![uid.as_str()],
         )
         .await?;
     Ok(row.map(Account::from))
+}
+
+/// Accounts of a location that are not removed, by uid, those after `after`.
+pub(crate) async fn list_at(
+    db: &Db,
+    location: &str,
+    after: &str,
+    rows_max: u32,
+) -> Result<Vec<(S3uid, Account)>, Error> {
+    let rows: Vec<ListedRow> = db
+        .fetch_all(
+            "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, state \
+             FROM account WHERE location = $1 AND s3uid > $2 AND state <> 'REMOVED' \
+             ORDER BY s3uid LIMIT $3",
+            args![location, after, rows_max],
+        )
+        .await?;
+    let bad = |why: stowage_types::Malformed| Error::Other { source: why.why.into() };
+    rows.into_iter()
+        .map(|row| Ok((S3uid::parse(&row.s3uid).map_err(bad)?, row.account.into())))
+        .collect()
 }
 
 /// Notes that an account is about to be made. One that is known stays as it is.
@@ -68,12 +103,13 @@ pub(crate) async fn set_active(
     let rows = tx
         .execute(
             "UPDATE account SET state = 'ACTIVE', quota_bytes = $2, bucket_max = $3, \
-             update_time = $4 WHERE s3uid = $1 AND state IN ('PENDING', 'ACTIVE')",
+             update_time = $4, suspended = $5 WHERE s3uid = $1 AND state IN ('PENDING', 'ACTIVE')",
             args![
                 uid.as_str(),
                 limits.quota_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
                 limits.bucket_max,
                 now,
+                limits.is_suspended,
             ],
         )
         .await?;

@@ -135,7 +135,9 @@ async fn what_a_late_repeat_left_on_the_engine_is_removed() {
     kit.remove(&uid, false).await.unwrap();
     // A repeat that reached the engine after the removal, and died before it could look.
     let (keys, quota_bytes, bucket_max) = (Vec::new(), None, None);
-    kit.engine.insert_account(AccountSpec { uid: uid.clone(), keys, quota_bytes, bucket_max });
+    let suspended = false;
+    let spec = AccountSpec { uid: uid.clone(), keys, quota_bytes, bucket_max, suspended };
+    kit.engine.insert_account(spec);
     kit.ensure(wanted(&uid)).await.unwrap_err();
     assert!(kit.engine.account(&uid).is_none());
 }

@@ -5,8 +5,9 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use stowage_engine::{
-    AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine, Error, ListQuery,
-    ObjectInfo, ObjectPage, QuotaSupport, StorageFigures, TrafficTotals, UsageBatch, UsageCursor,
+    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
+    Error, KeyPair, KeyUsage, ListQuery, ObjectInfo, ObjectPage, QuotaSupport, StorageFigures,
+    TrafficTotals, UsageBatch, UsageCursor,
 };
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
@@ -30,11 +31,17 @@ struct State {
     /// Cursors are made of this and a count; others are refused.
     epoch: u32,
     list_calls: u32,
+    used_keys: Vec<String>,
+    /// How many days after [`NOW`] it is.
+    days: i64,
+    /// How many objects the next call to `delete_objects` deletes before it fails.
+    deletes_before_failure: Option<usize>,
 }
 
 #[derive(Debug)]
 struct Bucket {
     owner: S3uid,
+    create_time: OffsetDateTime,
     objects: BTreeMap<String, u64>,
 }
 
@@ -56,6 +63,7 @@ impl Default for Memory {
                 traffic: true,
                 immediate_figures: true,
                 keys_reusable: true,
+                key_usage: false,
                 namespace: BucketNamespace::Engine,
             },
             state: Mutex::default(),
@@ -71,6 +79,24 @@ impl Memory {
 
     pub(crate) fn set_down(&self, is_down: bool) {
         self.state.lock().unwrap().is_down = is_down;
+    }
+
+    /// Loses an account behind the role's back.
+    pub(crate) fn forget_account(&self, uid: &S3uid) {
+        self.state.lock().unwrap().accounts.remove(uid);
+    }
+
+    pub(crate) fn use_key(&self, access_key: &str) {
+        self.state.lock().unwrap().used_keys.push(access_key.to_owned());
+    }
+
+    pub(crate) fn pass_a_day(&self) {
+        self.state.lock().unwrap().days += 1;
+    }
+
+    /// Lets the next batch of deletions break off after so many.
+    pub(crate) fn cut_off_deletes_after(&self, count: usize) {
+        self.state.lock().unwrap().deletes_before_failure = Some(count);
     }
 
     pub(crate) fn fail_after_next_ensure(&self) {
@@ -158,6 +184,34 @@ impl Engine for Memory {
         Ok(())
     }
 
+    async fn list_accounts(
+        &self,
+        after: Option<&S3uid>,
+        max: u32,
+    ) -> Result<Vec<AccountInfo>, Error> {
+        let state = self.up()?;
+        let later = state.accounts.values().filter(|spec| after.is_none_or(|a| spec.uid > *a));
+        let info = |spec: &AccountSpec| AccountInfo {
+            uid: spec.uid.clone(),
+            access_keys: spec.keys.iter().map(|key| key.access_key.clone()).collect(),
+            quota_bytes: spec.quota_bytes,
+            bucket_max: spec.bucket_max,
+            suspended: spec.suspended,
+            bucket_count: state.buckets.values().filter(|b| b.owner == spec.uid).count() as u64,
+        };
+        Ok(later.take(max as usize).map(info).collect())
+    }
+
+    async fn key_usage(&self, uid: &S3uid) -> Result<Vec<KeyUsage>, Error> {
+        let state = self.up()?;
+        let spec = state.accounts.get(uid).ok_or(Error::NotFound)?;
+        let usage = |key: &KeyPair| KeyUsage {
+            access_key: key.access_key.clone(),
+            last_use_time: state.used_keys.contains(&key.access_key).then_some(NOW),
+        };
+        Ok(spec.keys.iter().map(usage).collect())
+    }
+
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         let mut state = self.up()?;
         let spec = state.accounts.get(uid).ok_or(Error::NotFound)?;
@@ -170,7 +224,8 @@ impl Engine for Memory {
         {
             return Err(Error::LimitReached);
         }
-        let made = Bucket { owner: uid.clone(), objects: BTreeMap::new() };
+        let create_time = NOW + time::Duration::days(state.days);
+        let made = Bucket { owner: uid.clone(), create_time, objects: BTreeMap::new() };
         state.buckets.insert(bucket.clone(), made);
         Ok(())
     }
@@ -200,7 +255,7 @@ impl Engine for Memory {
         }
         let info = |(name, bucket): (&BucketName, &Bucket)| BucketInfo {
             bucket: name.clone(),
-            create_time: NOW,
+            create_time: bucket.create_time,
             object_count: bucket.objects.len() as u64,
             stored_bytes: bucket.objects.values().sum(),
             received_bytes: 0,
@@ -257,6 +312,25 @@ impl Engine for Memory {
     ) -> Result<(), Error> {
         self.up()?.owned(uid, bucket)?.objects.remove(key);
         Ok(())
+    }
+
+    async fn delete_objects(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        keys: &[String],
+    ) -> Result<(), Error> {
+        let mut state = self.up()?;
+        let done = state.deletes_before_failure.take();
+        let objects = &mut state.owned(uid, bucket)?.objects;
+        for key in keys.iter().take(done.unwrap_or(usize::MAX)) {
+            objects.remove(key);
+        }
+        if done.is_some() { Err(Error::unavailable("cut off")) } else { Ok(()) }
+    }
+
+    async fn abort_uploads(&self, uid: &S3uid, bucket: &BucketName, _: u32) -> Result<u32, Error> {
+        self.up()?.owned(uid, bucket).map(|_| 0)
     }
 
     async fn collect_usage(&self, after: &UsageCursor, max: u32) -> Result<UsageBatch, Error> {

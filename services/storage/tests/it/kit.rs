@@ -13,6 +13,7 @@ use stowage_db::Db;
 use stowage_engine::Engine;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
+use stowage_proto::storage::bucket_deletion_service_client::BucketDeletionServiceClient;
 use stowage_proto::storage::bucket_service_client::BucketServiceClient;
 use stowage_proto::storage::engine_account_service_client::EngineAccountServiceClient;
 use stowage_proto::storage::location_service_client::LocationServiceClient;
@@ -69,7 +70,7 @@ pub(crate) async fn role_over(
     engines: Vec<(LocationConfig, Arc<dyn Engine>)>,
     stop: &CancellationToken,
 ) -> Role {
-    let config = Config { collect_every_ms: 2, ..Config::default() };
+    let config = Config { collect_every_ms: 2, deletion_batch_max: 5, ..Config::default() };
     let deps = Deps {
         db: db.clone(),
         bus: bus.clone(),
@@ -118,6 +119,15 @@ impl<E: Engine + 'static> Kit<E> {
         self.tasks.extend(tasks.into_iter().map(|task| tokio::spawn(task.future)));
     }
 
+    /// Lets the tasks of that name run, and no others.
+    pub(crate) fn run_tasks_of(&mut self, name: &str) {
+        let tasks = std::mem::take(&mut self.role.tasks);
+        let (run, kept) = tasks.into_iter().partition(|task| task.name == name);
+        self.role.tasks = run;
+        self.run_tasks();
+        self.role.tasks = kept;
+    }
+
     /// Stops the role and lets go of its files.
     pub(crate) async fn close(mut self) {
         self.stop.cancel();
@@ -145,6 +155,10 @@ impl<E: Engine + 'static> Kit<E> {
 
     pub(crate) fn buckets(&self) -> BucketServiceClient<RoleChannel> {
         BucketServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn deletions(&self) -> BucketDeletionServiceClient<RoleChannel> {
+        BucketDeletionServiceClient::new(self.channel())
     }
 
     pub(crate) fn objects(&self) -> ObjectServiceClient<RoleChannel> {

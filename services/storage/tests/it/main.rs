@@ -5,12 +5,15 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod bucket_deletions;
 mod buckets;
 mod changes;
 mod embedded;
 mod engine;
+mod engine_views;
 mod kit;
 mod locations;
 mod objects;
 mod repeats;
+mod suspension;
 mod usage;

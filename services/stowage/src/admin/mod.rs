@@ -10,6 +10,7 @@ mod account;
 mod amount;
 mod api_key;
 mod audit;
+mod bucket;
 mod client;
 mod customer;
 mod location;
@@ -68,6 +69,9 @@ enum Command {
     /// The audit: who did what, and that nothing of it was changed
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Buckets of an account, and their deletion with all that is in them
+    #[command(subcommand)]
+    Bucket(bucket::Command),
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
@@ -111,6 +115,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::Account(command) => account::run(command, &session).await,
         Command::Key(command) => access_key::run(command, &session).await,
         Command::Audit(command) => audit::run(command, &session).await,
+        Command::Bucket(command) => bucket::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
         Command::Saga(command) => saga::run(command, &session).await,
     }

@@ -109,6 +109,8 @@ fn trouble_is_told_with_what_to_do() {
         (&["plan", "create", "--title", "x", "--price", "EUR=1"], 2, &["--storage-overage: "]),
         (&["plan", "update", "1"], 2, &["--title"]),
         (&["account", "show", "999999"], 1, &["account"]),
+        (&["bucket", "delete", "--with-contents", "999999", "photos"], 1, &["account"]),
+        (&["bucket", "delete", "--no-wait", "999999", "photos"], 2, &["--with-contents"]),
         (&["customer", "list", "--limit", "0"], 2, &["--limit"]),
     ] {
         let output = process.admin(arguments);

@@ -86,3 +86,74 @@ async fn a_refusal_is_told_in_words_and_by_the_exit_code() {
         assert!(output.stdout.is_empty(), "{arguments:?}: nothing for a pipe to read");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bucket_is_deleted_with_all_that_is_in_it() {
+    let server = Process::start().await;
+    let customer = server.site.customer("full@example.com", "EUR").await;
+    let (plan_id, _) = server.site.plans().await;
+    let account = server.site.order(&customer.token, plan_id, "full-of-files").await;
+    let s3 = account.s3();
+    for number in 0..30 {
+        let put = s3.put_object().bucket(&account.bucket).key(format!("f/{number}"));
+        put.body(vec![b'x'; 100].into()).send().await.expect("an object is stored");
+    }
+    let begin = s3.create_multipart_upload().bucket(&account.bucket).key("unfinished");
+    begin.send().await.expect("an upload begins");
+    let place = [account.s3uid.as_str(), account.bucket.as_str()];
+    let empty = admin(&server, &[&["bucket", "delete"][..], &place].concat()).await;
+    let error = String::from_utf8_lossy(&empty.stderr).into_owned();
+    assert!(empty.status.code() == Some(1) && error.contains("not empty"), "{error}");
+    let never = admin(&server, &[&["bucket", "pause"][..], &place].concat()).await;
+    assert_eq!(never.status.code(), Some(1));
+
+    let delete =
+        [&["bucket", "delete", "--with-contents", "--output", "json"][..], &place].concat();
+    let output = admin(&server, &delete).await;
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{error}");
+    assert!(error.contains("done: 30 of 30 objects deleted"), "{error}");
+    let row: Value = serde_json::from_slice(&output.stdout).expect("one line of JSON");
+    assert_eq!((text(&row, "state").as_str(), number(&row["deleted_bytes"])), ("done", 3000.0));
+    s3.head_bucket().bucket(&account.bucket).send().await.expect_err("the bucket is gone");
+
+    let late = admin(&server, &[&["bucket", "cancel"][..], &place].concat()).await;
+    let error = String::from_utf8_lossy(&late.stderr).into_owned();
+    assert!(late.status.code() == Some(1) && error.contains("DONE"), "{error}");
+    let listing = json(&server, &["bucket", "deletions", &account.s3uid]).await;
+    assert_eq!(rows(&listing).len(), 1, "{listing}");
+    // An empty one goes at once.
+    s3.create_bucket().bucket("empty-one").send().await.expect("a bucket is made");
+    let gone = json(&server, &["bucket", "delete", &account.s3uid, "empty-one"]).await;
+    assert_eq!(text(&gone, "state"), "deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_deletion_of_a_bucket_outlives_a_kill() {
+    let mut server = Process::start().await;
+    let customer = server.site.customer("killed@example.com", "EUR").await;
+    let (plan_id, _) = server.site.plans().await;
+    let account = server.site.order(&customer.token, plan_id, "goes-on").await;
+    let s3 = account.s3();
+    let puts = (0..400).map(|number| {
+        let put = s3.put_object().bucket(&account.bucket).key(format!("f/{number}"));
+        put.body(vec![b'x'; 10].into()).send()
+    });
+    for put in futures_util::future::join_all(puts).await {
+        put.expect("an object is stored");
+    }
+    let place = [account.s3uid.as_str(), account.bucket.as_str()];
+    let start = [&["bucket", "delete", "--with-contents", "--no-wait"][..], &place].concat();
+    let started = json(&server, &start).await;
+    assert_eq!(number(&started["start_objects"]), 400.0);
+    server.kill();
+    server.restart().await;
+    // The same again waits for the one that runs, or finds that there is nothing left.
+    let again = [&["bucket", "delete", "--with-contents"][..], &place].concat();
+    admin(&server, &again).await;
+    let listing = json(&server, &["bucket", "deletions", &account.s3uid]).await;
+    let deletions = rows(&listing);
+    assert_eq!(deletions.len(), 1, "{listing}");
+    assert_eq!(text(&deletions[0], "state"), "done", "{listing}");
+    assert_eq!(number(&deletions[0]["deleted_objects"]), 400.0, "{listing}");
+}

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use stowage_types::{BucketName, S3uid};
 
 use crate::{
-    AccountSpec, BucketNamespace, Engine, Error, KeyPair, ListQuery, QuotaSupport, UsageCursor,
+    AccountInfo, AccountSpec, BucketNamespace, Engine, Error, KeyPair, ListQuery, QuotaSupport,
+    UsageCursor,
 };
 
 /// An S3 client for the engine's endpoint.
@@ -59,8 +60,14 @@ pub async fn conformance(
         ("objects are listed in key order", suite.objects_are_listed().await),
         ("a full bucket is not deleted", suite.full_bucket_stays().await),
         ("keys not listed are removed", suite.keys_are_replaced().await),
+        ("keys come and go one by one", suite.key_sets_change().await),
+        ("a suspended account is shut and keeps its data", suite.suspension_holds().await),
         ("other accounts are kept out", suite.accounts_are_apart().await),
         ("a quota holds", suite.quota_holds().await),
+        ("a quota may fall below what is stored", suite.quota_falls().await),
+        ("many objects are deleted at once", suite.objects_are_deleted_together().await),
+        ("accounts are listed as they are", suite.accounts_are_listed().await),
+        ("keys tell when they were used", suite.key_usage_is_told().await),
         ("usage is absolute", suite.usage_is_absolute().await),
         ("an account can be purged", suite.account_is_purged().await),
         ("the engine is healthy", engine.health().await.map_err(|e| e.to_string())),
@@ -115,7 +122,13 @@ impl Suite<'_> {
     async fn account(&self, number: u32, change: fn(&mut AccountSpec)) -> Result<S3uid, String> {
         let uid = self.uid(number)?;
         let keys = vec![self.keys(number, 0)];
-        let mut spec = AccountSpec { uid: uid.clone(), keys, quota_bytes: None, bucket_max: None };
+        let mut spec = AccountSpec {
+            uid: uid.clone(),
+            keys,
+            quota_bytes: None,
+            bucket_max: None,
+            suspended: false,
+        };
         change(&mut spec);
         self.engine.ensure_account(&spec).await.map_err(text)?;
         Ok(uid)
@@ -219,13 +232,72 @@ impl Suite<'_> {
         self.engine.create_bucket(&uid, &name).await.map_err(text)?;
         self.put(7, &name, "k", 1).await?;
         let keys = vec![self.keys(7, 1)];
-        let spec = AccountSpec { uid, keys, quota_bytes: None, bucket_max: None };
+        let spec = AccountSpec { uid, keys, quota_bytes: None, bucket_max: None, suspended: false };
         self.engine.ensure_account(&spec).await.map_err(text)?;
         let old = self.client.get(&self.keys(7, 0), &name, "k").await;
         refused(old, |e| matches!(e, Error::Denied))?;
         self.client.get(&self.keys(7, 1), &name, "k").await.map_err(text)?;
         let stolen = AccountSpec { uid: self.uid(8)?, ..spec };
         refused(self.engine.ensure_account(&stolen).await, |e| matches!(e, Error::AlreadyExists))
+    }
+
+    /// The account with these keys, by generation.
+    async fn with_keys(&self, number: u32, generations: &[u32], suspended: bool) -> Outcome {
+        let keys = generations.iter().map(|generation| self.keys(number, *generation)).collect();
+        let (uid, quota_bytes, bucket_max) = (self.uid(number)?, None, None);
+        let spec = AccountSpec { uid, keys, quota_bytes, bucket_max, suspended };
+        self.engine.ensure_account(&spec).await.map_err(text)
+    }
+
+    async fn key_sets_change(&self) -> Outcome {
+        let uid = self.account(14, |_| {}).await?;
+        let name = self.bucket("keyring")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(14, &name, "k", 1).await?;
+        let is_reusable = self.engine.capabilities().keys_reusable;
+        let sets: &[&[u32]] = &[&[0, 1], &[1], &[1, 2, 3], &[2, 3], &[], &[3, 0]];
+        for set in sets.iter().take(if is_reusable { sets.len() } else { 4 }) {
+            self.with_keys(14, set, false).await?;
+            for generation in 0..4 {
+                let got = self.client.get(&self.keys(14, generation), &name, "k").await;
+                let opens = set.contains(&generation);
+                match got {
+                    Ok(_) if opens => {}
+                    Err(Error::Denied) if !opens => {}
+                    other => return Err(format!("{set:?}: key {generation} gave {other:?}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn suspension_holds(&self) -> Outcome {
+        let uid = self.account(15, |_| {}).await?;
+        let name = self.bucket("suspended")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(15, &name, "k", 20_000).await?;
+        for _ in 0..2 {
+            self.account(15, |spec| spec.suspended = true).await?;
+            let keys = self.keys(15, 0);
+            let read = self.client.get(&keys, &name, "k").await;
+            refused(read, |e| matches!(e, Error::Denied))?;
+            let write = self.client.put(&keys, &name, "more", vec![1]).await;
+            refused(write, |e| matches!(e, Error::Denied))?;
+        }
+        // Another key changes nothing in that; what we ask of the engine ourselves goes on.
+        self.with_keys(15, &[0, 1], true).await?;
+        let read = self.client.get(&self.keys(15, 1), &name, "k").await;
+        refused(read, |e| matches!(e, Error::Denied))?;
+        let query = ListQuery { max: 10, ..ListQuery::default() };
+        let page = self.engine.list_objects(&uid, &name, &query).await.map_err(text)?;
+        ensure(page.objects.len() == 1, "the object of a suspended account is not listed")?;
+        self.with_keys(15, &[0, 1], false).await?;
+        let body = self.client.get(&self.keys(15, 0), &name, "k").await.map_err(text)?;
+        ensure(body.len() == 20_000, "the object changed")?;
+        self.put(15, &name, "more", 1).await?;
+        // A suspended account can be purged.
+        self.account(15, |spec| spec.suspended = true).await?;
+        self.engine.remove_account(&uid, true).await.map_err(text)
     }
 
     async fn accounts_are_apart(&self) -> Outcome {
@@ -257,6 +329,96 @@ impl Suite<'_> {
         }
         self.engine.delete_object(&uid, &name, "one").await.map_err(text)?;
         self.put(11, &name, "two", 60_000).await
+    }
+
+    async fn quota_falls(&self) -> Outcome {
+        let uid = self.account(16, |spec| spec.quota_bytes = Some(200_000)).await?;
+        let name = self.bucket("falling")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(16, &name, "one", 60_000).await?;
+        self.put(16, &name, "two", 60_000).await?;
+        self.account(16, |spec| spec.quota_bytes = Some(100_000)).await?;
+        let keys = self.keys(16, 0);
+        let body = self.client.get(&keys, &name, "one").await.map_err(text)?;
+        ensure(body.len() == 60_000, "what is stored changed")?;
+        if self.engine.capabilities().quota != QuotaSupport::Absent {
+            let over = self.client.put(&keys, &name, "three", vec![0; 5000]).await;
+            refused(over, |e| matches!(e, Error::QuotaExceeded | Error::Denied))?;
+        }
+        self.engine.delete_object(&uid, &name, "one").await.map_err(text)?;
+        self.put(16, &name, "three", 5000).await
+    }
+
+    async fn objects_are_deleted_together(&self) -> Outcome {
+        let uid = self.account(17, |_| {}).await?;
+        let name = self.bucket("together")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        for key in ["a", "b", "c/d", "é"] {
+            self.put(17, &name, key, 2).await?;
+        }
+        let keys = ["a", "c/d", "not there", "é"].map(str::to_owned);
+        for _ in 0..2 {
+            self.engine.delete_objects(&uid, &name, &keys).await.map_err(text)?;
+            let query = ListQuery { max: 10, ..ListQuery::default() };
+            let page = self.engine.list_objects(&uid, &name, &query).await.map_err(text)?;
+            let left: Vec<_> = page.objects.into_iter().map(|object| object.key).collect();
+            ensure(left == ["b"], &format!("left {left:?}"))?;
+        }
+        self.engine.delete_objects(&uid, &name, &[]).await.map_err(text)?;
+        let aborted = self.engine.abort_uploads(&uid, &name, 10).await.map_err(text)?;
+        ensure(aborted == 0, "an upload was aborted that nobody had begun")?;
+        let foreign = self.uid(9)?;
+        let keys = ["b".to_owned()];
+        let theirs = self.engine.delete_objects(&foreign, &name, &keys).await;
+        refused(theirs, |e| matches!(e, Error::NotFound))
+    }
+
+    async fn accounts_are_listed(&self) -> Outcome {
+        let uid = self.account(18, |_| {}).await?;
+        self.engine.create_bucket(&uid, &self.bucket("shown")?).await.map_err(text)?;
+        let spec = AccountSpec {
+            uid: uid.clone(),
+            keys: vec![self.keys(18, 0), self.keys(18, 1)],
+            quota_bytes: Some(5_000_000),
+            bucket_max: Some(7),
+            suspended: true,
+        };
+        self.engine.ensure_account(&spec).await.map_err(text)?;
+        let (mut after, mut found, mut is_in_order) = (None, None, true);
+        for _ in 0..10_000 {
+            let page = match self.engine.list_accounts(after.as_ref(), 2).await {
+                Err(Error::Unsupported) => return Ok(()),
+                page => page.map_err(text)?,
+            };
+            let Some(last) = page.last().map(|info| info.uid.clone()) else { break };
+            is_in_order &= page.is_sorted_by(|a, b| a.uid < b.uid) && after.as_ref() < Some(&last);
+            after = Some(last);
+            found = page.into_iter().find(|info| info.uid == uid).or(found);
+        }
+        let expected = AccountInfo {
+            uid,
+            access_keys: vec![self.keys(18, 0).access_key, self.keys(18, 1).access_key],
+            quota_bytes: Some(5_000_000),
+            bucket_max: Some(7),
+            suspended: true,
+            bucket_count: 1,
+        };
+        ensure(is_in_order, "accounts are not in order")?;
+        ensure(found.as_ref() == Some(&expected), &format!("listed {found:?}"))
+    }
+
+    async fn key_usage_is_told(&self) -> Outcome {
+        if !self.engine.capabilities().key_usage {
+            return Ok(());
+        }
+        let uid = self.account(19, |_| {}).await?;
+        self.with_keys(19, &[0, 1], false).await?;
+        let name = self.bucket("key-usage")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(19, &name, "k", 1).await?;
+        let usage = self.engine.key_usage(&uid).await.map_err(text)?;
+        let seen: Vec<_> = usage.iter().map(|key| key.last_use_time.is_some()).collect();
+        ensure(seen == [true, false], &format!("told {usage:?}"))
     }
 
     async fn usage_is_absolute(&self) -> Outcome {

@@ -84,7 +84,9 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     fn capabilities(&self) -> Capabilities;
 
     /// Makes the account be as `spec` says: created when absent, keys added and removed, limits
-    /// set. A quota below what is stored is taken; it then refuses what adds bytes.
+    /// set, suspended or not. It takes effect at once: keys that are left out, and all keys of a
+    /// suspended account, open nothing from then on, presigned URLs neither, and transfers under
+    /// way end. A quota below what is stored is taken; it then refuses what adds bytes.
     ///
     /// # Errors
     /// - [`Error::AlreadyExists`]: another account has one of the access keys; nothing changed.
@@ -97,6 +99,24 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// - [`Error::NotEmpty`]: it has buckets and `purge` is false; nothing changed.
     async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error>;
+
+    /// Lists the engine's accounts by uid, those after `after`, at most `max` of them.
+    ///
+    /// # Errors
+    /// - [`Error::Unsupported`]: the engine cannot list them.
+    async fn list_accounts(
+        &self,
+        after: Option<&S3uid>,
+        max: u32,
+    ) -> Result<Vec<AccountInfo>, Error>;
+
+    /// Returns when each key of the account was last used, by access key. What an engine keeps in
+    /// memory may be lost in a crash, some minutes of it at most.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: no such account.
+    /// - [`Error::Unsupported`]: see [`Capabilities::key_usage`].
+    async fn key_usage(&self, uid: &S3uid) -> Result<Vec<KeyUsage>, Error>;
 
     /// Creates a bucket. One the account has already is left as it is.
     ///
@@ -147,6 +167,31 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// - [`Error::NotFound`]: the account has no such bucket.
     async fn delete_object(&self, uid: &S3uid, bucket: &BucketName, key: &str)
     -> Result<(), Error>;
+
+    /// Deletes objects, at most 1000. Keys that are not there are deleted already. After a failure
+    /// some of them may be deleted.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    async fn delete_objects(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        keys: &[String],
+    ) -> Result<(), Error> {
+        for key in keys {
+            self.delete_object(uid, bucket, key).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends unfinished uploads of a bucket and frees their parts, at most `max` of them; answers
+    /// how many. Fewer than `max`: there are no more.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    async fn abort_uploads(&self, uid: &S3uid, bucket: &BucketName, max: u32)
+    -> Result<u32, Error>;
 
     /// Returns what changed since `after`, at most about `max` rows. Figures are absolute.
     ///

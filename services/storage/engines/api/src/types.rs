@@ -39,6 +39,8 @@ pub struct Capabilities {
     pub immediate_figures: bool,
     /// Whether an access key once removed can be given again.
     pub keys_reusable: bool,
+    /// Whether it says when access keys were last used; see `Engine::key_usage`.
+    pub key_usage: bool,
     /// Where bucket names are unique.
     pub namespace: BucketNamespace,
 }
@@ -63,6 +65,34 @@ pub struct AccountSpec {
     pub quota_bytes: Option<u64>,
     /// Buckets it may have; `None`: no limit.
     pub bucket_max: Option<u32>,
+    /// Whether all S3 requests with its keys are refused, while its data stays.
+    pub suspended: bool,
+}
+
+/// An account as the engine has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountInfo {
+    /// The account.
+    pub uid: S3uid,
+    /// All of its access keys, in order.
+    pub access_keys: Vec<String>,
+    /// Bytes it may store; `None`: no limit.
+    pub quota_bytes: Option<u64>,
+    /// Buckets it may have; `None`: no limit.
+    pub bucket_max: Option<u32>,
+    /// Whether its requests are refused.
+    pub suspended: bool,
+    /// Buckets it has.
+    pub bucket_count: u64,
+}
+
+/// When an access key was used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyUsage {
+    /// Public half of the key.
+    pub access_key: String,
+    /// When a request that it signed was last let in; `None`: not known.
+    pub last_use_time: Option<OffsetDateTime>,
 }
 
 /// A bucket and its figures.

@@ -1,6 +1,7 @@
 //! Who may do what: runs after the signature was verified and before anything else.
 //!
 //! - Nobody gets in without a signature.
+//! - A suspended account gets nothing done. What it has under way is ended in `serve`.
 //! - An account reaches its own buckets only. Sources of copies are checked where they are read.
 //! - A header `x-amz-*` that is not signed is refused. s3s 0.14 verifies the signature over the
 //!   signed headers and then obeys all of them: whoever holds a presigned PUT URL could add
@@ -17,10 +18,13 @@ use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3Request, S3Result, s3_error};
 use stowage_types::S3uid;
 
-use crate::auth::Keys;
+use crate::auth::{Keys, Known};
 use crate::error::Error;
 use crate::index::{BucketRef, Index};
 use crate::traffic::Meter;
+
+/// What a client is told whose account is suspended.
+const SUSPENDED: &str = "the account is suspended";
 
 /// Who calls, as the operations see it.
 #[derive(Debug, Clone)]
@@ -57,8 +61,16 @@ impl S3Access for Access {
         let Some(credentials) = cx.credentials() else {
             return Err(s3_error!(AccessDenied, "the request is not signed"));
         };
-        let found = self.keys.find(&credentials.access_key).await?;
-        let (uid, _) = found.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        let access_key = credentials.access_key.clone();
+        if let Some(meter) = cx.extensions_mut().get::<Arc<Meter>>() {
+            meter.signed_by(&access_key);
+        }
+        let found = self.keys.find(&access_key).await?;
+        let Known { uid, is_suspended, .. } = found.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        if is_suspended {
+            // Before anybody is charged for it.
+            return Err(s3_error!(AccessDenied, "{SUSPENDED}"));
+        }
         let bucket = match cx.s3_path().get_bucket_name() {
             Some(name) => self.index.find_bucket(name).await?,
             None => None,
@@ -73,6 +85,7 @@ impl S3Access for Access {
         }
         check_owner(cx.headers(), &uid)?;
         check_supported(cx.headers())?;
+        self.keys.note_use(&access_key);
         cx.extensions_mut().insert(Caller { uid, bucket });
         Ok(())
     }

@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use stowage_db::Db;
 use stowage_engine::{
-    AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine, Error as Refusal,
-    ListQuery, ObjectInfo, ObjectPage, QuotaSupport, UsageBatch, UsageCursor,
+    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
+    Error as Refusal, KeyUsage, ListQuery, ObjectInfo, ObjectPage, QuotaSupport, UsageBatch,
+    UsageCursor,
 };
 use stowage_keyring::Keyring;
 use stowage_types::{BucketName, Clock, Random, S3uid};
@@ -30,6 +31,8 @@ const PURGE_BATCH: u32 = 500;
 const PAGE_MAX: u32 = 1000;
 /// Buckets of a page.
 const BUCKETS_MAX: u32 = 1000;
+/// Accounts of a page.
+const ACCOUNTS_MAX: u32 = 1000;
 
 /// Why the engine cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +132,11 @@ impl Embedded {
         Ok(self.inner.traffic.flush(&self.inner.index).await?)
     }
 
+    /// Writes down when keys were used.
+    pub(crate) async fn save_key_usage(&self) -> Result<(), Error> {
+        self.inner.keys.save_usage().await
+    }
+
     /// Unlinks files that nothing needs, and returns how many.
     pub(crate) async fn collect_garbage(&self) -> Result<usize, Error> {
         self.inner.blobs.collect_garbage(&self.inner.index).await
@@ -175,6 +183,7 @@ impl Engine for Embedded {
             traffic: true,
             immediate_figures: true,
             keys_reusable: true,
+            key_usage: true,
             namespace: BucketNamespace::Engine,
         }
     }
@@ -206,6 +215,20 @@ impl Engine for Embedded {
         let removed = index.remove_empty_account(uid).await;
         self.inner.keys.invalidate(uid);
         Ok(removed?)
+    }
+
+    async fn list_accounts(
+        &self,
+        after: Option<&S3uid>,
+        max: u32,
+    ) -> Result<Vec<AccountInfo>, Refusal> {
+        let after = after.map_or("", S3uid::as_str);
+        Ok(self.inner.index.list_accounts(after, max.min(ACCOUNTS_MAX)).await?)
+    }
+
+    async fn key_usage(&self, uid: &S3uid) -> Result<Vec<KeyUsage>, Refusal> {
+        self.inner.index.account_usage(uid).await?;
+        Ok(self.inner.keys.usage(uid).await?)
     }
 
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Refusal> {
@@ -271,6 +294,27 @@ impl Engine for Embedded {
     ) -> Result<(), Refusal> {
         let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
         Ok(self.inner.index.delete_objects(&bucket, [key.as_bytes()]).await?)
+    }
+
+    async fn delete_objects(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        keys: &[String],
+    ) -> Result<(), Refusal> {
+        let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
+        Ok(self.inner.index.delete_objects(&bucket, keys.iter().map(String::as_bytes)).await?)
+    }
+
+    async fn abort_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        max: u32,
+    ) -> Result<u32, Refusal> {
+        let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
+        let aborted = self.inner.index.abort_uploads(&bucket, max).await?;
+        Ok(u32::try_from(aborted).unwrap_or(u32::MAX))
     }
 
     async fn collect_usage(&self, after: &UsageCursor, max: u32) -> Result<UsageBatch, Refusal> {

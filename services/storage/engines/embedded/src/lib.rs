@@ -24,6 +24,7 @@ mod hash;
 mod index;
 mod s3;
 mod serve;
+mod shut;
 mod traffic;
 
 pub use config::EmbeddedConfig;

@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
-use s3s::Body;
+use s3s::{Body, s3_error};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -20,12 +20,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::embedded::Embedded;
+use crate::shut::Shuttable;
 use crate::traffic::{Counted, Direction, Meter};
 
 /// How often files that nothing needs are unlinked.
 const GC_INTERVAL: Duration = Duration::from_secs(2);
 /// How often old traffic is forgotten.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
+/// How often it is written down when keys were used: what a crash loses at most.
+const KEY_USAGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Pause after the listener failed, for want of file handles say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -44,9 +47,14 @@ impl Embedded {
             if let Err(error) = engine.flush().await {
                 tracing::error!(%error, "the last traffic was not written");
             }
+            if let Err(error) = engine.save_key_usage().await {
+                tracing::error!(%error, "the last uses of keys were not written");
+            }
         })
     }
 }
+
+type Answer = Shuttable<Counted<Body>>;
 
 /// Accepts connections, and drains them at the end.
 async fn accept(engine: &Embedded, listener: TcpListener, stop: CancellationToken) {
@@ -129,8 +137,11 @@ fn serve_connection(
     })
 }
 
-/// Answers one request, counting what moves.
-async fn answer(engine: &Embedded, request: Request<Incoming>) -> Response<Counted<Body>> {
+/// Answers one request, counting what moves. Ends it, and then its answer, when the key that
+/// signed it opens nothing any more.
+async fn answer(engine: &Embedded, request: Request<Incoming>) -> Response<Answer> {
+    let keys = Arc::clone(&engine.inner.keys);
+    let changes = keys.watch();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     let meter = Arc::new(Meter::new(Arc::clone(&engine.inner.traffic), is_read));
     let response = if is_form(&request) {
@@ -141,12 +152,24 @@ async fn answer(engine: &Embedded, request: Request<Incoming>) -> Response<Count
         let mut request =
             request.map(|body| Body::http_body(Counted::new(body, received, Direction::Received)));
         request.extensions_mut().insert(Arc::clone(&meter));
-        engine.inner.service.call(request).await.unwrap_or_else(|error| {
+        let failed = |error| {
             tracing::error!(error = ?error, "a request has no answer");
             plain(StatusCode::INTERNAL_SERVER_ERROR)
-        })
+        };
+        tokio::select! {
+            answered = engine.inner.service.call(request) => answered.unwrap_or_else(failed),
+            () = keys.until_shut(meter.signer(), changes.clone()) => shut_out(),
+        }
     };
-    let mut response = response.map(|body| Counted::new(body, meter, Direction::Sent));
+    let shut = {
+        let meter = Arc::clone(&meter);
+        async move { keys.until_shut(meter.signer(), changes).await }
+    };
+    // A refusal may go out to its end.
+    let is_good = response.status().is_success();
+    let mut response = response.map(|body| {
+        Shuttable::new(Counted::new(body, meter, Direction::Sent), is_good.then_some(shut))
+    });
     if let Ok(id) = HeaderValue::from_str(&engine.inner.index.new_id()) {
         response.headers_mut().insert("x-amz-request-id", id);
     }
@@ -160,6 +183,12 @@ fn is_form(request: &Request<Incoming>) -> bool {
         && kind.get(..form.len()).is_some_and(|start| start.eq_ignore_ascii_case(form))
 }
 
+/// What a client gets whose key was shut while its request ran.
+fn shut_out() -> Response<Body> {
+    let error = s3_error!(AccessDenied, "the account was suspended, or its key taken away");
+    error.to_http_response().unwrap_or_else(|_| plain(StatusCode::FORBIDDEN))
+}
+
 fn plain(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
@@ -171,7 +200,8 @@ async fn keep_house(engine: Embedded, stop: CancellationToken) {
     let mut flush = interval(engine.inner.config.flush_interval);
     let mut gc = interval(GC_INTERVAL);
     let mut forget = interval(FORGET_INTERVAL);
-    for timer in [&mut flush, &mut gc, &mut forget] {
+    let mut key_usage = interval(KEY_USAGE_INTERVAL);
+    for timer in [&mut flush, &mut gc, &mut forget, &mut key_usage] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     loop {
@@ -180,6 +210,11 @@ async fn keep_house(engine: Embedded, stop: CancellationToken) {
             _ = flush.tick() => {
                 if let Err(error) = engine.flush().await {
                     tracing::warn!(%error, "traffic was not written; it stays in memory");
+                }
+            }
+            _ = key_usage.tick() => {
+                if let Err(error) = engine.save_key_usage().await {
+                    tracing::warn!(%error, "uses of keys were not written; they stay in memory");
                 }
             }
             _ = gc.tick() => {

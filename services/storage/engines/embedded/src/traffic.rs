@@ -105,6 +105,8 @@ pub(crate) struct Meter {
     /// Whether the request reads.
     is_read: bool,
     account: OnceLock<Account>,
+    /// The access key that signed it.
+    signer: OnceLock<String>,
     early_received: AtomicU64,
 }
 
@@ -117,7 +119,18 @@ pub(crate) enum Direction {
 
 impl Meter {
     pub(crate) fn new(traffic: Arc<Traffic>, is_read: bool) -> Self {
-        Self { traffic, is_read, account: OnceLock::new(), early_received: AtomicU64::new(0) }
+        let (account, signer) = (OnceLock::new(), OnceLock::new());
+        Self { traffic, is_read, account, signer, early_received: AtomicU64::new(0) }
+    }
+
+    /// Says which access key signed the request. Only the first call counts.
+    pub(crate) fn signed_by(&self, access_key: &str) {
+        let _ = self.signer.set(access_key.to_owned());
+    }
+
+    /// The access key that signed the request, once that is known.
+    pub(crate) fn signer(&self) -> &OnceLock<String> {
+        &self.signer
     }
 
     /// Says who pays. Only the first call counts.

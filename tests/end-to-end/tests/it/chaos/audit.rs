@@ -110,8 +110,8 @@ async fn history_agrees(process: &Process, clients: &[Client]) {
         for (s3uid, of) in accounts.iter().chain(deleted) {
             let more = of.iter().filter(|bucket| first.get(s3uid) != Some(bucket));
             buckets.extend(more.map(|bucket| format!("{s3uid} {bucket}")));
-            let done = ["ordered", "activated", "deleted"].into_iter();
-            let done = done.take(2 + usize::from(deleted.contains_key(s3uid)));
+            let done = ["ordered", "activated", "deletion_begun", "deleted"].into_iter();
+            let done = done.take(2 + 2 * usize::from(deleted.contains_key(s3uid)));
             events.extend(done.map(|event| format!("{s3uid} account.{event} 1")));
         }
     }

@@ -1,14 +1,35 @@
 //! Accounts and their keys.
 
+use std::collections::BTreeMap;
+
 use stowage_db::args;
-use stowage_engine::{AccountSpec, AccountUsage};
+use stowage_engine::{AccountInfo, AccountSpec, AccountUsage, KeyUsage};
 use stowage_types::{S3uid, SecretString};
+use time::OffsetDateTime;
 
 use super::{Index, unsigned};
 use crate::error::Error;
 
 /// Keys of one account, at most.
 const KEYS_MAX: usize = 100;
+
+/// What an access key opens.
+#[derive(Debug)]
+pub(crate) struct FoundKey {
+    pub(crate) uid: S3uid,
+    pub(crate) secret: SecretString,
+    /// Nothing at present.
+    pub(crate) is_suspended: bool,
+}
+
+#[derive(sqlx::FromRow)]
+struct AccountRow {
+    uid: String,
+    quota_bytes: Option<i64>,
+    bucket_max: Option<i64>,
+    suspended: bool,
+    bucket_count: i64,
+}
 
 /// What a sealed secret is bound to: a row moved to another key does not open.
 fn binding(access_key: &str) -> String {
@@ -29,14 +50,22 @@ impl Index {
             let sealed = self.keyring.seal(&key.secret_key, &binding(&key.access_key))?;
             sealed_keys.push((key.access_key.as_str(), sealed));
         }
+        let kept: Vec<&str> = spec.keys.iter().map(|key| key.access_key.as_str()).collect();
+        let kept = serde_json::Value::from(kept);
         let mut tx = self.db.begin().await?;
         tx.defer(
-            "INSERT INTO account (uid, quota_bytes, bucket_max) VALUES ($1, $2, $3)
+            "INSERT INTO account (uid, quota_bytes, bucket_max, suspended)
+             VALUES ($1, $2, $3, $4)
              ON CONFLICT (uid) DO UPDATE SET quota_bytes = excluded.quota_bytes,
-               bucket_max = excluded.bucket_max",
-            args![uid, quota, spec.bucket_max],
+               bucket_max = excluded.bucket_max, suspended = excluded.suspended",
+            args![uid, quota, spec.bucket_max, spec.suspended],
         );
-        tx.defer("DELETE FROM access_key WHERE uid = $1", args![uid]);
+        // Those that stay keep the time of their last use.
+        tx.defer(
+            "DELETE FROM access_key WHERE uid = $1
+             AND access_key NOT IN (SELECT value FROM json_each($2))",
+            args![uid, kept],
+        );
         for (access_key, sealed_secret) in sealed_keys {
             let rows = tx
                 .execute(
@@ -55,21 +84,90 @@ impl Index {
         Ok(())
     }
 
-    /// Returns the account and secret of an access key.
-    pub(crate) async fn find_key(
-        &self,
-        access_key: &str,
-    ) -> Result<Option<(S3uid, SecretString)>, Error> {
-        let row: Option<(String, Vec<u8>)> = self
+    /// Returns what an access key opens.
+    pub(crate) async fn find_key(&self, access_key: &str) -> Result<Option<FoundKey>, Error> {
+        let row: Option<(String, Vec<u8>, bool)> = self
             .db
             .fetch_optional(
-                "SELECT uid, sealed_secret FROM access_key WHERE access_key = $1",
+                "SELECT account.uid, sealed_secret, suspended FROM access_key
+                 JOIN account ON account.uid = access_key.uid WHERE access_key = $1",
                 args![access_key],
             )
             .await?;
-        let Some((uid, sealed)) = row else { return Ok(None) };
+        let Some((uid, sealed, is_suspended)) = row else { return Ok(None) };
         let Ok(uid) = S3uid::parse(&uid) else { return Ok(None) };
-        Ok(Some((uid, self.keyring.open(&sealed, &binding(access_key))?)))
+        let secret = self.keyring.open(&sealed, &binding(access_key))?;
+        Ok(Some(FoundKey { uid, secret, is_suspended }))
+    }
+
+    /// Lists accounts by uid, those after `after`, with their access keys.
+    pub(crate) async fn list_accounts(
+        &self,
+        after: &str,
+        max: u32,
+    ) -> Result<Vec<AccountInfo>, Error> {
+        let rows: Vec<AccountRow> = self
+            .db
+            .fetch_all(
+                "SELECT uid, quota_bytes, bucket_max, suspended, bucket_count FROM account
+                 WHERE uid > $1 ORDER BY uid LIMIT $2",
+                args![after, max],
+            )
+            .await?;
+        let Some(last) = rows.last().map(|row| row.uid.clone()) else { return Ok(Vec::new()) };
+        let keys: Vec<(String, String)> = self
+            .db
+            .fetch_all(
+                "SELECT uid, access_key FROM access_key WHERE uid > $1 AND uid <= $2
+                 ORDER BY uid, access_key",
+                args![after, last],
+            )
+            .await?;
+        let mut keys_of: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for (uid, access_key) in keys {
+            keys_of.entry(uid).or_default().push(access_key);
+        }
+        let info = |row: AccountRow| {
+            Ok(AccountInfo {
+                access_keys: keys_of.remove(&row.uid).unwrap_or_default(),
+                uid: S3uid::parse(&row.uid).map_err(|e| Error::Invalid(e.to_string()))?,
+                quota_bytes: row.quota_bytes.map(unsigned),
+                bucket_max: row.bucket_max.and_then(|max| u32::try_from(max).ok()),
+                suspended: row.suspended,
+                bucket_count: unsigned(row.bucket_count),
+            })
+        };
+        rows.into_iter().map(info).collect()
+    }
+
+    /// Returns the account's keys, each with when it was last used, as far as that was written.
+    pub(crate) async fn key_usage(&self, uid: &S3uid) -> Result<Vec<KeyUsage>, Error> {
+        let rows: Vec<(String, Option<OffsetDateTime>)> = self
+            .db
+            .fetch_all(
+                "SELECT access_key, last_use_time FROM access_key WHERE uid = $1
+                 ORDER BY access_key",
+                args![uid.as_str()],
+            )
+            .await?;
+        let usage = |(access_key, last_use_time)| KeyUsage { access_key, last_use_time };
+        Ok(rows.into_iter().map(usage).collect())
+    }
+
+    /// Writes down when keys were last used.
+    pub(crate) async fn save_key_usage(
+        &self,
+        used: &[(String, OffsetDateTime)],
+    ) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        for (access_key, time) in used {
+            tx.defer(
+                "UPDATE access_key SET last_use_time = $2 WHERE access_key = $1",
+                args![access_key, *time],
+            );
+        }
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Removes the account when it has no bucket.

@@ -185,6 +185,28 @@ impl Index {
         Ok(())
     }
 
+    /// Forgets some uploads of a bucket, at most `max`; answers how many.
+    pub(crate) async fn abort_uploads(&self, bucket: &BucketRef, max: u32) -> Result<usize, Error> {
+        let mut tx = self.db.begin().await?;
+        let uploads: Vec<(String,)> = tx
+            .fetch_all(
+                "DELETE FROM upload WHERE id IN
+                   (SELECT id FROM upload WHERE bucket_id = $1 LIMIT $2) RETURNING id",
+                args![bucket.id, max],
+            )
+            .await?;
+        let mut freed = 0;
+        for (upload,) in &uploads {
+            freed += discard_parts(&mut tx, upload).await?;
+        }
+        if !uploads.is_empty() {
+            let delta = Delta { unfinished_bytes: -freed, ..Delta::default() };
+            charge(&mut tx, bucket, delta).await?;
+        }
+        tx.commit().await?;
+        Ok(uploads.len())
+    }
+
     /// Makes the upload an object. A repeat after success finds the object that it made, so a
     /// client that lost the answer gets it again.
     pub(crate) async fn complete_upload(&self, work: Completion<'_>) -> Result<ObjectRow, Error> {

@@ -28,7 +28,13 @@ async fn child() {
     let engine = open(&here.join("data")).await;
     let uid = S3uid::parse(&format!("{:032x}", 1)).unwrap();
     let keys = vec![key_pair(1)];
-    let spec = AccountSpec { uid: uid.clone(), keys, quota_bytes: None, bucket_max: None };
+    let spec = AccountSpec {
+        uid: uid.clone(),
+        keys,
+        quota_bytes: None,
+        bucket_max: None,
+        suspended: false,
+    };
     engine.ensure_account(&spec).await.unwrap();
     engine.create_bucket(&uid, &BucketName::new("crash").unwrap()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

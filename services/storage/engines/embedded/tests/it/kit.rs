@@ -106,8 +106,13 @@ impl Kit {
     ) -> Account {
         let uid = S3uid::parse(&format!("{number:032x}")).unwrap();
         let keys = key_pair(number);
-        let spec =
-            AccountSpec { uid: uid.clone(), keys: vec![keys.clone()], quota_bytes, bucket_max };
+        let spec = AccountSpec {
+            uid: uid.clone(),
+            keys: vec![keys.clone()],
+            quota_bytes,
+            bucket_max,
+            suspended: false,
+        };
         self.engine.ensure_account(&spec).await.unwrap();
         let s3 = client(self.address, &keys);
         Account { uid, keys, s3 }

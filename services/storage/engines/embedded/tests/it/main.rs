@@ -5,6 +5,7 @@ mod access;
 mod conformance;
 mod crash;
 mod kit;
+mod life;
 mod listing;
 mod multipart;
 mod objects;

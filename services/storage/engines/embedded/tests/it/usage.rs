@@ -210,7 +210,7 @@ async fn a_request_that_outlasts_the_shutdown_is_cut_and_counted() {
 }
 
 /// Waits until so many bytes have been received.
-async fn wait_for_bytes(kit: &Kit, uid: &S3uid, bucket: &str, count: u64) {
+pub(crate) async fn wait_for_bytes(kit: &Kit, uid: &S3uid, bucket: &str, count: u64) {
     for _ in 0..200 {
         if sum(&collect(kit).await, uid, bucket).0 >= count {
             return;
