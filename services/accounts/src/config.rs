@@ -20,6 +20,9 @@ pub struct Config {
     /// How long an access key works beside the one that replaces it, when the caller does not say,
     /// in hours. Default 48.
     pub key_overlap_hours: u32,
+    /// Time between two comparisons of accounts with engines and billing, in minutes. Default 60;
+    /// 0: none but those that are asked for.
+    pub reconcile_minutes: u32,
     /// Whether open sagas and running requests are taken over whoever holds them. Right where one
     /// process has the database to itself, so that another holder is dead. Default true.
     pub takes_over: bool,
@@ -36,6 +39,7 @@ impl Default for Config {
             token_seconds: 3 * 3600,
             retention_days: 14,
             key_overlap_hours: 48,
+            reconcile_minutes: 60,
             takes_over: true,
             sagas: stowage_saga::Settings::default(),
         }
@@ -64,6 +68,9 @@ impl Config {
         }
         if self.key_overlap_hours > 720 {
             faults.push("key_overlap_hours must be 0 to 720".to_owned());
+        }
+        if self.reconcile_minutes > 10_080 {
+            faults.push("reconcile_minutes must be 0 to 10080".to_owned());
         }
         faults
     }
@@ -98,8 +105,9 @@ mod tests {
             token_seconds: 1,
             retention_days: 10_000,
             key_overlap_hours: 1_000,
+            reconcile_minutes: 20_000,
             ..Config::default()
         };
-        assert_eq!(bad.check().len(), 5);
+        assert_eq!(bad.check().len(), 6);
     }
 }

@@ -10,6 +10,8 @@ use crate::domain::Domain;
 use crate::error::Error;
 use crate::store;
 
+/// What the last comparison found and could not mend.
+const FINDINGS: &str = "stowage_accounts_findings";
 const EVERY: Duration = Duration::from_secs(60);
 /// Rows of one kind in one round: the writer is not held for long.
 const ROWS_MAX: u32 = 1000;
@@ -27,6 +29,27 @@ pub(crate) async fn run(domain: Domain, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
+        }
+    }
+}
+
+/// Compares accounts with engines and billing now and then, until `stop`.
+pub(crate) async fn reconcile(domain: Domain, stop: CancellationToken) {
+    let minutes = domain.config.reconcile_minutes;
+    if minutes == 0 {
+        return stop.cancelled().await;
+    }
+    let every = Duration::from_secs(u64::from(minutes) * 60);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(every) => {}
+        }
+        match domain.reconcile_all().await {
+            Ok(left) => {
+                metrics::gauge!(FINDINGS).set(u32::try_from(left.len()).unwrap_or(u32::MAX))
+            }
+            Err(error) => tracing::warn!(%error, "accounts were not compared; the next round will"),
         }
     }
 }

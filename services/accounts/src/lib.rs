@@ -114,6 +114,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Task::new("accounts.inbox", clean_up),
         Task::new("accounts.requests", domain.requests.clean_up(deps.stop.clone())),
         Task::new("accounts.sagas", domain.sagas.resume()),
+        Task::new("accounts.reconcile", janitor::reconcile(domain.clone(), deps.stop.clone())),
         Task::new("accounts.janitor", janitor::run(domain.clone(), deps.stop)),
     ];
     let db = deps.db;

@@ -11,12 +11,17 @@ use stowage_types::{
 use time::OffsetDateTime;
 use tonic::{Code, Status};
 
+mod listing;
+
+pub(crate) use listing::{OnEngine, Open};
+
 use crate::error::Error;
 
 use billing::subscription_service_client::SubscriptionServiceClient;
 use metering::meter_service_client::MeterServiceClient;
 use storage::bucket_service_client::BucketServiceClient;
 use storage::engine_account_service_client::EngineAccountServiceClient;
+use storage::location_service_client::LocationServiceClient;
 use storage::usage_service_client::UsageServiceClient;
 
 /// A call to another role that did not succeed.
@@ -160,6 +165,7 @@ pub(crate) struct Roles {
     subscriptions: SubscriptionServiceClient<RoleChannel>,
     meters: MeterServiceClient<RoleChannel>,
     usage: UsageServiceClient<RoleChannel>,
+    locations: LocationServiceClient<RoleChannel>,
 }
 
 /// Makes a call and takes its message.
@@ -174,7 +180,8 @@ impl Roles {
         Self {
             buckets: BucketServiceClient::new(storage.clone()),
             engine_accounts: EngineAccountServiceClient::new(storage.clone()),
-            usage: UsageServiceClient::new(storage),
+            usage: UsageServiceClient::new(storage.clone()),
+            locations: LocationServiceClient::new(storage),
             subscriptions: SubscriptionServiceClient::new(billing),
             meters: MeterServiceClient::new(metering),
         }

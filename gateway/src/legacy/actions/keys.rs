@@ -26,7 +26,8 @@ pub(super) async fn newest_key(
     uid: &S3uid,
     with_secrets: bool,
 ) -> Result<AccessKey, Failure> {
-    let message = ListAccessKeysRequest { parent: name::account(uid), with_secrets };
+    let message =
+        ListAccessKeysRequest { parent: name::account(uid), with_secrets, ..Default::default() };
     let answer = call.accounts().list_access_keys(call.request(message)).await?.into_inner();
     Ok(answer.access_keys.into_iter().next_back().unwrap_or_default())
 }

@@ -36,6 +36,15 @@ pub(crate) struct AccessKey {
     pub(crate) create_time: Option<OffsetDateTime>,
     /// When it is revoked by itself, or was revoked.
     pub(crate) revoke_time: Option<OffsetDateTime>,
+    pub(crate) last_use_time: Option<OffsetDateTime>,
+}
+
+/// What is to be said of keys beside their ids and times.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct With {
+    pub(crate) secrets: bool,
+    /// When they were last used: the engine is asked for that.
+    pub(crate) usage: bool,
 }
 
 /// A key pair that may be revoked already.
@@ -89,18 +98,24 @@ impl Domain {
         &self,
         cx: &RequestContext,
         s3uid: S3uid,
-        with_secrets: bool,
+        with: With,
     ) -> Result<Vec<AccessKey>, Error> {
+        let with_secrets = with.secrets;
         if with_secrets && cx.principal.role == PrincipalRole::Staff {
             return Err(Error::RoleNotAllowed { what: "read secrets" });
         }
         let account = self.get_account(cx, Lookup::S3uid(s3uid)).await?;
         let shared = &self.shared;
         let sealed = store::access_key::list(&shared.db, &account.s3uid).await?;
+        let mut used = match with.usage {
+            true => shared.roles.key_usage(cx, &account.s3uid).await?,
+            false => Default::default(),
+        };
         let mut keys = Vec::with_capacity(sealed.len());
         for key in sealed {
             let secret_key = if with_secrets { Some(key.open(&shared.keyring)?) } else { None };
             keys.push(AccessKey {
+                last_use_time: used.remove(&key.access_key),
                 access_key: key.access_key,
                 secret_key,
                 create_time: Some(key.create_time),

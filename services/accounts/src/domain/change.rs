@@ -37,6 +37,7 @@ impl What {
             Self::RotateKey => Act::RotateKey,
             Self::RevokeKey => Act::RevokeKey,
             Self::End => Act::End,
+            Self::Mend => Act::Mend,
         }
     }
 }
@@ -173,6 +174,7 @@ impl Domain {
             secret_key: None,
             create_time: None,
             revoke_time: known.revoke_time,
+            last_use_time: None,
         })
     }
 
@@ -257,7 +259,7 @@ impl Domain {
     }
 
     /// A change of an account that changes nothing yet.
-    async fn state_of(
+    pub(super) async fn state_of(
         &self,
         cx: &RequestContext,
         account: &Account,
@@ -287,7 +289,7 @@ impl Domain {
     }
 
     /// Writes a change, with the key pair that it makes. `None`: another one came first.
-    async fn begin<K, T>(
+    pub(super) async fn begin<K, T>(
         &self,
         state: &ChangeState,
         new_key: Option<&SealedKey>,
@@ -339,5 +341,6 @@ fn shown(shared: &Shared, key: &SealedKey) -> Result<AccessKey, Error> {
         secret_key: Some(secret),
         create_time: Some(key.create_time),
         revoke_time: None,
+        last_use_time: None,
     })
 }

@@ -43,6 +43,8 @@ pub(crate) enum What {
     RotateKey,
     RevokeKey,
     End,
+    /// Nothing: its parts are made to agree again.
+    Mend,
 }
 
 /// What a change knows. Holds no secret.
@@ -108,6 +110,7 @@ impl What {
             Self::RotateKey => Event::KeyRotated,
             Self::RevokeKey => Event::KeyRevoked,
             Self::End => Event::AccountEnded,
+            Self::Mend => Event::AccountMended,
         }
     }
 }
@@ -115,6 +118,11 @@ impl What {
 impl ChangeState {
     fn cx(&self) -> RequestContext {
         RequestContext::background(self.request_id.clone())
+    }
+
+    /// Whether nothing is to be done about the plan.
+    fn is_plan_kept(&self) -> bool {
+        self.what != What::Mend && self.before.has_plan_of(&self.after)
     }
 
     /// Pairs that only one of the two has.
@@ -230,7 +238,8 @@ async fn change_subscription(
     state: &ChangeState,
     shape: fn(&ChangeState) -> &Shape,
 ) -> StepResult {
-    if state.before.has_plan_of(&state.after) {
+    // What has ended is not billed any more.
+    if state.is_plan_kept() || state.after.hold == Hold::Ended {
         return Ok(());
     }
     let to = (shape(state).plan, shape(state).plan_version);
@@ -269,7 +278,7 @@ async fn change_meter(
     state: &ChangeState,
     shape: fn(&ChangeState) -> &Shape,
 ) -> StepResult {
-    if state.before.has_plan_of(&state.after) {
+    if state.is_plan_kept() {
         return Ok(());
     }
     let metered = Metered {
@@ -297,7 +306,9 @@ async fn terminate(shared: &Shared, state: &mut ChangeState) -> StepResult {
 async fn note(shared: &Shared, state: &mut ChangeState, tx: &mut Tx) -> StepResult {
     let now = shared.clock.now();
     let retention = time::Duration::seconds(state.retention_seconds);
-    let delete_time = (state.after.hold == Hold::Ended).then(|| now + retention);
+    // An account that has ended already keeps its time.
+    let is_new = state.before.hold != Hold::Ended && state.after.hold == Hold::Ended;
+    let delete_time = is_new.then(|| now + retention);
     if !store::account::change(tx, &state.s3uid, &state.after, delete_time).await? {
         return Err(StepError::fail("ACCOUNT_STATE", "the account is not active any more"));
     }

@@ -43,6 +43,8 @@ pub(crate) enum Act {
     /// Its scheduled cancellation falls due.
     End,
     Delete,
+    /// Made to agree again with its parts.
+    Mend,
 }
 
 /// What a state costs the customer.
@@ -81,6 +83,7 @@ pub(crate) const LIFE: &[Rule] = &[
             Act::WithdrawCancellation,
             Act::End,
             Act::Delete,
+            Act::Mend,
         ],
     },
     // A key that has leaked is revoked whatever else is wrong.
@@ -97,13 +100,14 @@ pub(crate) const LIFE: &[Rule] = &[
             Act::WithdrawCancellation,
             Act::End,
             Act::Delete,
+            Act::Mend,
         ],
     },
     // The data waits for the end of the retention time; nothing is billed any more.
     Rule {
         state: State::Ended,
         cost: Cost::Nothing,
-        allows: &[Act::Read, Act::RevokeKey, Act::Delete],
+        allows: &[Act::Read, Act::RevokeKey, Act::Delete, Act::Mend],
     },
     // A second deletion waits for the first.
     Rule { state: State::Deleting, cost: Cost::Nothing, allows: &[Act::Read, Act::Delete] },
@@ -193,6 +197,7 @@ impl Act {
             Self::WithdrawCancellation => "withdraw_cancellation",
             Self::End => "end",
             Self::Delete => "delete",
+            Self::Mend => "mend",
         }
     }
 }

@@ -13,6 +13,8 @@ pub(crate) mod history;
 pub(crate) mod life;
 pub(crate) mod order;
 pub(crate) mod order_saga;
+pub(crate) mod reconcile;
+pub(crate) mod reconcile_cursor;
 pub(crate) mod saga;
 pub(crate) mod session;
 

@@ -11,7 +11,7 @@ use stowage_types::{
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{PAGE_DEFAULT, PAGE_MAX, Service, read_page};
-use crate::domain::access_key::AccessKey;
+use crate::domain::access_key::{AccessKey, With};
 use crate::domain::account::{Account, Lookup};
 use crate::domain::history::{Filter, Recorded};
 use crate::domain::life::{Cost, Hold, State};
@@ -205,9 +205,10 @@ impl pb::account_service_server::AccountService for Service {
         request: Request<pb::ListAccessKeysRequest>,
     ) -> Result<Response<pb::ListAccessKeysResponse>, Status> {
         let cx = RequestContext::of(&request)?;
-        let pb::ListAccessKeysRequest { parent, with_secrets } = request.into_inner();
+        let pb::ListAccessKeysRequest { parent, with_secrets, with_usage } = request.into_inner();
         let s3uid = read_account("parent", &parent)?;
-        let keys = self.domain.list_access_keys(&cx, s3uid, with_secrets).await?;
+        let with = With { secrets: with_secrets, usage: with_usage };
+        let keys = self.domain.list_access_keys(&cx, s3uid, with).await?;
         let access_keys = keys.into_iter().map(pb::AccessKey::from).collect();
         Ok(Response::new(pb::ListAccessKeysResponse { access_keys }))
     }
@@ -388,6 +389,7 @@ impl From<AccessKey> for pb::AccessKey {
             secret_key: key.secret_key.map(|s| s.expose_secret().to_owned()).unwrap_or_default(),
             create_time: key.create_time.map(timestamp),
             revoke_time: key.revoke_time.map(timestamp),
+            last_use_time: key.last_use_time.map(timestamp),
         }
     }
 }

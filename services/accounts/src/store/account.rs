@@ -189,7 +189,8 @@ pub(crate) async fn change(
     delete_time: Option<OffsetDateTime>,
 ) -> Result<bool, Error> {
     const SQL: &str = "UPDATE account SET plan_id = $2, plan_version = $3, quota_bytes = $4, \
-        bucket_max = $5, gb_bytes = $6, hold = $7, delete_time = $8, change_saga = NULL, \
+        bucket_max = $5, gb_bytes = $6, hold = $7, \
+        delete_time = COALESCE($8, delete_time), change_saga = NULL, \
         guard_key = NULL WHERE s3uid = $1 AND state = 'ACTIVE'";
     let args = args![
         s3uid.as_str(),
@@ -209,6 +210,21 @@ pub(crate) async fn begin_deletion(tx: &mut Tx, s3uid: &S3uid) -> Result<bool, E
     const SQL: &str = "UPDATE account SET state = 'DELETING', guard_key = NULL \
         WHERE s3uid = $1 AND state = 'ACTIVE' AND change_saga IS NULL";
     Ok(tx.execute(SQL, args![s3uid.as_str()]).await? == 1)
+}
+
+/// Accounts of a location in whatever state, by s3uid, those after one and up to another.
+pub(crate) async fn list_range(
+    mut from: impl Query,
+    location: &str,
+    (after, until): (&str, Option<&str>),
+    max: i64,
+) -> Result<Vec<Account>, Error> {
+    const SQL: &str = select!(
+        "WHERE a.location = $1 AND a.s3uid > $2 AND ($3 OR a.s3uid <= $4) \
+         ORDER BY a.s3uid LIMIT $5"
+    );
+    let args = args![location, after, until.is_none(), until.unwrap_or_default(), max];
+    read(from.fetch_all(SQL, args).await?)
 }
 
 /// Accounts whose subscription has ended, and whose data has been kept long enough.

@@ -44,7 +44,11 @@ fn called<T>(kit: &Kit, by: &Principal, id: &str, message: T) -> Request<T> {
 }
 
 async fn read_keys(kit: &Kit, by: &Principal, parent: &str, id: &str) {
-    let message = pb::ListAccessKeysRequest { parent: parent.into(), with_secrets: true };
+    let message = pb::ListAccessKeysRequest {
+        parent: parent.into(),
+        with_secrets: true,
+        ..Default::default()
+    };
     kit.accounts().list_access_keys(called(kit, by, id, message)).await.unwrap();
 }
 
@@ -380,7 +384,11 @@ async fn what_cannot_be_written_down_is_not_done() {
     let customer = kit.customer("a@example.com").await;
     let account = kit.order(&customer, "photos", "").await.unwrap();
     kit.tamper("DELETE FROM audit_chain WHERE customer_id = 1001").await;
-    let message = pb::ListAccessKeysRequest { parent: account.name, with_secrets: true };
+    let message = pb::ListAccessKeysRequest {
+        parent: account.name,
+        with_secrets: true,
+        ..Default::default()
+    };
     let error = kit.accounts().list_access_keys(kit.by(&customer, message)).await.unwrap_err();
     assert_eq!(error.code(), Code::Internal, "{error:?}");
     kit.order(&customer, "films", "").await.unwrap_err();

@@ -25,7 +25,11 @@ pub(crate) enum Change {
 
 /// The key pairs of an account that work: id and when it is revoked.
 pub(crate) async fn keys(kit: &Kit, name: &str) -> Vec<pb::AccessKey> {
-    let message = pb::ListAccessKeysRequest { parent: name.to_owned(), with_secrets: false };
+    let message = pb::ListAccessKeysRequest {
+        parent: name.to_owned(),
+        with_secrets: false,
+        ..Default::default()
+    };
     let listed = kit.accounts().list_access_keys(kit.by(&admin(), message)).await;
     listed.unwrap().into_inner().access_keys
 }

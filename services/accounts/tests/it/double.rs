@@ -11,6 +11,8 @@ use stowage_runtime::status;
 use tokio::sync::Semaphore;
 use tonic::{Code, Request, Response, Status, async_trait};
 
+use crate::listing::engine_page;
+
 use billing::subscription_service_server::SubscriptionService;
 use metering::meter_service_server::MeterService;
 use storage::bucket_service_server::BucketService;
@@ -105,20 +107,19 @@ impl World {
     /// What of orders, engine accounts, buckets and meters is there, as text.
     pub(crate) fn left(&self) -> String {
         let state = self.state();
-        let is_open = |s: &&billing::Subscription| {
-            matches!(
-                s.state(),
-                billing::SubscriptionState::Pending | billing::SubscriptionState::Active
-            )
-        };
         format!(
             "{} orders, {} engine accounts, {} buckets, {} meters",
-            state.orders.values().filter(is_open).count(),
+            state.orders.values().filter(|order| is_open(order)).count(),
             state.engine.len(),
             state.buckets.len(),
             state.meters.len(),
         )
     }
+}
+
+fn is_open(order: &billing::Subscription) -> bool {
+    let open = [billing::SubscriptionState::Pending, billing::SubscriptionState::Active];
+    open.contains(&order.state())
 }
 
 fn refuse(code: Code, reason: ErrorReason) -> Status {
@@ -185,6 +186,7 @@ impl SubscriptionService for World {
                 provider: "ledger".into(),
                 order_key: request.order_key.clone(),
                 customer_id: request.customer_id,
+                s3uid: request.s3uid.clone(),
                 plan_id: name_id(&request.plan),
                 plan_version: request.plan_version,
                 state: billing::SubscriptionState::Pending.into(),
@@ -270,9 +272,22 @@ impl SubscriptionService for World {
 
     async fn batch_get_subscriptions(
         &self,
-        _request: Request<billing::BatchGetSubscriptionsRequest>,
+        request: Request<billing::BatchGetSubscriptionsRequest>,
     ) -> Result<Response<billing::BatchGetSubscriptionsResponse>, Status> {
-        Err(Status::unimplemented("accounts does not call this"))
+        let ids = request.into_inner().service_ids;
+        let mut subscriptions: Vec<_> = self.state().orders.values().cloned().collect();
+        subscriptions.retain(|one| ids.contains(&one.service_id));
+        Ok(Response::new(billing::BatchGetSubscriptionsResponse { subscriptions }))
+    }
+
+    async fn list_open_subscriptions(
+        &self,
+        _request: Request<billing::ListOpenSubscriptionsRequest>,
+    ) -> Result<Response<billing::ListOpenSubscriptionsResponse>, Status> {
+        let mut subscriptions: Vec<_> = self.state().orders.values().cloned().collect();
+        subscriptions.retain(is_open);
+        let next_page_token = String::new();
+        Ok(Response::new(billing::ListOpenSubscriptionsResponse { subscriptions, next_page_token }))
     }
 }
 
@@ -320,9 +335,9 @@ impl EngineAccountService for World {
 
     async fn list_engine_accounts(
         &self,
-        _: Request<storage::ListEngineAccountsRequest>,
+        request: Request<storage::ListEngineAccountsRequest>,
     ) -> Result<Response<storage::ListEngineAccountsResponse>, Status> {
-        Ok(Response::new(storage::ListEngineAccountsResponse::default()))
+        Ok(Response::new(engine_page(&self.state(), &request.into_inner().page_token)))
     }
 }
 

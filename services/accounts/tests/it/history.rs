@@ -132,8 +132,11 @@ async fn readings_of_secrets_are_listed_only_when_asked_for() {
     let customer = kit.customer("a@example.com").await;
     let account = kit.order(&customer, "photos", "").await.unwrap();
     for _ in 0..3 {
-        let message =
-            pb::ListAccessKeysRequest { parent: account.name.clone(), with_secrets: true };
+        let message = pb::ListAccessKeysRequest {
+            parent: account.name.clone(),
+            with_secrets: true,
+            ..Default::default()
+        };
         kit.accounts().list_access_keys(kit.by(&customer, message)).await.unwrap();
     }
     let changes = ["account.activated", "account.ordered"];

@@ -15,6 +15,7 @@ use stowage_proto::common::ErrorReason;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
+use stowage_proto::storage::location_service_server::LocationServiceServer;
 use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_runtime::{RoleChannel, StackConfig, reason_of, role_stack};
 use stowage_types::{Clock, Currency, CustomerId, FakeClock, SystemClock, SystemRandom, name};
@@ -121,7 +122,8 @@ impl Kit {
         let world = self.world.clone();
         let storage = Routes::new(BucketServiceServer::new(world.clone()))
             .add_service(EngineAccountServiceServer::new(world.clone()))
-            .add_service(UsageServiceServer::new(world.clone()));
+            .add_service(UsageServiceServer::new(world.clone()))
+            .add_service(LocationServiceServer::new(world.clone()));
         let billing = Routes::new(SubscriptionServiceServer::new(world.clone()));
         let metering = Routes::new(MeterServiceServer::new(world));
         Deps {

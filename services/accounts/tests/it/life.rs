@@ -44,7 +44,11 @@ async fn foreign_absent_and_malformed_are_one_answer() {
     }
     let error = delete(&kit, &two, &account.name).await.unwrap_err();
     assert_eq!(error.message(), HIDDEN);
-    let message = pb::ListAccessKeysRequest { parent: account.name, with_secrets: false };
+    let message = pb::ListAccessKeysRequest {
+        parent: account.name,
+        with_secrets: false,
+        ..Default::default()
+    };
     let error = kit.accounts().list_access_keys(kit.by(&two, message)).await.unwrap_err();
     assert_eq!(error.message(), HIDDEN);
 }
@@ -169,7 +173,11 @@ async fn staff_never_reads_a_secret_and_every_reading_is_noted() {
     let customer = kit.customer("a@example.com").await;
     let parent = kit.order(&customer, "photos", "").await.unwrap().name;
     let read = async |by: &Principal, with_secrets: bool| {
-        let message = pb::ListAccessKeysRequest { parent: parent.clone(), with_secrets };
+        let message = pb::ListAccessKeysRequest {
+            parent: parent.clone(),
+            with_secrets,
+            ..Default::default()
+        };
         let answer = kit.accounts().list_access_keys(kit.by(by, message)).await;
         answer.map(|keys| keys.into_inner().access_keys.remove(0))
     };

@@ -35,7 +35,11 @@ async fn an_order_ends_in_an_active_account_with_its_bucket() {
     );
 
     // The keys that are shown are those that the engine knows.
-    let message = pb::ListAccessKeysRequest { parent: account.name.clone(), with_secrets: true };
+    let message = pb::ListAccessKeysRequest {
+        parent: account.name.clone(),
+        with_secrets: true,
+        ..Default::default()
+    };
     let keys = kit.accounts().list_access_keys(kit.by(&customer, message)).await.unwrap();
     let key = keys.into_inner().access_keys.remove(0);
     let known = kit.world.state().engine[&account.s3uid].keys[0].clone();

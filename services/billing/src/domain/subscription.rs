@@ -370,6 +370,19 @@ impl Billing {
         Ok(store::subscription::list(&self.db, provider, scope, service_ids).await?)
     }
 
+    /// Subscriptions that are open, by key, those after `after`.
+    pub(crate) async fn list_open(
+        &self,
+        cx: &RequestContext,
+        after: &str,
+        max: i64,
+    ) -> Result<Vec<Subscription>, Error> {
+        let found = store::subscription::list_open(&self.db, self.provider.name(), (after, max));
+        let mut found = found.await?;
+        found.retain(|found| cx.sees(found.customer));
+        Ok(found)
+    }
+
     /// Reserves an order, or returns what its key stands for already.
     async fn reserve(&self, order: &OrderRequest) -> Result<Reserved, Error> {
         let now = self.clock.now();

@@ -6,7 +6,7 @@ use stowage_auth::RequestContext;
 use stowage_proto::billing as pb;
 use stowage_proto::billing::subscription_service_server::SubscriptionService;
 use stowage_provider::OrderKey;
-use stowage_types::{Currency, CustomerId, S3uid, Violations, name, timestamp};
+use stowage_types::{Currency, CustomerId, S3uid, Violations, name, page, timestamp};
 use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
@@ -15,6 +15,8 @@ use crate::domain::Billing;
 use crate::domain::subscription::{Buyer, OrderRequest, State, Subscription};
 use crate::error::Error;
 
+/// Names the listing of open subscriptions in page tokens.
+const OPEN: &str = "open subscriptions";
 /// Most ids of one batch.
 const BATCH_IDS_MAX: usize = 1000;
 
@@ -111,6 +113,30 @@ impl SubscriptionService for SubscriptionGrpc {
         let id = read_name(&request.into_inner().name)?;
         let withdrawn = self.0.withdraw_cancellation(&cx, id).await?;
         self.answer(withdrawn)
+    }
+
+    async fn list_open_subscriptions(
+        &self,
+        request: Request<pb::ListOpenSubscriptionsRequest>,
+    ) -> Answer<pb::ListOpenSubscriptionsResponse> {
+        let cx = RequestContext::of(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let size = page::size(request.page_size, 100, 1000, &mut violations);
+        let after = violations.check("page_token", page::decode(OPEN, "", &request.page_token));
+        let (Some(after), true) = (after, violations.is_empty()) else {
+            return Err(unread(violations).into());
+        };
+        let mut found = self.0.list_open(&cx, &after.unwrap_or_default(), size + 1).await?;
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        let is_last = found.len() <= size;
+        found.truncate(size);
+        let last = found.last().filter(|_| !is_last);
+        let next_page_token = last.map(|last| page::encode(OPEN, "", last.key.as_str()));
+        let next_page_token = next_page_token.unwrap_or_default();
+        let now = self.0.now();
+        let subscriptions = found.into_iter().map(|found| to_proto(found, now)).collect();
+        Ok(Response::new(pb::ListOpenSubscriptionsResponse { subscriptions, next_page_token }))
     }
 
     async fn batch_get_subscriptions(

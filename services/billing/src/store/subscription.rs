@@ -255,6 +255,20 @@ pub(crate) async fn list_unmirrored(
     from.fetch_all(sql, args![provider, limit]).await?.into_iter().map(subscription_of).collect()
 }
 
+/// Reserved, pending and active ones by key, those after a key.
+pub(crate) async fn list_open(
+    mut from: impl Query,
+    provider: &str,
+    (after, max): (&str, i64),
+) -> Result<Vec<Subscription>, Error> {
+    let sql = select!(
+        "WHERE s.provider = $1 AND s.state IN ('ordering', 'pending', 'active') \
+         AND s.order_key > $2 ORDER BY s.order_key LIMIT $3"
+    );
+    let rows = from.fetch_all(sql, args![provider, after, max]).await?;
+    rows.into_iter().map(subscription_of).collect()
+}
+
 /// Notes that the provider was told of the schedule up to a version.
 pub(crate) async fn set_mirrored(tx: &mut Tx, key: &OrderKey, version: i64) -> Result<(), Error> {
     tx.execute(

@@ -26,7 +26,7 @@ mod tests;
 pub use bus::{Bus, Handler, PublishError, Refused, Subscription};
 pub use event::Event;
 pub use inbox::first_time;
-pub use outbox::{Backlog, Outbox, backlog};
+pub use outbox::{Backlog, Outbox, backlog, overdue};
 pub use relay::{RelaySettings, relay, relay_with};
 
 /// Any error, as handlers return it.

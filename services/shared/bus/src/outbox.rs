@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stowage_db::{Db, Error, Tx, args, next_id};
 use stowage_types::{Clock, Random, new_id};
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 
 /// Writes the events of one role. Cheap to clone; all clones wake the same relay.
@@ -66,6 +67,16 @@ pub struct Backlog {
     pub pending: i64,
     /// Events given up on; a person must look.
     pub dead: i64,
+}
+
+/// How many events of the role that owns `db` wait since before a time.
+///
+/// # Errors
+/// Those of the database.
+pub async fn overdue(db: &Db, before: OffsetDateTime) -> Result<i64, Error> {
+    const SQL: &str = "SELECT count(*) FROM outbox WHERE dead = false AND time < $1";
+    let (count,): (i64,) = db.fetch_one(SQL, args![before]).await?;
+    Ok(count)
 }
 
 /// Counts the events in the outbox of the role that owns `db`.

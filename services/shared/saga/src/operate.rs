@@ -77,6 +77,18 @@ impl<C: Send + Sync + 'static> Sagas<C> {
         Ok(found.into_iter().map(|detail| self.0.info(detail)).collect())
     }
 
+    /// How many sagas of each kind are open while their lease ended before a time: a program that
+    /// knew them would have taken them over.
+    ///
+    /// # Errors
+    /// [`Error::Db`]
+    pub async fn count_abandoned(
+        &self,
+        before: OffsetDateTime,
+    ) -> Result<Vec<(String, i64)>, Error> {
+        Ok(store::count_abandoned(&self.0.db, before).await?)
+    }
+
     /// One saga.
     ///
     /// # Errors

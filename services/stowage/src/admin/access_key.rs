@@ -46,6 +46,7 @@ struct KeyRow {
     access_key: String,
     create_time: Option<String>,
     revoke_time: Option<String>,
+    last_use_time: Option<String>,
 }
 
 /// A new pair, the only time its secret is shown here.
@@ -62,17 +63,19 @@ impl From<AccessKey> for KeyRow {
             access_key: key.access_key,
             create_time: output::time(key.create_time),
             revoke_time: output::time(key.revoke_time),
+            last_use_time: output::time(key.last_use_time),
         }
     }
 }
 
 impl Row for KeyRow {
-    const COLUMNS: &'static [&'static str] = &["ACCESS KEY", "CREATED", "REVOKED"];
+    const COLUMNS: &'static [&'static str] = &["ACCESS KEY", "CREATED", "LAST USED", "REVOKED"];
 
     fn cells(&self) -> Vec<String> {
         vec![
             self.access_key.clone(),
             self.create_time.clone().unwrap_or_default(),
+            self.last_use_time.clone().unwrap_or_default(),
             self.revoke_time.clone().unwrap_or_default(),
         ]
     }
@@ -91,7 +94,11 @@ pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error
     match command {
         Command::List(which) => {
             let mut accounts = AccountServiceClient::new(session.client.api());
-            let request = ListAccessKeysRequest { parent: which.name(), with_secrets: false };
+            let request = ListAccessKeysRequest {
+                parent: which.name(),
+                with_secrets: false,
+                with_usage: true,
+            };
             let keys = accounts.list_access_keys(request).await.map_err(explain)?.into_inner();
             let rows: Vec<KeyRow> = keys.access_keys.into_iter().map(Into::into).collect();
             output::list(session.output, &rows)

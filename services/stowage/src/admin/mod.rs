@@ -16,6 +16,7 @@ mod customer;
 mod location;
 mod output;
 mod plan;
+mod reconcile;
 mod saga;
 
 use std::path::PathBuf;
@@ -72,6 +73,10 @@ enum Command {
     /// Buckets of an account, and their deletion with all that is in them
     #[command(subcommand)]
     Bucket(bucket::Command),
+    /// Compare accounts with engines and billing, and mend what is safe to mend
+    ///
+    /// Exit code 1: something is left as it was found.
+    Reconcile(reconcile::Reconcile),
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
@@ -116,6 +121,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::Key(command) => access_key::run(command, &session).await,
         Command::Audit(command) => audit::run(command, &session).await,
         Command::Bucket(command) => bucket::run(command, &session).await,
+        Command::Reconcile(command) => reconcile::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
         Command::Saga(command) => saga::run(command, &session).await,
     }

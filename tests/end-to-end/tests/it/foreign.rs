@@ -62,7 +62,11 @@ fn calls(s3uid: &str) -> Vec<(&'static str, Bytes)> {
     let name = format!("accounts/{s3uid}");
     let bucket = format!("{name}/buckets/private");
     let get = accounts::GetAccountRequest { name: name.clone() };
-    let keys = accounts::ListAccessKeysRequest { parent: name.clone(), with_secrets: true };
+    let keys = accounts::ListAccessKeysRequest {
+        parent: name.clone(),
+        with_secrets: true,
+        ..Default::default()
+    };
     let delete = accounts::DeleteAccountRequest { name: name.clone(), ..Default::default() };
     let cancel = accounts::ScheduleCancellationRequest { name: name.clone(), ..Default::default() };
     let withdraw =

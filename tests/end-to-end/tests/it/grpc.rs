@@ -115,7 +115,11 @@ async fn open_s3(
     account: &stowage_proto::accounts::Account,
 ) -> aws_sdk_s3::Client {
     let mut accounts = AccountServiceClient::new(caller.clone());
-    let mut request = ListAccessKeysRequest { parent: account.name.clone(), with_secrets: false };
+    let mut request = ListAccessKeysRequest {
+        parent: account.name.clone(),
+        with_secrets: false,
+        ..Default::default()
+    };
     let bare = accounts.list_access_keys(request.clone()).await.expect("keys").into_inner();
     assert_eq!(bare.access_keys[0].secret_key, "");
     request.with_secrets = true;

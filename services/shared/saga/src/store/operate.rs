@@ -76,6 +76,16 @@ pub(crate) async fn list(db: &Db, filter: &Filter) -> Result<Vec<Detail>, Error>
 }
 
 /// How many are stuck of each kind that has any.
+/// Open sagas by kind whose lease ended before a time.
+pub(crate) async fn count_abandoned(
+    db: &Db,
+    before: OffsetDateTime,
+) -> Result<Vec<(String, i64)>, Error> {
+    const SQL: &str = "SELECT kind, count(*) FROM saga WHERE status = 'running' \
+        AND lease_until < $1 GROUP BY kind";
+    db.fetch_all(SQL, args![before]).await
+}
+
 pub(crate) async fn count_stuck(db: &Db) -> Result<Vec<(String, i64)>, Error> {
     const SQL: &str = "SELECT kind, count(*) FROM saga WHERE status = 'stuck' GROUP BY kind";
     db.fetch_all(SQL, args![]).await
