@@ -160,10 +160,11 @@ async fn what_nobody_has_ordered_is_reported_and_what_is_over_is_ended() {
     let mut left = wanted(false);
     left.retain(|finding| finding.1 != names[0]);
     assert_eq!(round(&kit, false).await, left, "what is left is for people");
-    let state = kit.world.state();
-    assert!(!state.engine.contains_key(&uid(0)) && state.engine.contains_key(&uid(1)));
-    assert_eq!(state.orders[&uid(0)].state(), SubscriptionState::Terminated);
-    drop(state);
+    {
+        let state = kit.world.state();
+        assert!(!state.engine.contains_key(&uid(0)) && state.engine.contains_key(&uid(1)));
+        assert_eq!(state.orders[&uid(0)].state(), SubscriptionState::Terminated);
+    }
     assert_eq!(get(&kit, &names[3]).await.state(), pb::AccountState::Active);
     assert_eq!(keys(&kit, &names[3]).await.len(), 1);
 }
