@@ -6,6 +6,7 @@
 
 mod config;
 mod domain;
+mod dunning;
 mod error;
 mod events;
 mod grpc;
@@ -33,6 +34,7 @@ use domain::change_saga::{ChangeAccount, EndAccount};
 use domain::deletion::{DeleteAccount, DeleteAccountV1};
 use domain::order_saga::CreateAccount;
 use domain::{Domain, Shared};
+use dunning::{DUNNING_CONSUMER, Dunning, INVOICE_OVERDUE, INVOICE_SETTLED};
 use events::{CONTENT_CHANGED, HISTORY_CONSUMER, History, PLAN_CHANGED};
 use vault::AnswerVault;
 
@@ -100,6 +102,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         consumer: HISTORY_CONSUMER,
         kinds: &[PLAN_CHANGED, CONTENT_CHANGED],
         handler: Arc::new(History { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
+    });
+    deps.bus.subscribe(Subscription {
+        consumer: DUNNING_CONSUMER,
+        kinds: &[INVOICE_OVERDUE, INVOICE_SETTLED],
+        handler: Arc::new(Dunning(domain.clone())),
     });
     let stack = StackConfig {
         role: ROLE,

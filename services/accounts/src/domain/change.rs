@@ -6,7 +6,7 @@ use std::time::Duration;
 use stowage_auth::RequestContext;
 use stowage_request::Once;
 use stowage_saga::{Outcome, Saga};
-use stowage_types::{PlanId, SecretString};
+use stowage_types::{PlanId, S3uid, SecretString};
 
 use super::access_key::{AccessKey, SealedKey};
 use super::account::{Account, Lookup};
@@ -73,6 +73,36 @@ impl Domain {
             Ok(())
         })
         .await
+    }
+
+    /// Suspends an account for an unpaid invoice.
+    pub(crate) async fn suspend_unpaid(
+        &self,
+        cx: &RequestContext,
+        s3uid: S3uid,
+        reason: String,
+    ) -> Result<(), Error> {
+        let why = (Hold::Unpaid, reason);
+        self.suspend_account(cx, Lookup::S3uid(s3uid), why, &Once::nobodys()).await.map(|_| ())
+    }
+
+    /// Ends a suspension for an unpaid invoice; one that an administrator wants stays.
+    pub(crate) async fn resume_paid(
+        &self,
+        cx: &RequestContext,
+        s3uid: S3uid,
+        reason: String,
+    ) -> Result<(), Error> {
+        let once = Once::<Account>::nobodys();
+        let lookup = Lookup::S3uid(s3uid);
+        self.change(cx, (&lookup, What::Resume, reason), &once, |state| {
+            if state.before.hold == Hold::Unpaid {
+                state.after.hold = Hold::Nothing;
+            }
+            Ok(())
+        })
+        .await
+        .map(|_| ())
     }
 
     /// Moves an account to the newest version of a plan.

@@ -41,6 +41,7 @@ pub(crate) enum Kind {
     EngineAccountOrphan,
     SubscriptionMissing,
     SubscriptionDiffers,
+    CancellationDiffers,
     SubscriptionOrphan,
     SagaStuck,
     SagaAbandoned,
@@ -287,6 +288,11 @@ impl Round<'_> {
             }
             return Ok(());
         };
+        if open.cancel_time != account.cancel_time && self.is_unchanged(account).await? {
+            let what = "its scheduled end is another at billing, which decides it".to_owned();
+            let outcome = self.copy_cancellation(account, open.cancel_time, &what).await?;
+            self.report(Kind::CancellationDiffers, s3uid, what, outcome);
+        }
         let (sold, billed) =
             ((account.plan.0, account.plan_version), (open.plan_id, open.plan_version));
         if sold == billed || !self.is_unchanged(account).await? {
@@ -394,8 +400,28 @@ impl Round<'_> {
     async fn is_unchanged(&self, account: &Account) -> Result<bool, Error> {
         let db = &self.domain.shared.db;
         let now = store::account::find(db, &account.s3uid, None).await?;
-        let shape = |of: &Account| (of.state, of.plan, of.plan_version, of.change_saga);
+        let shape =
+            |of: &Account| (of.state, of.plan, of.plan_version, of.change_saga, of.cancel_time);
         Ok(now.as_ref().map(shape) == Some(shape(account)))
+    }
+
+    /// Notes the scheduled end that billing keeps: a call that was cut off between the two.
+    async fn copy_cancellation(
+        &self,
+        account: &Account,
+        time: Option<OffsetDateTime>,
+        what: &str,
+    ) -> Result<Result<(), String>, Error> {
+        if self.dry_run {
+            return Ok(Err(DRY_RUN.to_owned()));
+        }
+        let shared = &self.domain.shared;
+        let mut tx = shared.db.begin().await?;
+        if store::account::set_cancel_time(&mut tx, &account.s3uid, time).await? {
+            self.entry(account, what).write(&mut tx, shared.clock.now()).await?;
+            tx.commit().await?;
+        }
+        Ok(Ok(()))
     }
 
     /// Makes every part be as the account says, one change at a time.
@@ -422,13 +448,15 @@ impl Round<'_> {
     async fn note(&self, account: &Account, what: &str) -> Result<(), Error> {
         let shared = &self.domain.shared;
         let mut tx = shared.db.begin().await?;
+        self.entry(account, what).write(&mut tx, shared.clock.now()).await?;
+        Ok(tx.commit().await?)
+    }
+
+    fn entry(&self, account: &Account, what: &str) -> Entry {
         Entry::new(Event::AccountMended, Cause::of(self.cx))
             .customer(account.customer)
             .account(&account.s3uid, account.plan)
             .new_state(serde_json::json!({ "reason": what }))
-            .write(&mut tx, shared.clock.now())
-            .await?;
-        Ok(tx.commit().await?)
     }
 }
 

@@ -42,6 +42,7 @@ impl From<Finding> for pb::Finding {
             Kind::EngineAccountOrphan => pb::FindingKind::EngineAccountOrphan,
             Kind::SubscriptionMissing => pb::FindingKind::SubscriptionMissing,
             Kind::SubscriptionDiffers => pb::FindingKind::SubscriptionDiffers,
+            Kind::CancellationDiffers => pb::FindingKind::CancellationDiffers,
             Kind::SubscriptionOrphan => pb::FindingKind::SubscriptionOrphan,
             Kind::SagaStuck => pb::FindingKind::SagaStuck,
             Kind::SagaAbandoned => pb::FindingKind::SagaAbandoned,

@@ -38,6 +38,8 @@ pub(crate) struct Open {
     pub(crate) plan_id: i64,
     pub(crate) plan_version: i32,
     pub(crate) is_active: bool,
+    /// When its scheduled end falls due.
+    pub(crate) cancel_time: Option<OffsetDateTime>,
 }
 
 impl From<storage::AccountOnEngine> for OnEngine {
@@ -56,6 +58,7 @@ impl From<billing::Subscription> for Open {
     fn from(wire: billing::Subscription) -> Self {
         Self {
             is_active: wire.state() == billing::SubscriptionState::Active,
+            cancel_time: wire.cancel_time.and_then(|time| from_timestamp(&time).ok()),
             s3uid: wire.s3uid,
             service_id: wire.service_id,
             plan_id: wire.plan_id,

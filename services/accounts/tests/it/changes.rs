@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use prost::Message as _;
 use stowage_auth::Principal;
+use stowage_bus::Event;
 use stowage_proto::accounts as pb;
+use stowage_proto::billing::{InvoiceOverdue, InvoiceSettled};
 use stowage_proto::common::ErrorReason;
 use stowage_runtime::metadata_of;
+use stowage_types::{Clock as _, SystemRandom, new_id};
 use tonic::{Code, Response, Status};
 
 use crate::double::{ARCHIVE, BIGGER, PLAN, When};
@@ -128,6 +132,43 @@ async fn a_suspension_reaches_the_engine_and_is_lifted_again() {
     }
     let events = kit.history(&customer).await;
     assert_eq!(events[3..], ["account.suspended", "account.resumed"], "each once");
+}
+
+#[tokio::test]
+async fn an_unpaid_invoice_suspends_until_it_is_settled_and_an_old_event_changes_nothing() {
+    let (kit, customer, name) = with_account().await;
+    let s3uid = name.trim_start_matches("accounts/").to_owned();
+    let event = |kind: &str, data: Vec<u8>| Event {
+        id: new_id(&*kit.clock, &SystemRandom),
+        source: "stowage/billing".into(),
+        kind: format!("stowage.billing.invoice.{kind}.v1"),
+        subject: name.clone(),
+        time: kit.clock.now(),
+        data,
+    };
+    let overdue = InvoiceOverdue { s3uid: s3uid.clone(), invoice_id: 7 }.encode_to_vec();
+    let settled = InvoiceSettled { s3uid: s3uid.clone(), invoice_id: 7 }.encode_to_vec();
+    let (overdue, settled) = (event("overdue", overdue), event("settled", settled));
+    kit.bus.publish(&overdue).await.unwrap();
+    let account = get(&kit, &name).await;
+    let held = (account.state(), account.suspension_cause());
+    assert_eq!(held, (pb::AccountState::Suspended, pb::SuspensionCause::Unpaid));
+    assert_agreement(&kit, &name, "unpaid").await;
+    kit.bus.publish(&settled).await.unwrap();
+    kit.bus.publish(&overdue).await.unwrap();
+    assert_eq!(get(&kit, &name).await.state(), pb::AccountState::Active);
+    // What an administrator wants is not lifted by a payment.
+    ask(&kit, Change::Suspend, &name, "").await.unwrap();
+    let again = Event { id: new_id(&*kit.clock, &SystemRandom), ..settled };
+    kit.bus.publish(&again).await.unwrap();
+    assert_eq!(get(&kit, &name).await.state(), pb::AccountState::Suspended);
+    // Of an account that is gone nothing is to be held.
+    let message = pb::DeleteAccountRequest { name: name.clone(), ..Default::default() };
+    kit.accounts().delete_account(kit.by(&customer, message)).await.unwrap();
+    let late = Event { id: new_id(&*kit.clock, &SystemRandom), ..overdue };
+    kit.bus.publish(&late).await.unwrap();
+    let nobody = InvoiceOverdue { s3uid: "x".to_owned(), invoice_id: 8 }.encode_to_vec();
+    assert!(kit.bus.publish(&event("overdue", nobody)).await.is_err());
 }
 
 #[tokio::test]

@@ -67,6 +67,8 @@ async fn an_engine_that_differs_is_made_as_the_account_says() {
         state.engine.get_mut(&uid(3)).unwrap().keys[0].access_key = "STRANGE".to_owned();
         let order = state.orders.get_mut(&uid(4)).unwrap();
         order.plan_version += 1;
+        let order = state.orders.get_mut(&uid(5)).unwrap();
+        order.cancel_time = Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 });
     }
     let mut expected: Vec<_> = [
         (Kind::EngineAccountMissing, 0),
@@ -74,6 +76,7 @@ async fn an_engine_that_differs_is_made_as_the_account_says() {
         (Kind::EngineAccountDiffers, 2),
         (Kind::EngineAccountDiffers, 3),
         (Kind::SubscriptionDiffers, 4),
+        (Kind::CancellationDiffers, 5),
     ]
     .into_iter()
     .map(|(kind, n)| (kind, names[n].clone(), false))
@@ -88,7 +91,9 @@ async fn an_engine_that_differs_is_made_as_the_account_says() {
     }
     assert_eq!(round(&kit, false).await, []);
     let mended = kit.history(&customer).await;
-    assert_eq!(mended.iter().filter(|event| *event == "account.mended").count(), 5);
+    assert_eq!(mended.iter().filter(|event| *event == "account.mended").count(), 6);
+    let end = get(&kit, &names[5]).await.cancel_time;
+    assert_eq!(end.unwrap().seconds, 4_000_000_000);
 }
 
 #[tokio::test]
