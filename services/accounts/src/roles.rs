@@ -261,6 +261,7 @@ impl Roles {
         Ok(())
     }
 
+    /// Ends a subscription. One that is not there is not billed either, which is what is wanted.
     pub(crate) async fn terminate(
         &self,
         cx: &RequestContext,
@@ -268,8 +269,12 @@ impl Roles {
     ) -> Result<(), CallError> {
         let message =
             billing::TerminateSubscriptionRequest { name: name::subscription(service_id) };
-        call!(self.subscriptions, terminate_subscription, cx, message)?;
-        Ok(())
+        match call!(self.subscriptions, terminate_subscription, cx, message)
+            .map_err(CallError::from)
+        {
+            Err(error) if error.code == Code::NotFound => Ok(()),
+            other => other.map(|_| ()),
+        }
     }
 
     pub(crate) async fn change_plan(

@@ -27,6 +27,11 @@ use crate::error::Error;
 use crate::store;
 use engine_account::{Account, State};
 
+/// A count as tables and contracts have it.
+pub(crate) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
 /// A location this process drives.
 #[derive(Debug)]
 pub(crate) struct Site {

@@ -9,16 +9,11 @@ pub(crate) mod usage;
 
 use std::sync::Arc;
 
-use crate::domain::Storage;
+use crate::domain::{Storage, signed};
 
 /// Serves every service of the role.
 #[derive(Debug, Clone)]
 pub(crate) struct Api(pub(crate) Arc<Storage>);
-
-/// A count as the contracts have it.
-fn signed(value: u64) -> i64 {
-    i64::try_from(value).unwrap_or(i64::MAX)
-}
 
 /// What a good request is made of, once the violations were looked at.
 ///

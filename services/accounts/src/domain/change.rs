@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::store;
 
 /// How often a change is tried anew because another one came first.
-const TRIES: usize = 10;
+pub(super) const TRIES: usize = 10;
 /// Key pairs that work at the same time.
 const KEYS_MAX: usize = 2;
 
@@ -218,11 +218,7 @@ impl Domain {
             state.after.hold = Hold::Ended;
             state.reason = "scheduled cancellation".to_owned();
             match self.begin::<EndAccount, Account>(&state, None, &Once::nobodys()).await {
-                Ok(Some(saga)) => {
-                    let sagas = self.sagas.clone();
-                    tokio::spawn(async move { sagas.run(saga).await });
-                }
-                Ok(None) => {}
+                Ok(saga) => saga.into_iter().for_each(|saga| self.sagas.nudge(saga)),
                 // Another process took it, or the database is away: the next round looks again.
                 Err(error) => tracing::warn!(%error, "a due cancellation could not begin"),
             }

@@ -12,7 +12,6 @@ use stowage_request::Pending;
 use stowage_saga::{Action, Saga, Step, StepError, StepResult, Undo};
 use stowage_types::{CustomerId, PlanId, S3uid, timestamp};
 use time::OffsetDateTime;
-use tonic::Code;
 
 use super::Shared;
 use super::account::Account;
@@ -296,11 +295,7 @@ async fn change_meter(
 }
 
 async fn terminate(shared: &Shared, state: &mut ChangeState) -> StepResult {
-    match shared.roles.terminate(&state.cx(), state.service_id).await {
-        // Nothing is billed any more, which is what is wanted.
-        Err(error) if error.code == Code::NotFound => Ok(()),
-        other => Ok(other?),
-    }
+    Ok(shared.roles.terminate(&state.cx(), state.service_id).await?)
 }
 
 async fn note(shared: &Shared, state: &mut ChangeState, tx: &mut Tx) -> StepResult {

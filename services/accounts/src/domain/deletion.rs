@@ -11,6 +11,7 @@ use tonic::Code;
 use uuid::Uuid;
 
 use super::account::{Account, Lookup};
+use super::change::TRIES;
 use super::history::{Cause, Entry, Event};
 use super::life::{Act, State};
 use super::{Domain, Shared};
@@ -31,6 +32,14 @@ pub(crate) struct DeletionState {
     /// The request that asked for it, if it has an id: the last step answers it.
     #[serde(default)]
     pending: Option<Pending>,
+    /// The state of the account before.
+    #[serde(default = "active")]
+    was: String,
+}
+
+/// What an account was before deletions noted it.
+fn active() -> String {
+    State::Active.text().to_owned()
 }
 
 impl DeletionState {
@@ -38,14 +47,47 @@ impl DeletionState {
         RequestContext::background(self.request_id.clone())
     }
 
-    fn entry(&self, event: Event, (from, to): (State, State)) -> Entry {
+    fn entry(&self, event: Event, (from, to): (&str, State)) -> Entry {
         Entry::new(event, Cause::told(&self.actor, &self.request_id))
             .customer(self.customer)
             .account(&self.s3uid, self.plan)
-            .old_state(serde_json::json!({ "state": from.text() }))
+            .old_state(serde_json::json!({ "state": from }))
             .new_state(serde_json::json!({ "state": to.text(), "reason": self.reason }))
     }
 }
+
+type DeletionStep = Step<Shared, DeletionState>;
+
+const MARK_DELETING: DeletionStep = Step {
+    name: "mark_deleting",
+    run: Action::Write(|shared, state, tx| Box::pin(mark_deleting(shared, state, tx))),
+    undo: Undo::None { because: NO_WAY_BACK },
+};
+const COLLECT_FINAL_USAGE: DeletionStep = Step {
+    name: "collect_final_usage",
+    run: Action::Call(|shared, state| Box::pin(collect(shared, state))),
+    undo: Undo::None { because: NO_WAY_BACK },
+};
+const REMOVE_ENGINE_ACCOUNT: DeletionStep = Step {
+    name: "remove_engine_account",
+    run: Action::Call(|shared, state| Box::pin(remove(shared, state))),
+    undo: Undo::None { because: NO_WAY_BACK },
+};
+const TERMINATE_SUBSCRIPTION: DeletionStep = Step {
+    name: "terminate_subscription",
+    run: Action::Call(|shared, state| Box::pin(terminate(shared, state))),
+    undo: Undo::None { because: NO_WAY_BACK },
+};
+const CLOSE_METER: DeletionStep = Step {
+    name: "close_meter",
+    run: Action::Call(|shared, state| Box::pin(close_meter(shared, state))),
+    undo: Undo::None { because: NO_WAY_BACK },
+};
+const MARK_DELETED: DeletionStep = Step {
+    name: "mark_deleted",
+    run: Action::Write(|shared, state, tx| Box::pin(mark_deleted(shared, state, tx))),
+    undo: Undo::None { because: NO_WAY_BACK },
+};
 
 /// See the module.
 pub(crate) struct DeleteAccount;
@@ -57,37 +99,13 @@ impl Saga for DeleteAccount {
     const FORWARD_ONLY: bool = true;
     type Context = Shared;
     type State = DeletionState;
-    const STEPS: &'static [Step<Shared, DeletionState>] = &[
-        Step {
-            name: "mark_deleting",
-            run: Action::Write(|shared, state, tx| Box::pin(mark_deleting(shared, state, tx))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "collect_final_usage",
-            run: Action::Call(|shared, state| Box::pin(collect(shared, state))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "remove_engine_account",
-            run: Action::Call(|shared, state| Box::pin(remove(shared, state))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "terminate_subscription",
-            run: Action::Call(|shared, state| Box::pin(terminate(shared, state))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "close_meter",
-            run: Action::Call(|shared, state| Box::pin(close_meter(shared, state))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "mark_deleted",
-            run: Action::Write(|shared, state, tx| Box::pin(mark_deleted(shared, state, tx))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
+    const STEPS: &'static [DeletionStep] = &[
+        MARK_DELETING,
+        COLLECT_FINAL_USAGE,
+        REMOVE_ENGINE_ACCOUNT,
+        TERMINATE_SUBSCRIPTION,
+        CLOSE_METER,
+        MARK_DELETED,
     ];
 }
 
@@ -99,33 +117,8 @@ impl Saga for DeleteAccountV1 {
     const FORWARD_ONLY: bool = true;
     type Context = Shared;
     type State = DeletionState;
-    const STEPS: &'static [Step<Shared, DeletionState>] = &[
-        Step {
-            name: "mark_deleting",
-            run: Action::Write(|shared, state, tx| Box::pin(mark_deleting(shared, state, tx))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "remove_engine_account",
-            run: Action::Call(|shared, state| Box::pin(remove(shared, state))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "terminate_subscription",
-            run: Action::Call(|shared, state| Box::pin(terminate(shared, state))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "close_meter",
-            run: Action::Call(|shared, state| Box::pin(close_meter(shared, state))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-        Step {
-            name: "mark_deleted",
-            run: Action::Write(|shared, state, tx| Box::pin(mark_deleted(shared, state, tx))),
-            undo: Undo::None { because: NO_WAY_BACK },
-        },
-    ];
+    const STEPS: &'static [DeletionStep] =
+        &[MARK_DELETING, REMOVE_ENGINE_ACCOUNT, TERMINATE_SUBSCRIPTION, CLOSE_METER, MARK_DELETED];
 }
 
 async fn mark_deleting(shared: &Shared, state: &mut DeletionState, tx: &mut Tx) -> StepResult {
@@ -133,7 +126,7 @@ async fn mark_deleting(shared: &Shared, state: &mut DeletionState, tx: &mut Tx) 
         return Err(StepError::fail("ACCOUNT_STATE", "the account is not active"));
     }
     // From here on data is destroyed, whether or not the deletion ever comes to its end.
-    let entry = state.entry(Event::DeletionBegun, (State::Active, State::Deleting));
+    let entry = state.entry(Event::DeletionBegun, (&state.was, State::Deleting));
     entry.write(tx, shared.clock.now()).await?;
     Ok(())
 }
@@ -152,11 +145,7 @@ async fn remove(shared: &Shared, state: &mut DeletionState) -> StepResult {
 }
 
 async fn terminate(shared: &Shared, state: &mut DeletionState) -> StepResult {
-    match shared.roles.terminate(&state.cx(), state.service_id).await {
-        // Nothing is billed any more, which is what is wanted.
-        Err(error) if error.code == Code::NotFound => Ok(()),
-        other => Ok(other?),
-    }
+    Ok(shared.roles.terminate(&state.cx(), state.service_id).await?)
 }
 
 async fn close_meter(shared: &Shared, state: &mut DeletionState) -> StepResult {
@@ -169,7 +158,7 @@ async fn mark_deleted(shared: &Shared, state: &mut DeletionState, tx: &mut Tx) -
     if !store::account::set_state(tx, s3uid, State::Deleting, State::Deleted).await? {
         return Ok(());
     }
-    let entry = state.entry(Event::AccountDeleted, (State::Deleting, State::Deleted));
+    let entry = state.entry(Event::AccountDeleted, (State::Deleting.text(), State::Deleted));
     entry.write(tx, now).await?;
     events::push_deleted(&shared.outbox, tx, s3uid, state.customer).await?;
     super::account::answer(tx, (s3uid, state.pending.as_ref()), now).await?;
@@ -185,38 +174,40 @@ impl Domain {
         reason: String,
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let account = self.settled_account(cx, &lookup, Act::Delete).await?;
-        let saga = match account.state {
-            State::Deleted => return Ok(account),
-            State::Failed | State::Pending => return Err(Error::AccountNotFound),
-            State::Deleting => account.deletion_saga,
-            State::Active | State::Suspended | State::Ended => {
-                match self.start_deletion(cx, &account, (reason, once.pending())).await {
-                    Ok(saga) => Some(saga),
-                    // Most likely a twin was faster: wait for its deletion.
-                    Err(error) => {
+        for _ in 0..TRIES {
+            let account = self.settled_account(cx, &lookup, Act::Delete).await?;
+            let saga = match account.state {
+                State::Deleted => return Ok(account),
+                State::Failed | State::Pending => return Err(Error::AccountNotFound),
+                State::Deleting => account.deletion_saga,
+                State::Active | State::Suspended | State::Ended => {
+                    let begun = self.start_deletion(cx, &account, (reason.clone(), once.pending()));
+                    let Some(saga) = begun.await? else {
+                        // A twin or a change came first; readers must see it before the next look.
                         self.settle().await?;
-                        let twin = self.find_account(cx, &lookup).await?.deletion_saga;
-                        Some(twin.ok_or(error)?)
-                    }
+                        continue;
+                    };
+                    Some(saga)
                 }
-            }
-        };
-        let saga = saga.ok_or_else(|| Error::internal("a deletion without its saga"))?;
-        match self.wait_for(cx, saga).await? {
-            Outcome::Completed => self.find_account(cx, &lookup).await,
-            Outcome::Undone(failure) | Outcome::Stuck(failure) => {
-                Err(Error::internal(format!("deletion is stuck at {}", failure.step)))
-            }
+            };
+            let saga = saga.ok_or_else(|| Error::internal("a deletion without its saga"))?;
+            return match self.wait_for(cx, saga).await? {
+                Outcome::Completed => self.find_account(cx, &lookup).await,
+                Outcome::Undone(failure) | Outcome::Stuck(failure) => {
+                    Err(Error::internal(format!("deletion is stuck at {}", failure.step)))
+                }
+            };
         }
+        Err(Error::AccountBusy)
     }
 
+    /// `None`: something else of the account came first.
     async fn start_deletion(
         &self,
         cx: &RequestContext,
         account: &Account,
         (reason, pending): (String, Option<Pending>),
-    ) -> Result<Uuid, Error> {
+    ) -> Result<Option<Uuid>, Error> {
         let state = DeletionState {
             s3uid: account.s3uid.clone(),
             customer: account.customer,
@@ -226,12 +217,16 @@ impl Domain {
             reason,
             request_id: cx.request_id.clone(),
             pending,
+            was: account.state.text().to_owned(),
         };
         let mut tx = self.shared.db.begin().await?;
-        let saga = self.sagas.start::<DeleteAccount>(&mut tx, &state).await?;
+        let saga = match self.sagas.start::<DeleteAccount>(&mut tx, &state).await {
+            Err(stowage_saga::Error::FirstStep(_)) => return Ok(None),
+            started => started?,
+        };
         store::account::set_deletion_saga(&mut tx, &account.s3uid, saga).await?;
         tx.commit().await?;
-        Ok(saga)
+        Ok(Some(saga))
     }
 
     /// Begins the deletion of accounts whose data has been kept long enough; answers how many.
@@ -242,10 +237,7 @@ impl Domain {
         for account in &due {
             let why = "the retention time is over".to_owned();
             match self.start_deletion(&cx, account, (why, None)).await {
-                Ok(saga) => {
-                    let sagas = self.sagas.clone();
-                    tokio::spawn(async move { sagas.run(saga).await });
-                }
+                Ok(saga) => saga.into_iter().for_each(|saga| self.sagas.nudge(saga)),
                 // Another process took it, or the database is away: the next round looks again.
                 Err(error) => tracing::warn!(%error, "a deletion that is due could not begin"),
             }

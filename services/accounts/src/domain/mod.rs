@@ -9,6 +9,7 @@ pub(crate) mod change;
 pub(crate) mod change_saga;
 pub(crate) mod customer;
 pub(crate) mod deletion;
+pub(crate) mod finding;
 pub(crate) mod history;
 pub(crate) mod life;
 pub(crate) mod order;

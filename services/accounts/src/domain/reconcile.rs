@@ -4,7 +4,7 @@
 //! mended is mended under the account's own lock: by the saga of a change that changes nothing and
 //! makes every part be as the account says. Nothing that holds data is removed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use stowage_auth::{RequestContext, Scope};
@@ -17,6 +17,7 @@ use time::OffsetDateTime;
 use super::Domain;
 use super::account::Account;
 use super::change_saga::{ChangeAccount, What};
+use super::finding::{Finding, Kind, difference};
 use super::history::{Cause, Entry, Event};
 use super::life::{Act, State};
 use super::reconcile_cursor::Cursor;
@@ -33,34 +34,6 @@ const OVERDUE_AFTER: Duration = Duration::from_secs(300);
 /// Stuck sagas reported.
 const STUCK_MAX: usize = 100;
 
-/// What does not agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Kind {
-    EngineAccountMissing,
-    EngineAccountDiffers,
-    EngineAccountOrphan,
-    SubscriptionMissing,
-    SubscriptionDiffers,
-    CancellationDiffers,
-    SubscriptionOrphan,
-    SagaStuck,
-    SagaAbandoned,
-    EventsDead,
-    EventsOverdue,
-    EngineUnlisted,
-}
-
-/// One thing that does not agree.
-#[derive(Debug, Clone)]
-pub(crate) struct Finding {
-    pub(crate) kind: Kind,
-    /// Empty: of no account.
-    pub(crate) s3uid: String,
-    pub(crate) what: String,
-    /// Why it is not mended; `None`: it is.
-    pub(crate) why_not: Option<String>,
-}
-
 /// A part of a round.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
@@ -68,6 +41,12 @@ pub(crate) struct Part {
     pub(crate) looked_at: i64,
     /// `None`: that was all.
     pub(crate) next: Option<Cursor>,
+}
+
+/// An account, and the ids of its keys.
+struct Known {
+    account: Account,
+    keys: Vec<String>,
 }
 
 /// One round, as its parts are looked at.
@@ -156,21 +135,34 @@ impl Round<'_> {
         let range = (after.as_str(), until);
         let ours = store::account::list_range(&shared.db, code, range, RANGE_MAX).await?;
         self.part.looked_at += i64::try_from(ours.len()).unwrap_or(0);
-        let found: BTreeSet<&str> = listed.rows.iter().map(|row| row.0.as_str()).collect();
+        let mut ours = self.with_keys(ours).await?;
         for (s3uid, on_engine) in &listed.rows {
-            let known = ours.iter().find(|account| account.s3uid.as_str() == s3uid);
-            match known {
-                Some(known) => self.engine_account(known, on_engine.as_ref()).await?,
+            match ours.remove(s3uid) {
+                Some(known) => self.engine_account(&known, on_engine.as_ref()).await?,
                 None => self.stranger(s3uid, location, on_engine.as_ref()).await?,
             }
         }
-        for account in ours.iter().filter(|account| !found.contains(account.s3uid.as_str())) {
-            self.engine_account(account, None).await?;
+        // What the engine did not list.
+        for known in ours.values() {
+            self.engine_account(known, None).await?;
         }
         match listed.next.is_empty() {
             true => Ok(Some(next_place)),
             false => Ok(Some(Cursor::Engine { location: place, page: listed.next, after: last })),
         }
+    }
+
+    /// Accounts by s3uid, each with the ids of its keys.
+    async fn with_keys(&self, accounts: Vec<Account>) -> Result<BTreeMap<String, Known>, Error> {
+        let uids: Vec<&str> = accounts.iter().map(|account| account.s3uid.as_str()).collect();
+        let keys = store::access_key::list_of(&self.domain.shared.db, &uids).await?;
+        let known =
+            |account: Account| (account.s3uid.to_string(), Known { account, keys: Vec::new() });
+        let mut known: BTreeMap<String, Known> = accounts.into_iter().map(known).collect();
+        for (s3uid, key) in keys {
+            known.entry(s3uid).and_modify(|known| known.keys.push(key));
+        }
+        Ok(known)
     }
 
     /// What the engine has, and is none of ours at this location as far as was read.
@@ -189,7 +181,10 @@ impl Round<'_> {
         let why = match known {
             // Ordered since the others were read, or more of them than are read at once.
             Some(known) if location.ends_with(&format!("/{}", known.location)) => {
-                return self.engine_account(&known, Some(on_engine)).await;
+                for known in self.with_keys(vec![known]).await?.values() {
+                    self.engine_account(known, Some(on_engine)).await?;
+                }
+                return Ok(());
             }
             Some(known) => {
                 format!("it is at location {}, and here it may hold data", known.location)
@@ -203,7 +198,7 @@ impl Round<'_> {
 
     async fn engine_account(
         &mut self,
-        account: &Account,
+        Known { account, keys }: &Known,
         on_engine: Option<&OnEngine>,
     ) -> Result<(), Error> {
         match (account.state, on_engine) {
@@ -213,8 +208,6 @@ impl Round<'_> {
             (State::Active | State::Suspended | State::Ended, _)
                 if account.change_saga.is_none() =>
             {
-                let keys = store::access_key::list(&self.domain.shared.db, &account.s3uid).await?;
-                let keys = keys.into_iter().map(|key| key.access_key).collect();
                 let (kind, what) = match on_engine {
                     None => (Kind::EngineAccountMissing, "the engine has it not".to_owned()),
                     Some(on_engine) => match difference(account, keys, on_engine) {
@@ -312,16 +305,18 @@ impl Round<'_> {
         let Domain { shared, .. } = self.domain;
         let listed = shared.roles.list_open_subscriptions(self.cx, page).await?;
         self.part.looked_at += i64::try_from(listed.rows.len()).unwrap_or(0);
+        let uids: Vec<&str> = listed.rows.iter().map(|open| open.s3uid.as_str()).collect();
+        let ours = store::account::list_whatever(&shared.db, &uids).await?;
+        let ours: BTreeMap<&str, &Account> =
+            ours.iter().map(|account| (account.s3uid.as_str(), account)).collect();
         for open in &listed.rows {
-            let Ok(s3uid) = S3uid::parse(&open.s3uid) else { continue };
-            let account = store::account::find(&shared.db, &s3uid, None).await?;
-            match account {
+            match ours.get(open.s3uid.as_str()) {
                 None => {
                     let why = "accounts has never heard of it".to_owned();
                     let what = format!("service {} is billed for nothing", open.service_id);
-                    self.report(Kind::SubscriptionOrphan, s3uid.as_str(), what, Err(why));
+                    self.report(Kind::SubscriptionOrphan, &open.s3uid, what, Err(why));
                 }
-                Some(account) => self.open_subscription(&account, open).await?,
+                Some(account) => self.open_subscription(account, open).await?,
             }
         }
         match listed.next.is_empty() {
@@ -461,27 +456,3 @@ impl Round<'_> {
 }
 
 const DRY_RUN: &str = "nothing is mended in a dry run";
-
-/// What differs on the engine, in words.
-fn difference(account: &Account, mut keys: Vec<String>, on_engine: &OnEngine) -> Option<String> {
-    let mut theirs = on_engine.keys.clone();
-    keys.sort();
-    theirs.sort();
-    let mut differs = Vec::new();
-    if keys != theirs {
-        differs.push(format!("keys {} instead of {}", theirs.join(", "), keys.join(", ")));
-    }
-    for (what, ours, theirs) in [
-        ("quota", account.quota_bytes, on_engine.quota_bytes),
-        ("bound of buckets", account.bucket_max.into(), on_engine.bucket_max.into()),
-    ] {
-        if ours != theirs {
-            differs.push(format!("{what} {theirs} instead of {ours}"));
-        }
-    }
-    if account.hold.suspends() != on_engine.suspended {
-        let is = if on_engine.suspended { "suspended" } else { "not suspended" };
-        differs.push(is.to_owned());
-    }
-    (!differs.is_empty()).then(|| format!("the engine has {}", differs.join(", ")))
-}

@@ -6,7 +6,7 @@ use stowage_types::page;
 use tonic::{Request, Response, Status, async_trait};
 
 use super::Service;
-use crate::domain::reconcile::{Finding, Kind};
+use crate::domain::finding::{Finding, Kind};
 use crate::domain::reconcile_cursor::Cursor;
 use crate::error::Error;
 

@@ -1,6 +1,6 @@
 //! Sealed access keys.
 
-use stowage_db::{Error, Query, Tx, args};
+use stowage_db::{Args, Error, Query, Tx, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
@@ -26,6 +26,23 @@ pub(crate) async fn list(mut from: impl Query, s3uid: &S3uid) -> Result<Vec<Seal
         revoke_time,
     };
     Ok(rows.into_iter().map(key).collect())
+}
+
+/// Ids of the keys of these accounts that are not erased, each with its account.
+pub(crate) async fn list_of(
+    mut from: impl Query,
+    s3uids: &[&str],
+) -> Result<Vec<(String, String)>, Error> {
+    if s3uids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut args = Args::new();
+    let wanted: Vec<_> = s3uids.iter().map(|uid| format!("${}", args.push(*uid))).collect();
+    let sql = format!(
+        "SELECT s3uid, access_key FROM access_key WHERE sealed IS NOT NULL AND s3uid IN ({})",
+        wanted.join(", "),
+    );
+    from.fetch_all_built(sql, args).await
 }
 
 /// A key of an account, revoked or not.

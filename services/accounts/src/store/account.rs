@@ -345,6 +345,20 @@ pub(crate) async fn list_of(
     read(from.fetch_all_built(sql, args).await?)
 }
 
+/// These accounts, in whatever state.
+pub(crate) async fn list_whatever(
+    mut from: impl Query,
+    s3uids: &[&str],
+) -> Result<Vec<Account>, Error> {
+    if s3uids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut args = Args::new();
+    let wanted: Vec<_> = s3uids.iter().map(|uid| format!("${}", args.push(*uid))).collect();
+    let sql = format!("{}WHERE a.s3uid IN ({})", select!(""), wanted.join(", "));
+    read(from.fetch_all_built(sql, args).await?)
+}
+
 /// Accounts whose cancellation is due.
 pub(crate) async fn list_due(
     mut from: impl Query,

@@ -10,9 +10,9 @@ use stowage_types::{BucketName, S3uid, new_id, page};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Storage;
 use super::bucket::find_bucket;
 use super::change::{Change, Told, What};
+use super::{Storage, signed};
 use crate::error::Error;
 use crate::store;
 
@@ -134,10 +134,6 @@ impl Order {
             Self::Cancel => State::Cancelled,
         }
     }
-}
-
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl Storage {

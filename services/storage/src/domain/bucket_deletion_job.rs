@@ -16,7 +16,7 @@ use stowage_types::new_id;
 use super::bucket::find_bucket;
 use super::bucket_deletion::{Amount, Batch, BucketDeletion, Lease, State};
 use super::change::{Change, What};
-use super::{Site, Storage};
+use super::{Site, Storage, signed};
 use crate::error::Error;
 use crate::store;
 
@@ -120,8 +120,7 @@ async fn bounded<T>(call: impl Future<Output = Result<T, EngineError>>) -> Resul
 
 fn amount_of(objects: &[ObjectInfo]) -> Amount {
     let bytes: u64 = objects.iter().map(|object| object.size_bytes).sum();
-    let clamp = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    Amount { objects: clamp(objects.len() as u64), bytes: clamp(bytes) }
+    Amount { objects: signed(objects.len() as u64), bytes: signed(bytes) }
 }
 
 impl Turn<'_> {
@@ -300,8 +299,8 @@ impl Turn<'_> {
             let (id, error) = (self.job.id, &error as &dyn std::error::Error);
             tracing::warn!(deletion.id = %id, error, is_final, "deletion of a bucket is held up");
         }
-        let outcome = (error.to_string(), is_final, next);
-        let outcome = (outcome.0.as_str(), outcome.1, outcome.2);
+        let why = error.to_string();
+        let outcome = (why.as_str(), is_final, next);
         let mut tx = self.storage.db.begin().await?;
         store::bucket_deletion::put_off(&mut tx, self.job.id, lease, outcome).await?;
         tx.commit().await?;

@@ -14,7 +14,7 @@ use stowage_engine::{StorageFigures, TrafficTotals, UsageBatch, UsageCursor};
 use stowage_types::{S3uid, name};
 use time::OffsetDateTime;
 
-use super::{Site, Storage};
+use super::{Site, Storage, signed};
 use crate::error::Error;
 use crate::{events, store};
 
@@ -68,12 +68,11 @@ pub(crate) struct Stored {
 
 impl Totals {
     fn of(row: &TrafficTotals) -> Self {
-        let clamp = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         Self {
-            received_bytes: clamp(row.received_bytes),
-            sent_bytes: clamp(row.sent_bytes),
-            read_requests: clamp(row.read_requests),
-            write_requests: clamp(row.write_requests),
+            received_bytes: signed(row.received_bytes),
+            sent_bytes: signed(row.sent_bytes),
+            read_requests: signed(row.read_requests),
+            write_requests: signed(row.write_requests),
         }
     }
 
