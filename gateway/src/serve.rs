@@ -18,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use stowage_bus::{Handler, Subscription};
+use stowage_runtime::read_out;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -170,7 +171,9 @@ impl Connection {
             service_fn(move |request: Request<Incoming>| {
                 spoke.store(true, Ordering::Relaxed);
                 let port = port.clone();
-                async move { Ok::<_, Infallible>(port.answer(request.map(Body::new), peer).await) }
+                let answer =
+                    read_out(request, move |request| port.answer(request.map(Body::new), peer));
+                async move { Ok::<_, Infallible>(answer.await) }
             })
         };
         let serving = self.server.serve_connection(TokioIo::new(stream), service);

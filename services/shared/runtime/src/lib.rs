@@ -10,6 +10,7 @@ mod error;
 mod layers;
 mod role;
 pub mod telemetry;
+mod unread;
 
 pub use calling::calling_as;
 pub use channel::{BoxError, Next, RoleChannel};
@@ -19,3 +20,4 @@ pub use error::{
 };
 pub use layers::{StackConfig, role_stack};
 pub use role::{ReadyCheck, Role, Task};
+pub use unread::{Kept, read_out};

@@ -26,5 +26,6 @@ mod readme;
 mod repeats;
 mod secrets;
 mod tools;
+mod unread;
 mod users_model;
 mod walk;

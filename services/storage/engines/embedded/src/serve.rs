@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
 use s3s::{Body, s3_error};
+use stowage_runtime::{Kept, read_out};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -126,7 +127,8 @@ fn serve_connection(
     let handler = engine.clone();
     let service = service_fn(move |request| {
         let engine = handler.clone();
-        async move { Ok::<_, Infallible>(answer(&engine, request).await) }
+        let answer = read_out(request, async move |request| answer(&engine, request).await);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);
@@ -139,7 +141,7 @@ fn serve_connection(
 
 /// Answers one request, counting what moves. Ends it, and then its answer, when the key that
 /// signed it opens nothing any more.
-async fn answer(engine: &Embedded, request: Request<Incoming>) -> Response<Answer> {
+async fn answer(engine: &Embedded, request: Request<Kept<Incoming>>) -> Response<Answer> {
     let keys = Arc::clone(&engine.inner.keys);
     let changes = keys.watch();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -176,7 +178,7 @@ async fn answer(engine: &Embedded, request: Request<Incoming>) -> Response<Answe
     response
 }
 
-fn is_form(request: &Request<Incoming>) -> bool {
+fn is_form(request: &Request<Kept<Incoming>>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let form = b"multipart/form-data";
     *request.method() == Method::POST
