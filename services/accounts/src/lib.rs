@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use error::Error;
 
+use domain::cancellation_saga::ChangeCancellation;
 use domain::change_saga::{ChangeAccount, EndAccount};
 use domain::deletion::{DeleteAccount, DeleteAccountV1};
 use domain::order_saga::CreateAccount;
@@ -158,6 +159,7 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
         .kind::<DeleteAccountV1>()
         .kind::<ChangeAccount>()
         .kind::<EndAccount>()
+        .kind::<ChangeCancellation>()
         .settings(settings)
         .stop(deps.stop.clone())
         .build();

@@ -147,6 +147,7 @@ async fn outlive_change(case: Case, change: Change) {
     match change {
         Change::Resume => ask(&kit, Change::Suspend, &name, "").await.unwrap(),
         Change::Revoke => ask(&kit, Change::Rotate, &name, "").await.unwrap(),
+        Change::Withdraw => ask(&kit, Change::Cancel, &name, "").await.unwrap(),
         _ => {}
     }
     let (before, keys_before) = (get(&kit, &name).await, keys(&kit, &name).await);
@@ -163,7 +164,9 @@ async fn outlive_change(case: Case, change: Change) {
     assert_eq!(is_as_before, case.is_undone, "{context}");
     match answer {
         Some(Err(error)) => {
-            assert_eq!(reason_of(&error), Some(ErrorReason::ChangeFailed), "{context}");
+            let is_away = case.faults.iter().any(|fault| fault.fault == Fault::Away);
+            let reason = if is_away { ErrorReason::Unavailable } else { ErrorReason::ChangeFailed };
+            assert_eq!(reason_of(&error), Some(reason), "{context}");
             assert!(case.is_undone, "{context}");
         }
         Some(Ok(())) => assert!(!case.is_undone, "{context}"),
@@ -261,6 +264,13 @@ async fn every_registered_kind_of_saga_outlives_every_fault() {
                 // 3 calls and a write, 4 undos.
                 assert_eq!(cases.len(), 4 * 6 + 4 + 3 * 3 + 4 * 6 + 3);
                 for change in CHANGES {
+                    for_each(cases.clone(), move |case| outlive_change(case, change)).await;
+                }
+            }
+            "accounts.change_cancellation.v1" => {
+                // A call and a write, 2 undos.
+                assert_eq!(cases.len(), 2 * 6 + 2 + 3 + 2 * 6 + 1);
+                for change in [Change::Cancel, Change::Withdraw] {
                     for_each(cases.clone(), move |case| outlive_change(case, change)).await;
                 }
             }
