@@ -198,8 +198,8 @@ impl Parts {
         work.spawn("metrics", upkeep(self.common.stop.clone()));
         let stop_listeners = CancellationToken::new();
         let mut listeners = Tasks::default();
-        listeners.spawn("s3", self.engine.serve(s3, stop_listeners.clone()));
-        listeners.spawn("gateway", self.gateway.serve(gateway, stop_listeners.clone()));
+        listeners.spawn("s3", self.engine.serve(s3, None, stop_listeners.clone()));
+        listeners.spawn("gateway", self.gateway.serve(gateway, None, stop_listeners.clone()));
         Ok(Server {
             gateway_addr,
             s3_addr,

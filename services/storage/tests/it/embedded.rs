@@ -40,7 +40,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(engine.serve(listener, stop.clone()));
+        let serving = tokio::spawn(engine.serve(listener, None, stop.clone()));
         let mut kit = Kit::over(engine, Arc::clone(folder), metered).await;
         kit.run_tasks();
         Self { kit, endpoint, stop, serving }
