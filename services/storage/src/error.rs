@@ -149,9 +149,9 @@ impl From<Violations> for Error {
 impl From<stowage_db::Error> for Error {
     fn from(error: stowage_db::Error) -> Self {
         match error {
-            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
-                Self::Unavailable { source: error }
-            }
+            stowage_db::Error::Full
+            | stowage_db::Error::Unavailable { .. }
+            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source: error },
             other => Self::Internal { source: Box::new(other) },
         }
     }

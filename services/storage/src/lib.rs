@@ -102,7 +102,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let call_timeout = config.call_timeout();
     // One process has the database to itself, so claims of another are those of a dead one.
     let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
-    let requests = Requests::new(deps.db.clone(), clock, random, call_timeout).taking_over(true);
+    let requests = Requests::new(deps.db.clone(), clock, random, call_timeout)
+        .taking_over(deps.db.is_exclusive());
     let storage = Arc::new(Storage {
         requests,
         config,

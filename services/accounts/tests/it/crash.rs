@@ -223,10 +223,14 @@ async fn outlive_upgrade() {
         _ = client.delete_account(kit.by(&customer, message)) => panic!("it was cut off"),
         () = faults.crashed() => {}
     }
-    let sql = "UPDATE saga SET kind = 'accounts.delete_account.v1', step = 1, \
-        state = json_remove(state, '$.pending') WHERE kind = 'accounts.delete_account.v2'";
     let mut tx = kit.db.begin().await.unwrap();
-    assert_eq!(tx.execute(sql, stowage_db::args![]).await.unwrap(), 1);
+    let sql = "SELECT state FROM saga WHERE kind = 'accounts.delete_account.v2'";
+    let (state,): (String,) = tx.fetch_one(sql, stowage_db::args![]).await.unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    state.as_object_mut().unwrap().remove("pending");
+    let sql = "UPDATE saga SET kind = 'accounts.delete_account.v1', step = 1, state = $1 \
+        WHERE kind = 'accounts.delete_account.v2'";
+    tx.execute(sql, stowage_db::args![state.to_string()]).await.unwrap();
     tx.commit().await.unwrap();
     kit.restart().await;
     kit.sagas_ended().await;

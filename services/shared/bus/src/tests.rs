@@ -1,11 +1,11 @@
 //! The promises of this crate, on a real database.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stowage_db::testing::Scratch;
 use stowage_db::{Db, args, next_id};
 use stowage_types::{Clock, FakeClock, SystemClock, SystemRandom};
 use time::OffsetDateTime;
@@ -94,8 +94,8 @@ impl Handler for Consumer {
     }
 }
 
-async fn open(folder: &Path) -> Db {
-    Db::open(&folder.join("bus.db"), &MIGRATOR).await.unwrap()
+async fn open(place: &Scratch) -> Db {
+    place.open("bus", &MIGRATOR).await.unwrap()
 }
 
 fn outbox() -> Outbox {
@@ -165,8 +165,8 @@ async fn drain(db: &Db, outbox: &Outbox, bus: &Bus) {
 
 #[tokio::test]
 async fn repeated_deliveries_take_effect_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let bus = Arc::new(Consumer::new(&db)).bus();
     let clock = SystemClock;
     let event = Event {
@@ -185,8 +185,8 @@ async fn repeated_deliveries_take_effect_once() {
 
 #[tokio::test]
 async fn events_keep_their_order_over_several_pages() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let outbox = outbox();
     let pushed = push_all(&db, &outbox, 30).await;
     drain(&db, &outbox, &Arc::new(Consumer::new(&db)).bus()).await;
@@ -195,8 +195,8 @@ async fn events_keep_their_order_over_several_pages() {
 
 #[tokio::test]
 async fn an_event_comes_whole() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let outbox = outbox();
     push(&db, &outbox, "things/1").await;
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -224,8 +224,8 @@ impl Handler for Keeper {
 
 #[tokio::test]
 async fn a_crash_between_publishing_and_deleting_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let outbox = outbox();
     let pushed = push_all(&db, &outbox, 5).await;
     let consumer = Arc::new(Consumer { hangs_after: "things/0002", ..Consumer::new(&db) });
@@ -237,15 +237,15 @@ async fn a_crash_between_publishing_and_deleting_changes_nothing() {
     drop(consumer);
     db.close().await;
 
-    let db = open(folder.path()).await;
+    let db = open(&place).await;
     drain(&db, &outbox, &Arc::new(Consumer::new(&db)).bus()).await;
     assert_eq!(effects(&db).await, pushed);
 }
 
 #[tokio::test]
 async fn nothing_is_lost_or_reordered_while_a_consumer_is_away() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let outbox = outbox();
     let pushed = push_all(&db, &outbox, 10).await;
     let consumer = Arc::new(Consumer { failures_left: AtomicU32::new(25), ..Consumer::new(&db) });
@@ -257,8 +257,8 @@ async fn nothing_is_lost_or_reordered_while_a_consumer_is_away() {
 #[tokio::test]
 async fn a_refused_event_is_set_aside_and_the_rest_goes_on() {
     for broken in [true, false] {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let outbox = outbox();
         let mut pushed = push_all(&db, &outbox, 10).await;
         let mut consumer = Consumer::new(&db);
@@ -276,8 +276,8 @@ async fn a_refused_event_is_set_aside_and_the_rest_goes_on() {
 
 #[tokio::test]
 async fn what_was_not_committed_is_never_sent() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let outbox = outbox();
     let mut tx = db.begin().await.unwrap();
     outbox.push(&mut tx, KIND, "things/never", &Happened { number: 0 }).await.unwrap();
@@ -289,8 +289,8 @@ async fn what_was_not_committed_is_never_sent() {
 
 #[tokio::test]
 async fn events_pushed_at_once_while_the_relay_runs_all_arrive_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let outbox = outbox();
     let bus = Arc::new(Consumer::new(&db)).bus();
     let running = Running::start(&db, &outbox, &bus);
@@ -318,8 +318,8 @@ async fn events_pushed_at_once_while_the_relay_runs_all_arrive_once() {
 
 #[tokio::test]
 async fn an_event_without_a_consumer_counts_as_delivered() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let outbox = outbox();
     push(&db, &outbox, "things/1").await;
     drain(&db, &outbox, &Bus::in_process()).await;
@@ -327,8 +327,8 @@ async fn an_event_without_a_consumer_counts_as_delivered() {
 
 #[tokio::test]
 async fn the_inbox_forgets_after_forty_days() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let clock = FakeClock::at(OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000));
     let mut event = Event {
         id: stowage_types::new_id(&clock, &SystemRandom),

@@ -1,6 +1,7 @@
 //! What is told for history.
 
 use std::sync::{Arc, Mutex};
+use stowage_db::testing::Scratch;
 
 use async_trait::async_trait;
 use stowage_bus::{BoxError, Event, Handler, Subscription};
@@ -86,8 +87,8 @@ async fn changes_are_told_with_who_made_them_but_for_steps_of_something_told_as_
         kinds: &["stowage.storage.content.changed.v1"],
         handler: heard.clone(),
     });
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let mut kit = Kit::over(Arc::new(Memory::default()), folder, (bus, meter)).await;
+    let place = Arc::new(Scratch::new().await);
+    let mut kit = Kit::over(Arc::new(Memory::default()), place, (bus, meter)).await;
     let uid = kit.account().await;
     come_and_go(&kit, &uid, By::Service).await;
     come_and_go(&kit, &uid, By::Customer).await;

@@ -1,7 +1,6 @@
 //! Starts the role and calls it as anyone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use async_trait::async_trait;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
 use stowage_bus::{Bus, Event, Handler, Subscription};
 use stowage_db::Db;
+use stowage_db::testing::Scratch;
 use stowage_engine::Engine;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
@@ -43,7 +43,7 @@ pub(crate) struct Kit<E = Memory> {
     db: Db,
     stop: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
-    _folder: Arc<tempfile::TempDir>,
+    _place: Arc<Scratch>,
 }
 
 pub(crate) fn location(code: &str) -> LocationConfig {
@@ -60,8 +60,8 @@ pub(crate) fn signer() -> Signer {
     Signer::from_seed(&[7; 32], "test", Arc::new(SystemClock))
 }
 
-pub(crate) async fn open(folder: &Path) -> Db {
-    Db::open(&folder.join("storage.db"), &MIGRATOR).await.unwrap()
+pub(crate) async fn open(place: &Scratch) -> Db {
+    place.open("storage", &MIGRATOR).await.unwrap()
 }
 
 pub(crate) async fn role_over(
@@ -90,8 +90,8 @@ impl Kit {
     }
 
     pub(crate) async fn with(engine: Memory) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self::over(Arc::new(engine), folder, metered_bus()).await
+        let place = Arc::new(Scratch::new().await);
+        Self::over(Arc::new(engine), place, metered_bus()).await
     }
 }
 
@@ -99,10 +99,10 @@ impl<E: Engine + 'static> Kit<E> {
     /// The role with its data in `folder`, and NL on `engine`.
     pub(crate) async fn over(
         engine: Arc<E>,
-        folder: Arc<tempfile::TempDir>,
+        place: Arc<Scratch>,
         (bus, meter): (Bus, Arc<Meter>),
     ) -> Self {
-        let db = open(folder.path()).await;
+        let db = open(&place).await;
         let stop = CancellationToken::new();
         let mut away = location("FAR");
         away.state = LocationState::Draining;
@@ -110,7 +110,7 @@ impl<E: Engine + 'static> Kit<E> {
             vec![(location("NL"), Arc::<E>::clone(&engine)), (away, Arc::new(Memory::default()))];
         let role = role_over(&db, &bus, engines, &stop).await;
         let tasks = Vec::new();
-        Self { engine, meter, role, signer: signer(), db, stop, tasks, _folder: folder }
+        Self { engine, meter, role, signer: signer(), db, stop, tasks, _place: place }
     }
 
     /// Lets the role's tasks run.
