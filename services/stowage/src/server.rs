@@ -9,32 +9,25 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use stowage_auth::{Signer, hash_token};
+use stowage_auth::hash_token;
 use stowage_bus::Bus;
-use stowage_engine::Engine;
-use stowage_engine_embedded::{Embedded, EmbeddedConfig, OpenError};
+use stowage_db::Db;
+use stowage_engine_embedded::Embedded;
+use stowage_gateway::Gateway;
 use stowage_keyring::Keyring;
 use stowage_runtime::{Protocols, ServerTls, telemetry};
-use stowage_storage::{LocationConfig, LocationState};
-use stowage_types::{Clock, ExposeSecret as _, Random, SecretString, SystemClock, SystemRandom};
+use stowage_types::{ExposeSecret as _, SecretString, SystemRandom};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, S3};
+use crate::config::Config;
 use crate::data::{DataDir, Secrets};
+use crate::databases::{Databases, Place};
 use crate::error::StartError;
 use crate::listen::{GATEWAY, S3_ENDPOINT, address, listen, public_tls};
-use crate::roles::{self, Common, Databases, Roles, Settings, part};
+use crate::roles::{self, Common, Located, Roles, Settings, location, part};
 use crate::running::Running;
 
 pub use crate::tasks::Failure;
-
-/// Code of the location that the first start makes.
-const LOCATION: &str = "NL";
-/// Its class of storage.
-const STORAGE_TYPE: &str = "standard";
-/// Names the installation in assertions; one process is one installation.
-const AUDIENCE: &str = "stowage";
 
 /// A running server.
 #[derive(Debug)]
@@ -106,7 +99,7 @@ struct Parts {
     dbs: Databases,
     engine: Embedded,
     roles: Roles,
-    gateway: stowage_gateway::Gateway,
+    gateway: Gateway,
     gateway_tls: Option<Arc<ServerTls>>,
     s3_tls: Option<Arc<ServerTls>>,
     admin_token: SecretString,
@@ -116,31 +109,28 @@ impl Parts {
     async fn build(config: Config, data: &DataDir, s3: SocketAddr) -> Result<Self, StartError> {
         let gateway_tls = public_tls(config.gateway.identity(), Protocols::Both)?;
         let s3_tls = public_tls(config.s3.identity(), Protocols::Http1)?;
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let Secrets { signing_seed, admin_token } = data.secrets(&*random)?;
-        let keyring = Keyring::load_or_create(&data.keyring(), &*random);
+        let Secrets { signing_seed, admin_token } = data.secrets(&SystemRandom)?;
+        let keyring = Keyring::load_or_create(&data.keyring(), &SystemRandom);
         let keyring = Arc::new(keyring.map_err(|error| part("the keyring", error))?);
-        let signer = Signer::from_seed(&signing_seed, AUDIENCE, Arc::clone(&clock));
-        let stop = CancellationToken::new();
-        let common = Common { bus: Bus::in_process(), clock, random, signer, stop };
-        Databases::check(data).await?;
-        let engine = open_engine(data, &config.s3, &common, Arc::clone(&keyring)).await?;
-        let dbs = Databases::open(data).await?;
-        first_start(&dbs, &common, &admin_token).await?;
-        let location = location(&config.s3, s3);
+        let common = Common::new(&signing_seed, Bus::in_process());
+        let place = Place::of(&config.database, Some(data))?;
+        Databases::check(&place).await?;
+        let engine = roles::open_embedded(&config.s3, data, &common, Arc::clone(&keyring)).await?;
+        let dbs = Databases::open(&place).await?;
+        seed_billing(&dbs.billing, &common).await?;
+        seed_accounts(&dbs.accounts, &common, &admin_token).await?;
         let settings = Settings {
             accounts: config.accounts.own,
             storage: config.storage.own,
             billing: config.billing.own,
             metering: config.metering.own,
         };
-        let driven: Arc<dyn Engine> = Arc::new(engine.clone());
-        let roles = roles::build(settings, &common, &dbs, (location, driven), keyring).await?;
-        let gateway = build_gateway(config.gateway.facade, &roles, &common);
-        for subscription in gateway.subscriptions() {
-            common.bus.subscribe(subscription);
-        }
+        let located: Located = (location(&config.s3, s3), Arc::new(engine.clone()));
+        let roles = roles::build(settings, &common, &dbs, located, keyring).await?;
+        let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
+        let ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
+        let channels = all.map(|role| role.channel.clone());
+        let gateway = roles::build_gateway(config.gateway.facade, &common, channels, ready);
         Ok(Self { common, dbs, engine, roles, gateway, gateway_tls, s3_tls, admin_token })
     }
 
@@ -164,63 +154,21 @@ impl Parts {
     }
 }
 
-async fn open_engine(
-    data: &DataDir,
-    s3: &S3,
-    common: &Common,
-    keyring: Arc<Keyring>,
-) -> Result<Embedded, StartError> {
-    let config = EmbeddedConfig::new(data.engine(), &s3.region);
-    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
-    Embedded::open(config, keyring, clock, random).await.map_err(|error| match error {
-        OpenError::Index(source) => roles::refused(source),
-        other => part("the embedded engine", other),
-    })
+/// Makes the catalogue once; at later starts it changes nothing.
+pub(crate) async fn seed_billing(db: &Db, common: &Common) -> Result<(), StartError> {
+    let seeded = stowage_billing::seed_catalogue(db, &*common.clock).await;
+    seeded.map_err(|error| part("billing", error))
 }
 
-/// Makes the catalogue and the administrator once; at later starts it changes nothing.
-async fn first_start(
-    dbs: &Databases,
+/// Makes the administrator once; at later starts it changes nothing.
+pub(crate) async fn seed_accounts(
+    db: &Db,
     common: &Common,
     admin_token: &SecretString,
 ) -> Result<(), StartError> {
-    stowage_billing::seed_catalogue(&dbs.billing, &*common.clock)
-        .await
-        .map_err(|error| part("billing", error))?;
     let hash = hash_token(admin_token.expose_secret());
-    stowage_accounts::ensure_administrator_token(&dbs.accounts, hash, &*common.clock)
-        .await
-        .map_err(|error| part("accounts", error))
-}
-
-fn location(s3: &S3, bound: SocketAddr) -> LocationConfig {
-    LocationConfig {
-        code: LOCATION.to_owned(),
-        endpoint: s3.public_endpoint(bound),
-        region: s3.region.clone(),
-        storage_types: vec![STORAGE_TYPE.to_owned()],
-        state: LocationState::Open,
-    }
-}
-
-fn build_gateway(
-    config: stowage_gateway::Config,
-    roles: &Roles,
-    common: &Common,
-) -> stowage_gateway::Gateway {
-    let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
-    let deps = stowage_gateway::Deps {
-        accounts: roles.accounts.channel.clone(),
-        storage: roles.storage.channel.clone(),
-        billing: roles.billing.channel.clone(),
-        metering: roles.metering.channel.clone(),
-        signer: common.signer.clone(),
-        clock: Arc::clone(&common.clock),
-        random: Arc::clone(&common.random),
-        ready: all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec(),
-        metrics: Arc::new(telemetry::render_metrics),
-    };
-    stowage_gateway::build(config, deps)
+    let ensured = stowage_accounts::ensure_administrator_token(db, hash, &*common.clock).await;
+    ensured.map_err(|error| part("accounts", error))
 }
 
 #[cfg(test)]

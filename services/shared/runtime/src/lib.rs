@@ -29,6 +29,6 @@ pub use layers::{StackConfig, role_stack};
 pub use port::{PortRequest, PortSettings, Protocols, serve};
 pub use remote::{AddressError, remote};
 pub use role::{ReadyCheck, Role, Task};
-pub use role_port::{RenderMetrics, RolePort};
+pub use role_port::{RenderMetrics, RolePort, remote_ready};
 pub use tls::{ClientTls, Identity, ServerTls, TlsError};
 pub use unread::{Kept, read_out};

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Limited};
 use tonic::Code;
 use tonic::body::Body;
 use tower::ServiceExt as _;
@@ -15,6 +16,9 @@ use stowage_proto::common::ErrorReason;
 
 /// A role that does not say within this time that it is ready is not.
 const CHECK_MAX: Duration = Duration::from_secs(2);
+
+/// Longest answer to a question whether a role is ready that is read, in bytes.
+const READY_BYTES_MAX: usize = 4096;
 
 /// Renders the metrics of the process.
 pub type RenderMetrics = Arc<dyn Fn() -> String + Send + Sync>;
@@ -82,6 +86,31 @@ impl RolePort {
         }
         text(status, lines)
     }
+}
+
+/// Whether a role elsewhere says that it is ready.
+#[must_use]
+pub fn remote_ready(channel: RoleChannel) -> ReadyCheck {
+    Arc::new(move || {
+        let channel = channel.clone();
+        Box::pin(async move {
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = Uri::from_static("/readyz");
+            let answer = channel.oneshot(request).await.map_err(|error| error.to_string())?;
+            // What cannot be reached is answered as gRPC answers.
+            let is_text = answer.headers().get("grpc-status").is_none();
+            let status = answer.status();
+            if status.is_success() && is_text {
+                return Ok(());
+            }
+            let text = Limited::new(answer.into_body(), READY_BYTES_MAX).collect().await;
+            let text = text.map(|body| body.to_bytes()).unwrap_or_default();
+            match String::from_utf8_lossy(&text).trim() {
+                "" => Err("is not reachable".to_owned()),
+                why => Err(why.to_owned()),
+            }
+        })
+    })
 }
 
 async fn call(channel: RoleChannel, request: Request<Body>) -> Response<Body> {
