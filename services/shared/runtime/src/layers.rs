@@ -12,13 +12,14 @@ use stowage_auth::{
     ASSERTION_KEY, Principal, PrincipalRole, REQUEST_ID_KEY, RequestContext, RequestId, Verifier,
 };
 use stowage_proto::common::ErrorReason;
+use stowage_trace::{Kind, Span, Trace};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
 use tracing::Instrument as _;
 
-use crate::{BoxError, Next, RoleChannel, status};
+use crate::{BoxError, Next, RoleChannel, about_call, end_call, status};
 
 /// What the layers need to know of a role.
 #[derive(Debug, Clone)]
@@ -78,15 +79,17 @@ fn next_request_id() -> String {
 async fn trace(request: Request<Body>, next: Next, role: &'static str) -> Answer {
     let method = request.uri().path().to_owned();
     let id = request.extensions().get::<RequestId>().map_or("", |RequestId(id)| id.as_str());
-    let span = tracing::info_span!("call", role, rpc.method = %method, request.id = %id);
-    async move {
+    let line = tracing::info_span!("call", role, rpc.method = %method, request.id = %id);
+    let sent = || Trace::of_headers(request.headers());
+    let span = Span::incoming(sent, || about_call(Kind::Server, &method));
+    let call = async {
         let start = Instant::now();
         let response = next.run(request).await?;
+        end_call(&span, &Kind::Server, &response);
         log_end(&method, &response, start.elapsed());
         Ok(response)
-    }
-    .instrument(span)
-    .await
+    };
+    span.run(call.instrument(line)).await
 }
 
 fn log_end(method: &str, response: &Response<Body>, took: Duration) {

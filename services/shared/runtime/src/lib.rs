@@ -1,5 +1,5 @@
 //! What every role is built of: the channel roles speak through, the layers around each server,
-//! the form of errors, logs and metrics.
+//! the form of errors, logs, metrics and traces.
 //!
 //! A role is the same whether it runs alone or with the others in one process: its client is a
 //! [`RoleChannel`], which wraps either the server itself, layers included, or a connection.
@@ -13,6 +13,7 @@ mod port;
 mod remote;
 mod role;
 mod role_port;
+mod rpc;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -30,5 +31,6 @@ pub use port::{PortRequest, PortSettings, Protocols, serve};
 pub use remote::{AddressError, remote};
 pub use role::{ReadyCheck, Role, Task};
 pub use role_port::{RenderMetrics, RolePort, remote_ready};
+pub use rpc::{about_call, end_call};
 pub use tls::{ClientTls, Identity, ServerTls, TlsError};
 pub use unread::{Kept, read_out};

@@ -22,13 +22,14 @@ use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use stowage_proto::common::ErrorReason;
+use stowage_trace::{Kind, Span, Trace};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
 use crate::connect::{Connector, is_http2_refusal};
 use crate::tls::ClientTls;
-use crate::{BoxError, RoleChannel, status};
+use crate::{BoxError, RoleChannel, about_call, end_call, status};
 
 /// Largest message that is kept for a repeat, in bytes: as large as roles take one.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -75,7 +76,7 @@ pub fn remote(urls: &[String], tls: Option<Arc<ClientTls>>) -> Result<RoleChanne
     let role = Arc::new(Remote { addresses: addresses?, turn: AtomicUsize::new(0) });
     Ok(RoleChannel::new(tower::service_fn(move |request| {
         let role = Arc::clone(&role);
-        async move { Ok::<_, BoxError>(role.call(request).await.unwrap_or_else(Status::into_http)) }
+        async move { Ok::<_, BoxError>(role.traced(request).await) }
     })))
 }
 
@@ -231,6 +232,18 @@ impl Call {
 }
 
 impl Remote {
+    /// Makes a call, within a span of its own that the called role's is part of.
+    async fn traced(&self, mut request: Request<Body>) -> Response<Body> {
+        let span = Span::child(|| about_call(Kind::Client, request.uri().path()));
+        span.run(async {
+            Trace::current().put(request.headers_mut());
+            let response = self.call(request).await.unwrap_or_else(Status::into_http);
+            end_call(&span, &Kind::Client, &response);
+            response
+        })
+        .await
+    }
+
     async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let call = Call::read(request).await?;
         let give_up = Instant::now() + PATIENCE;

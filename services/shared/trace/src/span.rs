@@ -1,0 +1,139 @@
+//! Spans.
+
+use std::borrow::Cow;
+use std::sync::OnceLock;
+
+use opentelemetry::context::FutureExt as _;
+use opentelemetry::global::BoxedTracer;
+use opentelemetry::trace::{Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::{Context, KeyValue, Value};
+
+use crate::{Kind, Trace};
+
+static TRACER: OnceLock<BoxedTracer> = OnceLock::new();
+
+/// Begins to make spans; to be called once in a process, after the form of propagation was set.
+/// A second call changes nothing.
+pub fn install(tracer: BoxedTracer) {
+    let _first_stays = TRACER.set(tracer);
+}
+
+/// Whether spans are made.
+#[must_use]
+pub fn is_on() -> bool {
+    TRACER.get().is_some()
+}
+
+/// What is known of a span when it begins.
+#[derive(Debug)]
+pub struct About {
+    /// Which side of which exchange.
+    pub kind: Kind,
+    /// Of few kinds: `GET /s3/get_files`, never with an id in it.
+    pub name: Cow<'static, str>,
+    /// By the semantic conventions.
+    pub attributes: Vec<KeyValue>,
+}
+
+impl About {
+    /// A span of a kind.
+    #[must_use]
+    pub fn new(
+        kind: Kind,
+        name: impl Into<Cow<'static, str>>,
+        attributes: impl Into<Vec<KeyValue>>,
+    ) -> Self {
+        Self { kind, name: name.into(), attributes: attributes.into() }
+    }
+}
+
+/// A span that has begun, or nothing where it would be of no use. It ends when it is dropped.
+#[derive(Debug)]
+#[must_use = "it ends when it is dropped"]
+pub struct Span(Option<Context>);
+
+impl Span {
+    /// Part of the span that is current. Where none is, or its trace is not recorded: nothing.
+    pub fn child(about: impl FnOnce() -> About) -> Self {
+        let Some(tracer) = TRACER.get() else { return Self(None) };
+        let is_wanted = Context::map_current(|cx| cx.span().span_context().is_sampled());
+        if !is_wanted {
+            return Self(None);
+        }
+        Self(Some(begin(tracer, about(), &Context::current())))
+    }
+
+    /// A call that came in: part of the span that is current, where the caller is in this process;
+    /// else of the one that `sent` names; else the first of a trace.
+    pub fn incoming(sent: impl FnOnce() -> Trace, about: impl FnOnce() -> About) -> Self {
+        let Some(tracer) = TRACER.get() else { return Self(None) };
+        let mut parent = Context::current();
+        if !parent.has_active_span() {
+            parent = sent().context();
+        }
+        Self(Some(begin(tracer, about(), &parent)))
+    }
+
+    /// Work that goes on at another time, or in another task or process, than what `trace` names;
+    /// without that the first of a trace.
+    pub fn resumed(trace: &Trace, about: impl FnOnce() -> About) -> Self {
+        let Some(tracer) = TRACER.get() else { return Self(None) };
+        Self(Some(begin(tracer, about(), &trace.context())))
+    }
+
+    /// Sets an attribute.
+    pub fn set(&self, key: &'static str, value: impl Into<Value>) {
+        if let Some(context) = &self.0 {
+            context.span().set_attribute(KeyValue::new(key, value));
+        }
+    }
+
+    /// Says that it failed, by what kind of error: a code or a reason of ours, never a text.
+    pub fn fail(&self, kind: impl Into<Cow<'static, str>>) {
+        if let Some(context) = &self.0 {
+            context.span().set_attribute(KeyValue::new("error.type", kind.into()));
+            context.span().set_status(Status::error(""));
+        }
+    }
+
+    /// Its place, for what goes on elsewhere; empty where there is no span.
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        self.0.as_ref().map(Trace::of).unwrap_or_default()
+    }
+
+    /// Runs a future with this span as the current one.
+    pub fn run<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
+        future.with_context(self.0.clone().unwrap_or_else(current))
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        if let Some(context) = &self.0 {
+            context.span().end();
+        }
+    }
+}
+
+/// Runs a future in another task with the span that is current here.
+pub fn follow<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
+    future.with_context(current())
+}
+
+/// Sets an attribute of the span that is current.
+pub fn set_on_current(key: &'static str, value: impl Into<Value>) {
+    if is_on() {
+        Context::map_current(|cx| cx.span().set_attribute(KeyValue::new(key, value)));
+    }
+}
+
+fn current() -> Context {
+    if is_on() { Context::current() } else { Context::new() }
+}
+
+fn begin(tracer: &BoxedTracer, about: About, parent: &Context) -> Context {
+    let About { kind, name, attributes } = about;
+    let span = tracer.span_builder(name).with_kind(kind).with_attributes(attributes);
+    parent.with_span(tracer.build_with_context(span, parent))
+}
