@@ -25,6 +25,7 @@ mod peer;
 mod serve;
 #[cfg(test)]
 mod tests;
+mod trace;
 mod web;
 
 pub use config::Config;

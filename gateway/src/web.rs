@@ -31,7 +31,7 @@ use crate::legacy::catalogue::Catalogue;
 use crate::legacy::{Facade, Origin, Roles, Route, path_not_found, refused};
 use crate::limits::Limits;
 use crate::peer::{ClientAddress, Trust, client_address};
-use crate::{Config, Gateway, docs, ops};
+use crate::{Config, Gateway, docs, ops, trace};
 
 /// Longest request id that is taken from a client, as roles take it.
 const REQUEST_ID_CHARS_MAX: usize = 64;
@@ -206,7 +206,11 @@ impl Port {
         let mut response = if origin.is_some() && is_preflight(&request) {
             preflight(request.headers())
         } else {
-            self.dispatch(request, address).await
+            let is_grpc = is_grpc(&request);
+            let span = trace::answering(&request, is_grpc);
+            let response = span.run(self.dispatch(request, address)).await;
+            trace::answered(&span, &response, is_grpc);
+            response
         };
         if let Some(value) = id_value {
             response.headers_mut().entry(REQUEST_ID).or_insert(value);
@@ -263,9 +267,8 @@ fn ready<T>(answer: Result<T, Infallible>) -> T {
 /// the facade's paths that is a body of unknown type like any other.
 fn is_grpc(request: &Request) -> bool {
     let kind = request.headers().get(header::CONTENT_TYPE);
-    let path = request.uri().path();
-    let is_facade = path.starts_with("/s3/") || matches!(path, "/s3" | "/s3.php" | "/auth.php");
-    !is_facade && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    !trace::is_facade(request.uri().path())
+        && kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn is_preflight(request: &Request) -> bool {

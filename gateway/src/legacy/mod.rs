@@ -100,6 +100,8 @@ impl Facade {
             "stowage_gateway_facade_calls_total", "action" => label, "outcome" => outcome
         )
         .increment(1);
+        stowage_trace::set_on_current("stowage.action", label);
+        stowage_trace::set_on_current("stowage.outcome", outcome);
         match result {
             Ok(body) => envelope::json(StatusCode::OK, &body),
             Err(failure) => envelope::failure(&failure, request_id),
@@ -268,6 +270,11 @@ fn idempotency_key(action: &Action, incoming: &Incoming<'_>) -> Result<String, F
 }
 
 const UNPRINTABLE: &str = "has characters that cannot be printed";
+
+/// Whether there is an action of that name.
+pub(crate) fn is_action(name: &str) -> bool {
+    table::find(name).is_some()
+}
 
 /// What is wrong with a request that names no action of ours.
 fn unknown_action(name: &str, method: &Method) -> Failure {

@@ -125,6 +125,7 @@ async fn a_revoked_token_is_forgotten_at_once() {
         subject: String::new(),
         time: world.clock.now(),
         data: revoked.encode_to_vec(),
+        trace: Default::default(),
     };
     world.gateway.token_cache().handle(&event).await.unwrap();
     assert_eq!(world.get("/s3/list_plans?token=one").await.0, 401);

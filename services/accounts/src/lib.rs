@@ -215,5 +215,6 @@ mod tests {
         assert!(migration.contains(stowage_saga::SCHEMA));
         let later = include_str!("../migrations/0004_saga.sql");
         assert_eq!(later, stowage_saga::SCHEMA_STUCK);
+        assert!(include_str!("../migrations/0005_trace.sql").ends_with(stowage_saga::SCHEMA_TRACE));
     }
 }

@@ -17,7 +17,7 @@ use std::time::Duration;
 use stowage_auth::{PageKey, Verifier};
 use stowage_bus::{Bus, Outbox};
 use stowage_db::Db;
-use stowage_engine::Engine;
+use stowage_engine::{Engine, Traced};
 use stowage_proto::storage::bucket_deletion_service_server::BucketDeletionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
@@ -95,6 +95,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let (mut sites, mut locations) = (BTreeMap::new(), Vec::new());
     for (location, engine) in deps.engines {
         let code = location.code.clone();
+        let engine = Traced::engine(engine, &code);
         let site = Site { code: code.clone(), engine, collecting: tokio::sync::Mutex::default() };
         locations.push(Location::configured(location, &site));
         sites.insert(code, site);

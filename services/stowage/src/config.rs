@@ -2,8 +2,11 @@
 //!
 //! This is the only file that reads the environment; everything else is handed an
 //! [`Environment`] or the [`Config`] made of it, so that tests never change their process.
+//! The one exception are the variables `OTEL_*`, whose meaning is not ours: what is not in
+//! `config/otlp.rs` OpenTelemetry's SDK reads itself, where an exporter is made.
 //! Each setting is first tried alone, whatever else is wrong, so that one run names every fault.
 
+mod otlp;
 mod sections;
 
 use std::collections::BTreeMap;
@@ -28,7 +31,7 @@ const SECTIONS: &[&str] = &[
 /// Settings outside of sections, which `STOWAGE_<KEY>` names.
 const KEYS: &[&str] = &["data_dir", "secrets_dir", "insecure"];
 
-/// The variables whose names begin with `STOWAGE_`. An empty one counts as not set.
+/// The variables whose names begin with `STOWAGE_` or `OTEL_`. An empty one counts as not set.
 #[derive(Clone, Default)]
 pub struct Environment(BTreeMap<String, String>);
 
@@ -58,7 +61,8 @@ impl Environment {
 impl FromIterator<(String, String)> for Environment {
     fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
         let ours = |(name, value): &(String, String)| {
-            name.starts_with("STOWAGE_") && !value.trim().is_empty()
+            let is_ours = name.starts_with("STOWAGE_") || name.starts_with("OTEL_");
+            is_ours && !value.trim().is_empty()
         };
         Self(variables.into_iter().filter(ours).collect())
     }
@@ -306,7 +310,7 @@ fn read_file(path: &Path, faults: &mut Vec<String>) -> Table {
 /// Lays the settings of the environment over `table`. A faulty one is reported and left out.
 fn overlay(table: &mut Table, environment: &Environment, faults: &mut Vec<String>) {
     for (name, text) in &environment.0 {
-        if NOT_SETTINGS.contains(&name.as_str()) {
+        if NOT_SETTINGS.contains(&name.as_str()) || name.starts_with("OTEL_") {
             continue;
         }
         let Some(path) = path_of(name) else {

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use stowage_runtime::telemetry;
+use stowage_runtime::telemetry::{self, Exporting};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -17,6 +17,8 @@ use crate::single::{Part, Single};
 
 /// How long threads that are in a system call get after everything else has stopped.
 const THREADS_STOP_MAX: Duration = Duration::from_millis(500);
+/// How long the last spans and metrics get to be sent.
+const TELEMETRY_STOP_MAX: Duration = Duration::from_secs(2);
 /// What a shell expects of a program that a signal ended.
 const EXIT_SIGNAL: u8 = 130;
 
@@ -34,9 +36,27 @@ pub(crate) fn run(environment: &Environment, part: Option<Part>) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };
+    let exporting = {
+        let _in_runtime = runtime.enter();
+        export(environment, part)
+    };
     let code = runtime.block_on(serve(config, part, begun));
+    // A second signal ends the process at once.
+    if code != ExitCode::from(EXIT_SIGNAL) {
+        exporting.end(TELEMETRY_STOP_MAX);
+    }
     runtime.shutdown_timeout(THREADS_STOP_MAX);
     code
+}
+
+/// Begins to export traces and metrics, if the environment names a collector.
+fn export(environment: &Environment, part: Option<Part>) -> Exporting {
+    let name = part.map_or_else(|| "stowage".to_owned(), |p| format!("stowage-{}", p.name()));
+    let (otlp, ignored) = environment.otlp(name);
+    for why in ignored {
+        tracing::warn!(why, "a setting of telemetry is of no use");
+    }
+    telemetry::export(&otlp)
 }
 
 async fn serve(config: Config, part: Option<Part>, begun: Instant) -> ExitCode {

@@ -161,6 +161,7 @@ async fn an_unpaid_invoice_suspends_until_it_is_settled_and_an_old_event_changes
         subject: name.clone(),
         time: kit.clock.now(),
         data,
+        trace: Default::default(),
     };
     let overdue = InvoiceOverdue { s3uid: s3uid.clone(), invoice_id: 7 }.encode_to_vec();
     let settled = InvoiceSettled { s3uid: s3uid.clone(), invoice_id: 7 }.encode_to_vec();

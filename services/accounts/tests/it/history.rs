@@ -28,6 +28,7 @@ async fn change_plan(kit: &Kit, event: &str) -> Event {
         subject: "plans/1".into(),
         time: kit.clock.now(),
         data: changed.encode_to_vec(),
+        trace: Default::default(),
     };
     kit.bus.publish(&event).await.unwrap();
     event
@@ -72,6 +73,7 @@ async fn what_storage_tells_of_contents_is_history_of_the_account() {
             subject: account.name.clone(),
             time: kit.clock.now(),
             data: changed.encode_to_vec(),
+            trace: Default::default(),
         };
         kit.bus.publish(&event).await
     };

@@ -197,6 +197,7 @@ mod tests {
             subject: String::new(),
             time: store.now(),
             data: Vec::new(),
+            trace: Default::default(),
         };
         store.metering.take(&event, facts).await.unwrap();
     }

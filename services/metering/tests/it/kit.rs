@@ -112,6 +112,7 @@ impl Kit {
             subject: format!("accounts/{}", message.s3uid),
             time: self.clock.now(),
             data: message.encode_to_vec(),
+            trace: Default::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 
-use crate::{BoxError, Event};
+use crate::{BoxError, Event, trace};
 
 /// Longest time one consumer may take over one event.
 const HANDLE_MAX: Duration = Duration::from_secs(30);
@@ -130,12 +130,17 @@ impl Bus {
 /// Calls one handler. A panic is a refusal: the same event would panic again, and must not stop
 /// the relay.
 async fn deliver(subscription: &Subscription, event: &Event) -> Result<(), BoxError> {
+    let span = trace::processing(subscription.consumer, event);
     let handling = AssertUnwindSafe(subscription.handler.handle(event)).catch_unwind();
-    match tokio::time::timeout(HANDLE_MAX, handling).await {
+    let handled = match tokio::time::timeout(HANDLE_MAX, span.run(handling)).await {
         Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(Box::new(Refused { why: panic_text(&*panic) })),
-        Err(elapsed) => Err(Box::new(elapsed)),
+        Ok(Err(panic)) => Err(Refused { why: panic_text(&*panic) }.into()),
+        Err(elapsed) => Err(elapsed.into()),
+    };
+    if let Err(error) = &handled {
+        span.fail(if is_refusal(error) { "REFUSED" } else { "UNAVAILABLE" });
     }
+    handled
 }
 
 fn is_refusal(error: &BoxError) -> bool {

@@ -1,5 +1,6 @@
 //! The envelope.
 
+use stowage_trace::Trace;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -18,6 +19,8 @@ pub struct Event {
     pub time: OffsetDateTime,
     /// The payload, an encoded protobuf message.
     pub data: Vec<u8>,
+    /// What it is part of: CloudEvents' extension for distributed tracing.
+    pub trace: Trace,
 }
 
 impl Event {

@@ -22,6 +22,7 @@ mod outbox;
 mod relay;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use bus::{Bus, Handler, PublishError, Refused, Subscription};
 pub use event::Event;

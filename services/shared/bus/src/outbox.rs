@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use stowage_db::{Db, Error, Tx, args, next_id};
+use stowage_trace::Trace;
 use stowage_types::{Clock, Random, new_id};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
@@ -40,10 +41,21 @@ impl Outbox {
         let data = message.encode_to_vec();
         let id = new_id(&*self.clock, &*self.random);
         let position = next_id(tx, "outbox").await?;
+        let trace = Trace::current();
         tx.defer(
-            "INSERT INTO outbox (position, id, source, type, subject, time, data) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            args![position, id, self.source, kind, subject, self.clock.now(), data],
+            "INSERT INTO outbox (position, id, source, type, subject, time, data, \
+             traceparent, tracestate) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            args![
+                position,
+                id,
+                self.source,
+                kind,
+                subject,
+                self.clock.now(),
+                data,
+                trace.parent,
+                trace.state,
+            ],
         );
         tx.notify_after_commit(Arc::clone(&self.nudge));
         Ok(())

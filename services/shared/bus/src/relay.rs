@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use stowage_db::{Db, Error, args};
+use stowage_trace::Trace;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Bus, Event, Outbox, PublishError};
+use crate::{Bus, Event, Outbox, PublishError, trace};
 
 const PUBLISHED: &str = "stowage_bus_published_events";
 const DEAD: &str = "stowage_bus_dead_events";
@@ -80,6 +81,8 @@ struct Row {
     time: OffsetDateTime,
     data: Vec<u8>,
     attempts: i64,
+    traceparent: Option<String>,
+    tracestate: Option<String>,
 }
 
 /// How a page went.
@@ -140,8 +143,8 @@ impl Relay {
         let rows: Vec<Row> = self
             .db
             .fetch_all(
-                "SELECT position, id, source, type, subject, time, data, attempts FROM outbox \
-                 WHERE dead = false ORDER BY position LIMIT $1",
+                "SELECT position, id, source, type, subject, time, data, attempts, traceparent, \
+                 tracestate FROM outbox WHERE dead = false ORDER BY position LIMIT $1",
                 args![self.settings.page_rows],
             )
             .await?;
@@ -169,15 +172,16 @@ impl Relay {
 
     async fn deliver(&mut self, row: Row) -> Result<Delivery, Error> {
         let (position, attempts) = (row.position, row.attempts + 1);
-        let event = Event {
+        let mut event = Event {
             id: row.id,
             source: row.source,
             kind: row.kind,
             subject: row.subject,
             time: row.time,
             data: row.data,
+            trace: Trace { parent: row.traceparent, state: row.tracestate },
         };
-        let error = match self.bus.publish(&event).await {
+        let error = match self.send(&mut event).await {
             Ok(()) => {
                 metrics::counter!(PUBLISHED, "source" => self.source).increment(1);
                 return Ok(Delivery::Published);
@@ -203,6 +207,22 @@ impl Relay {
             "event was refused {attempts} times and is set aside as dead",
         );
         Ok(Delivery::Dead)
+    }
+
+    /// Publishes an event, within a span that what handles it is part of.
+    async fn send(&self, event: &mut Event) -> Result<(), PublishError> {
+        let span = trace::sending(event);
+        if stowage_trace::is_on() {
+            event.trace = span.trace();
+        }
+        let sent = span.run(self.bus.publish(event)).await;
+        if let Err(error) = &sent {
+            span.fail(match error {
+                PublishError::Unavailable { .. } => "UNAVAILABLE",
+                PublishError::Refused { .. } => "REFUSED",
+            });
+        }
+        sent
     }
 
     fn warn_once(&mut self, position: i64, event: &Event, error: &PublishError) {

@@ -176,6 +176,7 @@ async fn repeated_deliveries_take_effect_once() {
         subject: "things/1".to_owned(),
         time: clock.now(),
         data: Vec::new(),
+        trace: Default::default(),
     };
     for _ in 0..3 {
         bus.publish(&event).await.unwrap();
@@ -337,6 +338,7 @@ async fn the_inbox_forgets_after_forty_days() {
         subject: "things/1".to_owned(),
         time: clock.now(),
         data: Vec::new(),
+        trace: Default::default(),
     };
     assert!(record(&db, &event, &clock).await);
     assert!(!record(&db, &event, &clock).await);

@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::error::{Error, OpenError};
 use crate::open::{Opened, check, open};
 use crate::postgres::{self, Server, Session};
+use crate::trace;
 use crate::tx::{On, Tx};
 use crate::writer::{self, Lease, Wish};
 use sqlx::migrate::Migrator;
@@ -20,6 +21,10 @@ use tokio::sync::{mpsc, oneshot};
 const WAITERS_MAX: usize = 10_000;
 /// How long one of them waits.
 const WAIT_MAX: Duration = Duration::from_secs(10);
+
+/// The kinds of databases, as the semantic conventions call them.
+pub(crate) const SQLITE: &str = "sqlite";
+pub(crate) const POSTGRES: &str = "postgresql";
 
 /// What a row can be read into: a tuple, or a private struct that derives `sqlx::FromRow`.
 pub trait Row: OfSqlite + OfPostgres + Send + Unpin {}
@@ -104,9 +109,18 @@ impl Db {
     /// # Errors
     /// [`Error::Unavailable`]: too many wait, or this one waited ten seconds, or closed.
     pub async fn begin(&self) -> Result<Tx, Error> {
+        let span = trace::statement(self.system(), "BEGIN");
+        let on = match &self.0 {
+            Kind::Sqlite(sqlite) => sqlite.lease().await.map(On::Sqlite),
+            Kind::Postgres(pool) => Session::begin(pool).await.map(On::Postgres),
+        };
+        trace::ended(span, on).map(Tx::new)
+    }
+
+    fn system(&self) -> &'static str {
         match &self.0 {
-            Kind::Sqlite(sqlite) => Ok(Tx::new(On::Sqlite(sqlite.lease().await?))),
-            Kind::Postgres(pool) => Ok(Tx::new(On::Postgres(Session::begin(pool).await?))),
+            Kind::Sqlite(_) => SQLITE,
+            Kind::Postgres(_) => POSTGRES,
         }
     }
 
@@ -172,6 +186,11 @@ impl Db {
     }
 
     async fn run_fetch<T: Row>(&self, sql: sqlx::SqlStr, args: Args) -> Result<Vec<T>, Error> {
+        let span = trace::statement(self.system(), sql.as_str());
+        trace::ended(span, self.fetch_now(sql, args).await)
+    }
+
+    async fn fetch_now<T: Row>(&self, sql: sqlx::SqlStr, args: Args) -> Result<Vec<T>, Error> {
         args.check(sql.as_str())?;
         match &self.0 {
             Kind::Sqlite(sqlite) => {

@@ -90,7 +90,10 @@ impl From<sqlx::Error> for Error {
                     Some(of) if of.code() == UNIQUE_VIOLATION => {
                         Self::UniqueViolation { constraint: violated(of) }
                     }
-                    Some(of) => Self::of_postgres(&of.code().to_owned(), error),
+                    Some(of) => {
+                        let code = of.code().to_owned();
+                        Self::of_postgres(&code, error)
+                    }
                     None => Self::of_sqlite(error),
                 };
             }

@@ -45,6 +45,7 @@ mod open;
 mod postgres;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod trace;
 mod tx;
 mod writer;
 

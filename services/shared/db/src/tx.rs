@@ -1,9 +1,10 @@
 //! A transaction.
 
 use crate::args::Args;
-use crate::db::{Query, Row};
+use crate::db::{POSTGRES, Query, Row, SQLITE};
 use crate::error::Error;
 use crate::postgres::Session;
+use crate::trace;
 use crate::writer::Lease;
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteArguments;
@@ -28,6 +29,15 @@ pub struct Tx {
 pub(crate) enum On {
     Sqlite(Lease),
     Postgres(Session),
+}
+
+impl On {
+    fn system(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => SQLITE,
+            Self::Postgres(_) => POSTGRES,
+        }
+    }
 }
 
 impl Tx {
@@ -117,10 +127,15 @@ impl Tx {
     /// # Errors
     /// - [`Error::Unclear`]: nobody knows whether it was stored.
     /// - [`Error::Full`], [`Error::Unavailable`], [`Error::Other`]: nothing of it was stored.
-    pub async fn commit(mut self) -> Result<(), Error> {
+    pub async fn commit(self) -> Result<(), Error> {
+        let span = trace::statement(self.on.system(), "COMMIT");
+        trace::ended(span, self.commit_now().await)
+    }
+
+    async fn commit_now(mut self) -> Result<(), Error> {
         self.check()?;
         if let Some((sql, args)) = self.deferred.pop() {
-            self.run_execute(sql.into_sql_str(), args).await?;
+            self.execute_now(sql.into_sql_str(), args).await?;
         }
         match self.on {
             On::Sqlite(lease) => lease.commit(self.notify).await,
@@ -137,6 +152,11 @@ impl Tx {
     }
 
     async fn run_execute(&mut self, sql: SqlStr, args: Args) -> Result<u64, Error> {
+        let span = trace::statement(self.on.system(), sql.as_str());
+        trace::ended(span, self.execute_now(sql, args).await)
+    }
+
+    async fn execute_now(&mut self, sql: SqlStr, args: Args) -> Result<u64, Error> {
         self.check()?;
         self.is_spoilt = true;
         args.check(sql.as_str())?;
@@ -155,6 +175,11 @@ impl Tx {
     }
 
     async fn run_fetch<T: Row>(&mut self, sql: SqlStr, args: Args) -> Result<Vec<T>, Error> {
+        let span = trace::statement(self.on.system(), sql.as_str());
+        trace::ended(span, self.fetch_now(sql, args).await)
+    }
+
+    async fn fetch_now<T: Row>(&mut self, sql: SqlStr, args: Args) -> Result<Vec<T>, Error> {
         self.check()?;
         self.is_spoilt = true;
         args.check(sql.as_str())?;

@@ -85,7 +85,7 @@ async fn trace(request: Request<Body>, next: Next, role: &'static str) -> Answer
     let call = async {
         let start = Instant::now();
         let response = next.run(request).await?;
-        end_call(&span, &Kind::Server, &response);
+        end_call(&span, &Kind::Server, response.headers());
         log_end(&method, &response, start.elapsed());
         Ok(response)
     };

@@ -238,7 +238,7 @@ impl Remote {
         span.run(async {
             Trace::current().put(request.headers_mut());
             let response = self.call(request).await.unwrap_or_else(Status::into_http);
-            end_call(&span, &Kind::Client, &response);
+            end_call(&span, &Kind::Client, response.headers());
             response
         })
         .await

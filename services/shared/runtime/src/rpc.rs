@@ -1,8 +1,7 @@
 //! Spans of calls, by the semantic conventions for RPC.
 
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use stowage_trace::{About, KeyValue, Kind, Span};
-use tonic::body::Body;
 use tonic::{Code, Status};
 
 /// A span of a call at `path`. One that is no method of ours is not named: it would be a scanner's
@@ -25,16 +24,12 @@ pub fn about_call(kind: Kind, path: &str) -> About {
 
 /// Says in the span how the call ended, as far as the head of its answer tells: a failure is told
 /// there.
-pub fn end_call(span: &Span, kind: &Kind, response: &Response<Body>) {
-    let code = code_of(response.headers());
+pub fn end_call(span: &Span, kind: &Kind, head: &HeaderMap) {
+    let code = Status::from_header_map(head).map_or(Code::Ok, |status| status.code());
     span.set("rpc.grpc.status_code", i64::from(i32::from(code)));
     if is_error(kind, code) {
         span.fail(format!("{code:?}"));
     }
-}
-
-fn code_of(headers: &HeaderMap) -> Code {
-    Status::from_header_map(headers).map_or(Code::Ok, |status| status.code())
 }
 
 /// A server's span is an error where the server is at fault; a caller's whenever it is refused.

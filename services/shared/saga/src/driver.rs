@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use stowage_db::{Db, Tx};
+use stowage_trace::{About, KeyValue, Kind as SpanKind, Span, Trace};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -39,6 +40,7 @@ pub(crate) struct Driver<C> {
     kind: Arc<dyn Kind<C>>,
     id: Uuid,
     progress: Progress,
+    trace: Trace,
     /// Cancelled when an operator has changed the saga.
     interrupt: CancellationToken,
 }
@@ -70,9 +72,12 @@ impl<C: Send + Sync + 'static> Driver<C> {
             return Ok(outcome);
         }
         let kind = inner.kinds.get(record.kind.as_str()).cloned().ok_or(Stop::Lost)?;
-        let mut driver = Self { inner, kind, id, progress: record.progress, interrupt };
+        let (progress, trace) = (record.progress, record.trace);
+        let mut driver = Self { inner, kind, id, progress, trace, interrupt };
         loop {
-            let pause = driver.attempt().await?;
+            let span = Span::resumed(&driver.trace, || driver.about(&driver.progress));
+            let pause = span.run(driver.attempt(&span)).await?;
+            drop(span);
             if let Some(outcome) = driver.progress.outcome() {
                 driver.report(&outcome);
                 return Ok(outcome);
@@ -87,11 +92,12 @@ impl<C: Send + Sync + 'static> Driver<C> {
     ///
     /// A write that follows a call which succeeded shares the transaction that stores the call's
     /// outcome: one commit instead of two, and still no write without the outcome before it.
-    async fn attempt(&mut self) -> Result<Duration, Stop> {
-        let (acted, mut tx) = self.act(&self.progress).await?;
+    async fn attempt(&mut self, span: &Span) -> Result<Duration, Stop> {
+        let (acted, mut tx) = self.act(&self.progress, span).await?;
         let (mut next, mut pause) = self.decide(&self.progress, acted);
         if tx.is_none() && self.is_at_new_write(&next) {
-            let (acted, opened) = self.act(&next).await?;
+            let span = Span::child(|| self.about(&next));
+            let (acted, opened) = span.run(self.act(&next, &span)).await?;
             (next, pause) = self.decide(&next, acted);
             tx = opened;
         }
@@ -116,8 +122,35 @@ impl<C: Send + Sync + 'static> Driver<C> {
         has_moved && goes_on && self.kind.mode(then.step, then.direction) == Mode::Write
     }
 
-    /// Runs the action that is next. Answers the open transaction of a write that succeeded.
-    async fn act(&self, from: &Progress) -> Result<(Acted, Option<Tx>), Stop> {
+    /// A span of one attempt of a step.
+    fn about(&self, at: &Progress) -> About {
+        let step = self.kind.step_name(at.step);
+        let (verb, direction) = match at.direction {
+            Direction::Forward => ("run", "forward"),
+            Direction::Undoing => ("undo", "undoing"),
+        };
+        let attributes = [
+            KeyValue::new("stowage.saga.kind", self.kind.name()),
+            KeyValue::new("stowage.saga.id", self.id.to_string()),
+            KeyValue::new("stowage.saga.step", step),
+            KeyValue::new("stowage.saga.direction", direction),
+        ];
+        About::new(SpanKind::Internal, format!("{verb} {step}"), attributes)
+    }
+
+    /// Runs the action that is next, and says in its span how that went.
+    async fn act(&self, from: &Progress, span: &Span) -> Result<(Acted, Option<Tx>), Stop> {
+        let acted = self.act_now(from).await?;
+        match &acted.0 {
+            Ok(_) => {}
+            Err(StepError::Retry { .. }) => span.fail("RETRY"),
+            Err(StepError::Fail { reason, .. }) => span.fail(reason.clone()),
+        }
+        Ok(acted)
+    }
+
+    /// Answers the open transaction of a write that succeeded.
+    async fn act_now(&self, from: &Progress) -> Result<(Acted, Option<Tx>), Stop> {
         let (at, state) = ((from.step, from.direction), from.state.as_str());
         if let Some(failed) = self.fault(at, Moment::Before).await? {
             return Ok((Err(failed), None));

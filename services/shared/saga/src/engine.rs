@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use stowage_db::{Db, Tx};
+use stowage_trace::Trace;
 use stowage_types::{Clock, Random, new_id};
 use time::OffsetDateTime;
 use tokio::sync::{Semaphore, watch};
@@ -195,8 +196,8 @@ impl<C: Send + Sync + 'static> Sagas<C> {
             failure: None,
         };
         let id = new_id(&*inner.clock, &*inner.random);
-        let record =
-            Record { id, kind: K::KIND.to_owned(), progress, lease_owner: inner.owner.clone() };
+        let (kind, trace) = (K::KIND.to_owned(), Trace::current());
+        let record = Record { id, kind, progress, lease_owner: inner.owner.clone(), trace };
         store::insert(tx, &record, inner.lease(Duration::ZERO)).await?;
         Ok(id)
     }

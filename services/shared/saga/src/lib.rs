@@ -16,6 +16,8 @@
 //!   kept until an operator tries it again. No saga is ever dropped.
 //! - An operator may try again or turn back a saga whoever holds it: his write takes the lease
 //!   away, and who held it stops without a trace (module `operate`).
+//! - Its steps are spans of the trace of the call that began it, which is stored with it: also when
+//!   another process goes on with it.
 //! - [`Action::Write`] runs in the very transaction that stores its outcome: exactly once.
 //!
 //! Compared and not used: the `steno` crate (a graph of actions with its own store trait and log;
@@ -52,6 +54,8 @@ pub use store::Status;
 pub const SCHEMA: &str = include_str!("schema.sql");
 /// What the table got later, for a migration of its own.
 pub const SCHEMA_STUCK: &str = include_str!("schema_stuck.sql");
+/// Its columns for the trace that a saga belongs to, likewise.
+pub const SCHEMA_TRACE: &str = include_str!("schema_trace.sql");
 
 /// Counter of sagas that ended, by `kind` and `status`.
 pub const ENDED_METRIC: &str = "stowage_saga_ended_total";

@@ -3,6 +3,7 @@
 pub(crate) mod operate;
 
 use stowage_db::{Db, Error, Tx, args};
+use stowage_trace::Trace;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -16,6 +17,8 @@ pub(crate) struct Record {
     pub(crate) kind: String,
     pub(crate) progress: Progress,
     pub(crate) lease_owner: String,
+    /// Of the call that began it.
+    pub(crate) trace: Trace,
 }
 
 /// Where a saga stands.
@@ -96,6 +99,8 @@ struct Row {
     failure_step: Option<String>,
     failure_reason: Option<String>,
     failure_why: Option<String>,
+    traceparent: Option<String>,
+    tracestate: Option<String>,
 }
 
 impl From<Row> for Record {
@@ -121,14 +126,15 @@ impl From<Row> for Record {
             },
             failure,
         };
-        Self { id: row.id, kind: row.kind, progress, lease_owner: row.lease_owner }
+        let trace = Trace { parent: row.traceparent, state: row.tracestate };
+        Self { id: row.id, kind: row.kind, progress, lease_owner: row.lease_owner, trace }
     }
 }
 
 pub(crate) async fn insert(tx: &mut Tx, record: &Record, lease: Lease<'_>) -> Result<(), Error> {
     const SQL: &str = "INSERT INTO saga (id, kind, state, step, direction, status, attempts, \
-        next_attempt_time, lease_owner, lease_until, create_time, update_time) \
-        VALUES ($1, $2, $3, $4, 'forward', $5, 0, $6, $7, $8, $6, $6)";
+        next_attempt_time, lease_owner, lease_until, create_time, update_time, traceparent, \
+        tracestate) VALUES ($1, $2, $3, $4, 'forward', $5, 0, $6, $7, $8, $6, $6, $9, $10)";
     let progress = &record.progress;
     let args = args![
         record.id,
@@ -139,13 +145,16 @@ pub(crate) async fn insert(tx: &mut Tx, record: &Record, lease: Lease<'_>) -> Re
         lease.now,
         lease.owner,
         lease.until,
+        record.trace.parent.as_deref(),
+        record.trace.state.as_deref(),
     ];
     tx.execute(SQL, args).await.map(|_| ())
 }
 
 pub(crate) async fn find(db: &Db, id: Uuid) -> Result<Option<Record>, Error> {
     const SQL: &str = "SELECT id, kind, state, step, direction, status, attempts, lease_owner, \
-        failure_step, failure_reason, failure_why FROM saga WHERE id = $1";
+        failure_step, failure_reason, failure_why, traceparent, tracestate FROM saga \
+        WHERE id = $1";
     Ok(db.fetch_optional::<Row>(SQL, args![id]).await?.map(Record::from))
 }
 
@@ -158,7 +167,7 @@ pub(crate) async fn claim(
     const SQL: &str = "UPDATE saga SET lease_owner = $2, lease_until = $3, update_time = $4 \
         WHERE id = $1 AND status = 'running' AND (lease_owner = $2 OR lease_until <= $4 OR $5) \
         RETURNING id, kind, state, step, direction, status, attempts, lease_owner, \
-        failure_step, failure_reason, failure_why";
+        failure_step, failure_reason, failure_why, traceparent, tracestate";
     let args = args![id, lease.owner, lease.until, lease.now, takes_over];
     Ok(tx.fetch_optional::<Row>(SQL, args).await?.map(Record::from))
 }

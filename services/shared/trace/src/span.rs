@@ -53,6 +53,11 @@ impl About {
 pub struct Span(Option<Context>);
 
 impl Span {
+    /// No span.
+    pub fn none() -> Self {
+        Self(None)
+    }
+
     /// Part of the span that is current. Where none is, or its trace is not recorded: nothing.
     pub fn child(about: impl FnOnce() -> About) -> Self {
         let Some(tracer) = TRACER.get() else { return Self(None) };

@@ -43,8 +43,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, kind, state, step, direction, status, attempts, lease_owner, ",
-            "failure_step, failure_reason, failure_why, lease_until, next_attempt_time, ",
-            "create_time, update_time FROM saga ",
+            "failure_step, failure_reason, failure_why, traceparent, tracestate, lease_until, ",
+            "next_attempt_time, create_time, update_time FROM saga ",
             $rest
         )
     };

@@ -11,10 +11,12 @@
 //! Increments were rejected for usage: an answer lost on the way would be lost for good.
 
 pub mod conformance;
+mod traced;
 mod types;
 mod usage;
 
 use async_trait::async_trait;
+pub use traced::Traced;
 pub use types::*;
 pub use usage::*;
 

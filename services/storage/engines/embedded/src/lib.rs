@@ -25,6 +25,7 @@ mod index;
 mod s3;
 mod serve;
 mod shut;
+mod trace;
 mod traffic;
 
 pub use config::EmbeddedConfig;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::embedded::Embedded;
 use crate::shut::Shuttable;
+use crate::trace;
 use crate::traffic::{Counted, Direction, Meter};
 
 /// How often files that nothing needs are unlinked.
@@ -48,7 +49,12 @@ impl Embedded {
             let answering = engine.clone();
             let answer = move |request: PortRequest, _| {
                 let engine = answering.clone();
-                async move { answer(&engine, request).await }
+                async move {
+                    let span = trace::answering(&request);
+                    let response = span.run(answer(&engine, request)).await;
+                    trace::answered(&span, &response);
+                    response
+                }
             };
             serve(listener, settings, stop, answer).await;
             if housekeeping.await.is_err() {

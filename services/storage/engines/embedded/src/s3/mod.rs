@@ -41,12 +41,12 @@ impl Backend {
         stored: Stored,
         transaction: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let task = tokio::spawn(async move {
+        let task = tokio::spawn(stowage_trace::follow(async move {
             let outcome = transaction.await;
             let is_certain = outcome.as_ref().err().is_none_or(Error::is_certain);
             stored.settle(outcome.is_ok(), is_certain);
             outcome
-        });
+        }));
         task.await.map_err(|error: JoinError| Error::from(error))?
     }
 }
