@@ -25,6 +25,7 @@ mod orders;
 mod readme;
 mod repeats;
 mod secrets;
+mod telemetry;
 mod tools;
 mod unread;
 mod users_model;
