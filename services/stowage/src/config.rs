@@ -15,7 +15,7 @@ use serde::Deserialize;
 use stowage_runtime::telemetry::LogFormat;
 use toml::{Table, Value};
 
-pub use sections::{Amqp, Database, Gateway, Listener, RoleSection, S3, Tls};
+pub use sections::{Amqp, Database, Gateway, Listener, RoleSection, S3, Tls, reachable};
 
 /// Variables that are no settings of the server: the file itself, and those of the command line.
 const NOT_SETTINGS: &[&str] = &["STOWAGE_CONFIG", "STOWAGE_ADDR", "STOWAGE_TOKEN"];

@@ -23,6 +23,8 @@ const PROBE_BYTES: usize = 256 * 1024;
 
 /// File of the seed of the key that assertions are signed with.
 const SIGNING_KEY: &str = "signing.key";
+/// File of the administrator's token.
+const ADMIN_TOKEN: &str = "admin.token";
 /// File of the master keys.
 const KEYRING: &str = "keyring";
 
@@ -164,22 +166,34 @@ impl DataDir {
     }
 }
 
-/// Makes the secrets that all processes of an installation share, those that are not there yet;
-/// answers which it made.
+/// Makes the secrets that all processes of an installation share, and passwords in files of these
+/// names: those that are not there yet. Answers which it made.
 ///
 /// # Errors
 /// [`StartError::Folder`], [`StartError::Secret`], [`StartError::Part`] of the keyring.
-pub fn make_secrets(folder: &Path, random: &dyn Random) -> Result<Vec<PathBuf>, StartError> {
+pub fn make_secrets(
+    folder: &Path,
+    passwords: &[String],
+    random: &dyn Random,
+) -> Result<Vec<PathBuf>, StartError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
         .map_err(|error| folder_error(folder, "made", error))?;
-    let files = [folder.join(SIGNING_KEY), token_file(folder), folder.join(KEYRING)];
-    let made: Vec<_> = files.iter().filter(|file| !file.exists()).cloned().collect();
-    secret(&files[0], random)?;
-    secret(&files[1], random)?;
-    Keyring::load_or_create(&files[2], random).map_err(|error| part("the keyring", error))?;
+    let keyring = folder.join(KEYRING);
+    let mut made = Vec::new();
+    let names = [SIGNING_KEY, ADMIN_TOKEN].into_iter().chain(passwords.iter().map(String::as_str));
+    for path in names.map(|name| folder.join(name)) {
+        if !path.exists() {
+            made.push(path.clone());
+        }
+        secret(&path, random)?;
+    }
+    if !keyring.exists() {
+        made.push(keyring.clone());
+    }
+    Keyring::load_or_create(&keyring, random).map_err(|error| part("the keyring", error))?;
     Ok(made)
 }
 
@@ -234,7 +248,7 @@ fn secret(path: &Path, random: &dyn Random) -> Result<SecretString, StartError> 
 /// Where the administrator's token is.
 #[must_use]
 pub fn token_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("admin.token")
+    data_dir.join(ADMIN_TOKEN)
 }
 
 /// Reads a secret; `None` if there is no such file.

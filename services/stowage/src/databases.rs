@@ -95,7 +95,7 @@ impl Databases {
 
 /// The server that is configured.
 pub(crate) fn server(config: &Database) -> Result<Option<Server>, StartError> {
-    let url = config.url.as_ref();
+    let url = config.full_url()?;
     url.map(|url| Server::new(url.expose_secret())).transpose().map_err(refused)
 }
 

@@ -140,7 +140,7 @@ impl Single {
 
 impl Site {
     async fn open(config: Config, part: Part) -> Result<Self, StartError> {
-        let Some(amqp) = &config.amqp.url else {
+        let Some(amqp) = config.amqp.full_url()? else {
             let fault = format!(
                 "amqp.url: must be set (STOWAGE_AMQP_URL) for `stowage serve {}`: roles in \
                  processes of their own speak through a broker",
@@ -148,7 +148,7 @@ impl Site {
             );
             return Err(StartError::Config(Faults::from(vec![fault])));
         };
-        let bus = listen::bus(amqp).await?;
+        let bus = listen::bus(&amqp).await?;
         // The gateway keeps nothing; the engine of storage is on the disk.
         let keeps = match part {
             Part::Gateway => false,

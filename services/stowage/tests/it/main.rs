@@ -4,6 +4,7 @@
 mod admin;
 mod admin_saga;
 mod audit;
+mod compose;
 mod config;
 mod process;
 mod start;
