@@ -93,6 +93,7 @@ struct Site {
     /// Absent where the part keeps nothing on its own disk.
     data: Option<DataDir>,
     callers: Option<Arc<ClientTls>>,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl Single {
@@ -148,7 +149,10 @@ impl Site {
             );
             return Err(StartError::Config(Faults::from(vec![fault])));
         };
-        let bus = listen::bus(&amqp).await?;
+        // What is wrong with a file is found before anything is made.
+        let (callers, tls) = (caller_tls(&config.tls)?, role_tls(&config.tls)?);
+        let secrets = config.secrets_dir.clone().unwrap_or_else(|| config.data_dir.clone());
+        let seed = data::read_signing_seed(&secrets)?;
         // The gateway keeps nothing; the engine of storage is on the disk.
         let keeps = match part {
             Part::Gateway => false,
@@ -156,10 +160,8 @@ impl Site {
             _ => config.database.url.is_none(),
         };
         let data = keeps.then(|| DataDir::create(&config.data_dir)).transpose()?;
-        let secrets = config.secrets_dir.clone().unwrap_or_else(|| config.data_dir.clone());
-        let common = Common::new(&data::read_signing_seed(&secrets)?, bus);
-        let callers = caller_tls(&config.tls)?;
-        Ok(Self { config, common, secrets, data, callers })
+        let common = Common::new(&seed, listen::bus(&amqp).await?);
+        Ok(Self { config, common, secrets, data, callers, tls })
     }
 
     async fn db(
@@ -246,7 +248,7 @@ impl Site {
 
     fn run_role(self, port: TcpListener, role: Role, db: Db) -> Result<Single, StartError> {
         let addr = address(&port)?;
-        let settings = port_settings(role_tls(&self.config.tls)?);
+        let settings = port_settings(self.tls);
         let mut running = Running::new(vec![db], self.common.stop);
         let Role { name, channel, tasks, ready } = role;
         running.work_on(tasks);

@@ -200,9 +200,10 @@ impl Beside {
 
     /// Reads the rest, which knows its own keys only.
     fn rest<C: de::DeserializeOwned, E: de::Error>(self) -> Result<C, E> {
-        let own = format!("expected one of {}, ", self.names);
+        let own = format!(", expected one of {}, ", self.names);
         self.table.try_into().map_err(|error: toml::de::Error| {
-            E::custom(error.message().replace("expected one of ", &own))
+            let message = error.message().replace("expected one of ", "expected ");
+            E::custom(message.replace(", expected ", &own))
         })
     }
 }
@@ -256,6 +257,10 @@ impl<'de, C: DefaultPort + Default + de::DeserializeOwned> Deserialize<'de> for 
         let addr = beside.address()?.unwrap_or(Self::default().addr);
         let url = match beside.take("url")? {
             None => Vec::new(),
+            // One that begins like this is read as a list afterwards.
+            Some(Value::String(list)) if list.starts_with('[') => {
+                return Err(de::Error::custom("expected URLs, separated by commas"));
+            }
             Some(Value::String(list)) => list.split(',').map(|url| url.trim().to_owned()).collect(),
             Some(list) => list.try_into().map_err(de::Error::custom)?,
         };
