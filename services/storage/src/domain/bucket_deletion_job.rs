@@ -78,11 +78,11 @@ impl Storage {
     async fn delete_next(&self) -> Result<bool, Error> {
         let lease = self.deletion_lease();
         // Most looks find nothing, and need not wait for the writer.
-        if !store::bucket_deletion::is_due(&self.db, lease, TAKES_OVER).await? {
+        if !store::bucket_deletion::is_due(&self.db, lease, self.config.takes_over).await? {
             return Ok(false);
         }
         let mut tx = self.db.begin().await?;
-        let claimed = store::bucket_deletion::claim(&mut tx, lease, TAKES_OVER).await?;
+        let claimed = store::bucket_deletion::claim(&mut tx, lease, self.config.takes_over).await?;
         tx.commit().await?;
         let Some(job) = claimed else { return Ok(false) };
         // There may be more for those who sleep.
@@ -108,9 +108,6 @@ impl Storage {
         Lease { process: self.process, owner, now, until: now + LEASE }
     }
 }
-
-/// One process has the database to itself, so leases of another are those of a dead one.
-const TAKES_OVER: bool = true;
 
 /// A call to an engine, with a bound of time.
 async fn bounded<T>(call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {

@@ -8,6 +8,7 @@ mod accounts;
 mod bucket_deletions;
 mod buckets;
 mod changes;
+mod crash;
 mod embedded;
 mod engine;
 mod engine_views;
