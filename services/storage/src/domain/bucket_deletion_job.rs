@@ -78,7 +78,7 @@ impl Storage {
     async fn delete_next(&self) -> Result<bool, Error> {
         let lease = self.deletion_lease();
         // Then leases of another process are those of a dead one.
-        let takes_over = self.db.is_exclusive();
+        let takes_over = self.config.takes_over && self.db.is_exclusive();
         // Most looks find nothing, and need not wait for the writer.
         if !store::bucket_deletion::is_due(&self.db, lease, takes_over).await? {
             return Ok(false);
