@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use stowage_bus::{Handler, Subscription};
+use stowage_bus::{Audience, Handler, Subscription};
 use stowage_runtime::read_out;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -73,9 +73,16 @@ impl Gateway {
     #[must_use]
     pub fn subscriptions(&self) -> [Subscription; 2] {
         let catalogue = Arc::clone(&self.port.shared.facade.catalogue) as Arc<dyn Handler>;
+        let audience = Audience::EveryProcess;
+        let tokens = self.token_cache();
         [
-            Subscription { consumer: "gateway", kinds: KINDS, handler: self.token_cache() },
-            Subscription { consumer: "gateway.plans", kinds: PLAN_KINDS, handler: catalogue },
+            Subscription { consumer: "gateway", kinds: KINDS, audience, handler: tokens },
+            Subscription {
+                consumer: "gateway.plans",
+                kinds: PLAN_KINDS,
+                audience,
+                handler: catalogue,
+            },
         ]
     }
 

@@ -33,6 +33,7 @@
 mod args;
 mod db;
 mod error;
+pub mod lease;
 mod open;
 mod tx;
 mod writer;

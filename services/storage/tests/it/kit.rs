@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
-use stowage_bus::{Bus, Event, Handler, Subscription};
+use stowage_bus::{Audience, Bus, Event, Handler, Subscription};
 use stowage_db::Db;
 use stowage_engine::Engine;
 use stowage_proto::common::ErrorReason;
@@ -360,7 +360,8 @@ impl Handler for Meter {
 pub(crate) fn metered_bus() -> (Bus, Arc<Meter>) {
     let (bus, meter) = (Bus::in_process(), Arc::new(Meter::default()));
     let handler = Arc::<Meter>::clone(&meter);
-    bus.subscribe(Subscription { consumer: "metering", kinds: &[USAGE_COLLECTED], handler });
+    let (kinds, audience) = (&[USAGE_COLLECTED], Audience::OneReplica);
+    bus.subscribe(Subscription { consumer: "metering", kinds, audience, handler });
     (bus, meter)
 }
 
