@@ -1,42 +1,20 @@
-//! The port: connections in, bounded in number and in idleness; HTTP/1 and HTTP/2 told apart by
-//! what the client sends first.
+//! The gateway on its port, and what it wants to hear of.
 
-use std::convert::Infallible;
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use stowage_bus::{Audience, Handler, Subscription};
-use stowage_runtime::read_out;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
+use stowage_runtime::{PortRequest, PortSettings, Protocols, ServerTls, serve};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::web::Port;
-
-/// Most calls at once on one HTTP/2 connection.
-const STREAMS_MAX: u32 = 256;
-
-/// Longest list of headers that is taken, in bytes.
-const HEADER_BYTES_MAX: u32 = 64 * 1024;
-
-/// Time between two looks whether an HTTP/2 client is still there.
-const PING_EVERY: Duration = Duration::from_secs(30);
-
-/// Wait after a failed accept: it fails when the process has too many files open.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 
 /// Events that make the gateway forget tokens.
 const KINDS: &[&str] = &["stowage.accounts.token.revoked.v1"];
@@ -91,108 +69,37 @@ impl Gateway {
         self.port.clone().answer(request, peer).await
     }
 
-    /// Serves until `stop`, then lets calls in flight end, within a bound.
+    /// Serves until `stop`, then lets calls in flight end, within a bound; by TLS if there is one.
     #[must_use]
-    pub fn serve(&self, listener: TcpListener, stop: CancellationToken) -> BoxFuture<'static, ()> {
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<ServerTls>>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
         let gateway = self.clone();
-        Box::pin(gateway.accept_until(listener, stop))
+        Box::pin(gateway.serve_until(listener, stop, tls))
     }
 
-    async fn accept_until(self, listener: TcpListener, stop: CancellationToken) {
-        let config = &self.port.shared.facade.config;
-        let places = Arc::new(Semaphore::new(config.connections_max));
-        let graceful = GracefulShutdown::new();
-        let server = Arc::new(builder(Duration::from_millis(config.header_read_ms_max)));
-        let mut connections = JoinSet::new();
-        let (checks, reporter) = (self.port.shared.checks.clone(), self.port.shared.health.clone());
+    async fn serve_until(self, listener: TcpListener, stop: CancellationToken, tls: Tls) {
+        let shared = Arc::clone(&self.port.shared);
+        let config = &shared.facade.config;
+        let settings = PortSettings {
+            protocols: Protocols::Both,
+            connections_max: config.connections_max,
+            header_max: Duration::from_millis(config.header_read_ms_max),
+            stop_max: Duration::from_millis(config.stop_ms_max),
+            tls,
+        };
+        let (checks, reporter) = (shared.checks.clone(), shared.health.clone());
         checks.announce(&reporter).await;
-        connections.spawn(checks.report(reporter, stop.clone()));
-        while let Some((stream, address, place)) =
-            stop.run_until_cancelled(accept(&listener, &places)).await
-        {
-            while connections.try_join_next().is_some() {}
-            let connection = Connection {
-                port: self.port.clone(),
-                server: Arc::clone(&server),
-                peer: address.ip(),
-                _place: place,
-            };
-            connections.spawn(connection.run(stream, graceful.watcher()));
-        }
-        drop(listener);
-        let stop_max = Duration::from_millis(config.stop_ms_max);
-        if tokio::time::timeout(stop_max, graceful.shutdown()).await.is_err() {
-            tracing::warn!("calls were still running when the gateway stopped");
-        }
-        connections.shutdown().await;
+        let reporting = tokio::spawn(checks.report(reporter, stop.clone()));
+        let port = self.port;
+        let answer =
+            move |request: PortRequest, peer| port.clone().answer(request.map(Body::new), peer);
+        serve(listener, settings, stop, answer).await;
+        reporting.abort();
     }
 }
 
-type Server = Builder<TokioExecutor>;
-
-fn builder(idle_max: Duration) -> Server {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(idle_max);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .max_header_list_size(HEADER_BYTES_MAX)
-        .keep_alive_interval(PING_EVERY);
-    builder
-}
-
-/// Waits for a place, then for a connection to give it to.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-    let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
-    loop {
-        match listener.accept().await {
-            Ok((stream, address)) => return (stream, address, place),
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                tokio::time::sleep(ACCEPT_RETRY).await;
-            }
-        }
-    }
-}
-
-/// One connection, which gives its place back when it ends.
-struct Connection {
-    port: Port,
-    server: Arc<Server>,
-    peer: IpAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Connection {
-    async fn run(self, stream: TcpStream, watcher: Watcher) {
-        // Answers are written whole; waiting to fill a packet would only delay them.
-        let _ = stream.set_nodelay(true);
-        let idle_max = Duration::from_millis(self.port.shared.facade.config.header_read_ms_max);
-        let spoke = Arc::new(AtomicBool::new(false));
-        let service = {
-            let (port, spoke, peer) = (self.port.clone(), Arc::clone(&spoke), self.peer);
-            service_fn(move |request: Request<Incoming>| {
-                spoke.store(true, Ordering::Relaxed);
-                let port = port.clone();
-                let answer =
-                    read_out(request, move |request| port.answer(request.map(Body::new), peer));
-                async move { Ok::<_, Infallible>(answer.await) }
-            })
-        };
-        let serving = self.server.serve_connection(TokioIo::new(stream), service);
-        let mut serving = std::pin::pin!(watcher.watch(serving.into_owned()));
-        // Until it is known which protocol a client speaks, no timer of that protocol runs.
-        let result = match tokio::time::timeout(idle_max, &mut serving).await {
-            Ok(result) => result,
-            Err(_) if !spoke.load(Ordering::Relaxed) => return,
-            Err(_) => serving.await,
-        };
-        if let Err(error) = result {
-            tracing::debug!(error, "a connection ended badly");
-        }
-    }
-}
+type Tls = Option<Arc<ServerTls>>;

@@ -183,9 +183,13 @@ impl From<Refused> for Failure {
 }
 
 /// Whether a call ended without an answer: by its deadline, or with its connection. A status that
-/// a role sent has no source; one that the transport made has.
+/// a role sent has no source; one that a transport made has. `UNAVAILABLE` is never unclear: who
+/// calls a role elsewhere says it only where the call did not begin.
 fn is_unclear(status: &Status, reason: Option<ErrorReason>) -> bool {
-    let is_broken = reason.is_none() && std::error::Error::source(status).is_some();
+    let is_broken = match reason {
+        Some(reason) => reason == ErrorReason::ConnectionBroken,
+        None => std::error::Error::source(status).is_some(),
+    };
     match status.code() {
         Code::Unavailable => false,
         Code::DeadlineExceeded | Code::Cancelled => true,

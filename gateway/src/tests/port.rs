@@ -189,7 +189,7 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let task = tokio::spawn(world.gateway.serve(listener, stop.clone()));
+        let task = tokio::spawn(world.gateway.serve(listener, None, stop.clone()));
         Self { address, stop, task }
     }
 

@@ -226,9 +226,9 @@ impl From<Violations> for Error {
 impl From<stowage_db::Error> for Error {
     fn from(error: stowage_db::Error) -> Self {
         match error {
-            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
-                Self::Unavailable { source: error.into() }
-            }
+            stowage_db::Error::Full
+            | stowage_db::Error::Unavailable { .. }
+            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source: error.into() },
             _ => Self::internal(error),
         }
     }

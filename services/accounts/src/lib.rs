@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use error::Error;
 
+use domain::cancellation_saga::ChangeCancellation;
 use domain::change_saga::{ChangeAccount, EndAccount};
 use domain::deletion::{DeleteAccount, DeleteAccountV1};
 use domain::order_saga::CreateAccount;
@@ -152,7 +153,8 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
             calling(&deps.metering),
         ),
     });
-    let settings = stowage_saga::Settings { takeover: config.takes_over, ..config.sagas.clone() };
+    let takes_over = config.takes_over && deps.db.is_exclusive();
+    let settings = stowage_saga::Settings { takeover: takes_over, ..config.sagas.clone() };
     let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
     let sagas: Sagas<Shared> = Builder::new(deps.db.clone(), Arc::clone(&shared), clock, random)
         .kind::<CreateAccount>()
@@ -160,12 +162,13 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
         .kind::<DeleteAccountV1>()
         .kind::<ChangeAccount>()
         .kind::<EndAccount>()
+        .kind::<ChangeCancellation>()
         .settings(settings)
         .stop(deps.stop.clone())
         .build();
     let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
     let requests = Requests::new(deps.db.clone(), clock, random, config.call_timeout())
-        .taking_over(config.takes_over)
+        .taking_over(takes_over)
         .sealed_by(Arc::new(AnswerVault(Arc::clone(&deps.keyring))));
     Domain { shared, sagas, requests, signer: deps.signer.clone(), config: Arc::new(config) }
 }

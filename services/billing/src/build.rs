@@ -57,9 +57,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     }
     let Deps { db, bus, clock, random, verifier, stop, provider } = deps;
     let outbox = Outbox::new("stowage/billing", Arc::clone(&clock), Arc::clone(&random));
-    // One process has the database to itself, so claims of another are those of a dead one.
     let requests = Requests::new(db.clone(), Arc::clone(&clock), random, config.call_timeout())
-        .taking_over(true);
+        .taking_over(db.is_exclusive());
     let billing = Arc::new(Billing::new(db.clone(), clock, outbox.clone(), provider, &config));
     let plans = PlanGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let routes = Routes::new(PlanServiceServer::new(plans))

@@ -200,9 +200,9 @@ impl From<Violations> for Error {
 impl From<stowage_db::Error> for Error {
     fn from(source: stowage_db::Error) -> Self {
         match source {
-            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
-                Self::Unavailable { source }
-            }
+            stowage_db::Error::Full
+            | stowage_db::Error::Unavailable { .. }
+            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source },
             other => Self::internal(other),
         }
     }

@@ -40,7 +40,7 @@ impl From<Error> for Status {
                 status(Code::NotFound, ErrorReason::MeterNotFound, text).build()
             }
             Error::Invalid(violations) => invalid(&violations),
-            Error::Database(cause @ (Db::Full | Db::Unavailable { .. })) => {
+            Error::Database(cause @ (Db::Full | Db::Unavailable { .. } | Db::Unclear { .. })) => {
                 status(Code::Unavailable, ErrorReason::Unavailable, text)
                     .retry_after(Duration::from_secs(1))
                     .source(cause)

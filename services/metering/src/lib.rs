@@ -74,7 +74,8 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let call_timeout = Duration::from_secs(config.call_timeout_seconds);
     // One process has the database to itself, so claims of another are those of a dead one.
     let (clock, random) = (Arc::clone(&deps.clock), deps.random);
-    let requests = Requests::new(deps.db.clone(), clock, random, call_timeout).taking_over(true);
+    let requests = Requests::new(deps.db.clone(), clock, random, call_timeout)
+        .taking_over(deps.db.is_exclusive());
     let fresh_wait = Duration::from_millis(config.fresh_wait_ms_max);
     let metering = Metering::new(deps.db.clone(), Arc::clone(&deps.clock), fresh_wait);
     let usage = grpc::Usage { metering: metering.clone(), requests: requests.clone() };

@@ -85,6 +85,14 @@ pub(crate) enum Error {
         /// The cause, for logs.
         source: stowage_db::Error,
     },
+    /// A change of a bucket was turned back.
+    #[error("the change failed, and all is as before: {why}")]
+    ChangeFailed {
+        /// Name of the saga's step.
+        step: String,
+        /// For the customer.
+        why: String,
+    },
     /// A fault of ours.
     #[error("internal error")]
     Internal {
@@ -97,6 +105,16 @@ impl Error {
     /// One bad field.
     pub(crate) fn field(field: &str, why: impl Into<String>) -> Self {
         Self::Invalid(Violations::of(field, why))
+    }
+
+    /// A fault of ours.
+    pub(crate) fn internal(source: impl Into<BoxError>) -> Self {
+        Self::Internal { source: source.into() }
+    }
+
+    /// What programs tell it by.
+    pub(crate) fn reason(&self) -> ErrorReason {
+        self.code_and_reason().1
     }
 
     /// The code and reason a caller gets.
@@ -115,6 +133,7 @@ impl Error {
             Self::BucketDeletionState { .. } => {
                 (Code::FailedPrecondition, ErrorReason::BucketDeletionState)
             }
+            Self::ChangeFailed { .. } => (Code::FailedPrecondition, ErrorReason::ChangeFailed),
             Self::BucketLimit => (Code::ResourceExhausted, ErrorReason::BucketLimit),
             Self::QuotaExceeded => (Code::ResourceExhausted, ErrorReason::QuotaExceeded),
             Self::EngineUnsupported => (Code::FailedPrecondition, ErrorReason::EngineUnsupported),
@@ -126,16 +145,19 @@ impl Error {
     }
 
     /// What varies in the text, for programs.
-    fn metadata(&self) -> Option<(&'static str, String)> {
+    fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::AccountState { state } | Self::BucketDeletionState { state } => {
-                Some(("state", (*state).to_owned()))
+                vec![("state", (*state).to_owned())]
             }
-            Self::LocationClosed { location } => Some(("location", location.clone())),
+            Self::LocationClosed { location } => vec![("location", location.clone())],
             Self::BucketNameTaken { bucket } | Self::BucketNotFound { bucket } => {
-                Some(("bucket", bucket.clone()))
+                vec![("bucket", bucket.clone())]
             }
-            _ => None,
+            Self::ChangeFailed { step, why } => {
+                vec![("step", step.clone()), ("why", why.clone())]
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -146,12 +168,21 @@ impl From<Violations> for Error {
     }
 }
 
+impl From<stowage_saga::Error> for Error {
+    fn from(error: stowage_saga::Error) -> Self {
+        match error {
+            stowage_saga::Error::Db(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
 impl From<stowage_db::Error> for Error {
     fn from(error: stowage_db::Error) -> Self {
         match error {
-            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
-                Self::Unavailable { source: error }
-            }
+            stowage_db::Error::Full
+            | stowage_db::Error::Unavailable { .. }
+            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source: error },
             other => Self::Internal { source: Box::new(other) },
         }
     }
@@ -190,7 +221,7 @@ impl From<Error> for Status {
         }
         let (code, reason) = error.code_and_reason();
         let mut status = stowage_runtime::status(code, reason, error.to_string());
-        if let Some((key, value)) = error.metadata() {
+        for (key, value) in error.metadata() {
             status = status.meta(key, value);
         }
         if code == Code::Unavailable {
@@ -246,6 +277,11 @@ mod tests {
                 Error::BucketDeletionState { state: "DONE" },
                 Code::FailedPrecondition,
                 ErrorReason::BucketDeletionState,
+            ),
+            (
+                Error::ChangeFailed { step: "make_bucket".to_owned(), why: "no".to_owned() },
+                Code::FailedPrecondition,
+                ErrorReason::ChangeFailed,
             ),
             (Error::BucketLimit, Code::ResourceExhausted, ErrorReason::BucketLimit),
             (Error::QuotaExceeded, Code::ResourceExhausted, ErrorReason::QuotaExceeded),

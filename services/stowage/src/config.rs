@@ -4,21 +4,29 @@
 //! [`Environment`] or the [`Config`] made of it, so that tests never change their process.
 //! Each setting is first tried alone, whatever else is wrong, so that one run names every fault.
 
+mod sections;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use stowage_runtime::telemetry::LogFormat;
 use toml::{Table, Value};
+
+pub use sections::{Amqp, Database, Gateway, Listener, RoleSection, S3, Tls, reachable};
 
 /// Variables that are no settings of the server: the file itself, and those of the command line.
 const NOT_SETTINGS: &[&str] = &["STOWAGE_CONFIG", "STOWAGE_ADDR", "STOWAGE_TOKEN"];
 
 /// Sections that a variable `STOWAGE_<SECTION>_<KEY>` can name.
-const SECTIONS: &[&str] = &["gateway", "s3", "accounts", "storage", "billing", "metering", "log"];
+const SECTIONS: &[&str] = &[
+    "gateway", "s3", "accounts", "storage", "billing", "metering", "database", "amqp", "tls", "log",
+];
+
+/// Settings outside of sections, which `STOWAGE_<KEY>` names.
+const KEYS: &[&str] = &["data_dir", "secrets_dir", "insecure"];
 
 /// The variables whose names begin with `STOWAGE_`. An empty one counts as not set.
 #[derive(Clone, Default)]
@@ -75,6 +83,12 @@ impl Faults {
     }
 }
 
+impl From<Vec<String>> for Faults {
+    fn from(faults: Vec<String>) -> Self {
+        Self(faults)
+    }
+}
+
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.as_slice() {
@@ -93,46 +107,33 @@ impl fmt::Display for Faults {
 pub struct Config {
     /// Where everything durable is kept. Default `./stowage-data`.
     pub data_dir: PathBuf,
+    /// Where the secrets are that all processes share. Default: the data folder, and then the
+    /// first start makes them.
+    pub secrets_dir: Option<PathBuf>,
+    /// Whether anything may listen without TLS on an address that is not loopback. Default
+    /// `false`.
+    #[serde(deserialize_with = "sections::switch")]
+    pub insecure: bool,
     /// The HTTP facade and gRPC on one port.
     pub gateway: Gateway,
     /// The embedded S3 endpoint.
     pub s3: S3,
     /// The role accounts.
-    pub accounts: stowage_accounts::Config,
+    pub accounts: RoleSection<stowage_accounts::Config>,
     /// The role storage.
-    pub storage: stowage_storage::Config,
+    pub storage: RoleSection<stowage_storage::Config>,
     /// The role billing.
-    pub billing: stowage_billing::Config,
+    pub billing: RoleSection<stowage_billing::Config>,
     /// The role metering.
-    pub metering: stowage_metering::Config,
+    pub metering: RoleSection<stowage_metering::Config>,
+    /// The database of production. Default: SQLite in the data folder.
+    pub database: Database,
+    /// The broker of production. Default: events stay in the process.
+    pub amqp: Amqp,
+    /// TLS between roles.
+    pub tls: Tls,
     /// What is logged, and how.
     pub log: Log,
-}
-
-/// `[gateway]`: where it listens, and the settings of the gateway itself beside it.
-#[derive(Debug)]
-pub struct Gateway {
-    /// Where it listens; port 0 takes a free one. Default `127.0.0.1:8080`.
-    pub addr: SocketAddr,
-    /// Whether it may listen without TLS on an address that is not loopback. Default `false`.
-    pub plaintext: bool,
-    /// Every other key of the section.
-    pub facade: stowage_gateway::Config,
-}
-
-/// `[s3]`: the embedded engine's endpoint.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct S3 {
-    /// Where it listens; port 0 takes a free one. Default `127.0.0.1:9000`.
-    #[serde(deserialize_with = "address")]
-    pub addr: SocketAddr,
-    /// Whether it may listen without TLS on an address that is not loopback. Default `false`.
-    pub plaintext: bool,
-    /// URL that customers reach it at. Default `http://` and the address.
-    pub endpoint: Option<String>,
-    /// Region that S3 clients sign for. Default `us-east-1`.
-    pub region: String,
 }
 
 /// `[log]`.
@@ -150,28 +151,19 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("./stowage-data"),
+            secrets_dir: None,
+            insecure: false,
             gateway: Gateway::default(),
             s3: S3::default(),
-            accounts: stowage_accounts::Config::default(),
-            storage: stowage_storage::Config::default(),
-            billing: stowage_billing::Config::default(),
-            metering: stowage_metering::Config::default(),
+            accounts: RoleSection::default(),
+            storage: RoleSection::default(),
+            billing: RoleSection::default(),
+            metering: RoleSection::default(),
+            database: Database::default(),
+            amqp: Amqp::default(),
+            tls: Tls::default(),
             log: Log::default(),
         }
-    }
-}
-
-impl Default for Gateway {
-    fn default() -> Self {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
-        Self { addr, plaintext: false, facade: stowage_gateway::Config::default() }
-    }
-}
-
-impl Default for S3 {
-    fn default() -> Self {
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 9000));
-        Self { addr, plaintext: false, endpoint: None, region: "us-east-1".to_owned() }
     }
 }
 
@@ -179,33 +171,6 @@ impl Default for Log {
     fn default() -> Self {
         Self { level: "info".to_owned(), format: LogFormat::Text }
     }
-}
-
-impl<'de> Deserialize<'de> for Gateway {
-    /// Takes its own keys out and gives the rest to the gateway, which refuses unknown ones;
-    /// serde's `flatten` and `deny_unknown_fields` do not work together.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut table = Table::deserialize(deserializer)?;
-        let mut gateway = Self::default();
-        if let Some(addr) = table.remove("addr") {
-            gateway.addr = address(addr).map_err(de::Error::custom)?;
-        }
-        if let Some(plaintext) = table.remove("plaintext") {
-            gateway.plaintext = plaintext.try_into().map_err(de::Error::custom)?;
-        }
-        gateway.facade = table.try_into().map_err(|error: toml::de::Error| {
-            let own = "expected one of `addr`, `plaintext`, ";
-            de::Error::custom(error.message().replace("expected one of ", own))
-        })?;
-        Ok(gateway)
-    }
-}
-
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| {
-        de::Error::custom(format!("{text:?} is not an address and port such as 127.0.0.1:8080"))
-    })
 }
 
 impl Config {
@@ -246,8 +211,9 @@ impl Config {
         if self.data_dir.as_os_str().is_empty() {
             faults.push("data_dir: is empty".to_owned());
         }
-        check_listener("gateway", self.gateway.addr, self.gateway.plaintext, faults);
-        check_listener("s3", self.s3.addr, self.s3.plaintext, faults);
+        for listener in self.listeners() {
+            faults.extend(listener.check(self.insecure));
+        }
         if self.gateway.addr == self.s3.addr && self.s3.addr.port() != 0 {
             let addr = self.s3.addr;
             faults.push(format!("s3.addr: is {addr}, the same as gateway.addr; take another port"));
@@ -260,40 +226,35 @@ impl Config {
             };
             faults.extend(found.into_iter().map(named));
         };
-        section("gateway", self.gateway.facade.check());
-        section("s3", self.s3.check().collect());
-        section("accounts", self.accounts.check());
-        section("storage", self.storage.check());
-        section("billing", self.billing.check());
-        section("metering", self.metering.check());
+        section("gateway", self.gateway.check());
+        section("s3", self.s3.check());
+        let has_tls = self.tls.ca.is_some();
+        section("accounts", self.accounts.check(self.accounts.own.check(), has_tls));
+        section("storage", self.storage.check(self.storage.own.check(), has_tls));
+        section("billing", self.billing.check(self.billing.own.check(), has_tls));
+        section("metering", self.metering.check(self.metering.own.check(), has_tls));
+        section("database", self.database.check());
+        section("amqp", self.amqp.check());
+        section("tls", self.tls.check());
         section("log", self.log.check());
     }
-}
 
-impl S3 {
-    fn check(&self) -> impl Iterator<Item = String> {
-        let endpoint = self.endpoint.as_deref().filter(|url| !is_http_url(url));
-        let endpoint = endpoint.map(|url| {
-            format!("endpoint: {url:?} is not a URL such as https://s3.example.com, without a path")
-        });
-        let named = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-        let is_region = (1..=64).contains(&self.region.len()) && self.region.chars().all(named);
-        let region = (!is_region).then(|| {
-            let region = &self.region;
-            format!("region: {region:?} is not a region such as us-east-1")
-        });
-        let is_nowhere = self.addr.ip().is_unspecified() && self.endpoint.is_none();
-        let unsaid = is_nowhere.then(|| {
-            let addr = self.addr;
-            format!("endpoint: must be set, since customers cannot be told to go to {addr}")
-        });
-        endpoint.into_iter().chain(region).chain(unsaid)
-    }
-
-    /// URL that customers reach the endpoint at, once it listens at `bound`.
-    #[must_use]
-    pub fn public_endpoint(&self, bound: SocketAddr) -> String {
-        self.endpoint.clone().unwrap_or_else(|| format!("http://{bound}"))
+    /// Everything that may listen.
+    fn listeners(&self) -> [Listener; 6] {
+        let roles = self.tls.identity().is_some();
+        let at = |section, addr, has_tls| Listener { section, addr, has_tls, plaintext: false };
+        let (gateway, s3) = (&self.gateway, &self.s3);
+        [
+            Listener {
+                plaintext: gateway.plaintext,
+                ..at("gateway", gateway.addr, gateway.identity().is_some())
+            },
+            Listener { plaintext: s3.plaintext, ..at("s3", s3.addr, s3.identity().is_some()) },
+            at("accounts", self.accounts.addr, roles),
+            at("storage", self.storage.addr, roles),
+            at("billing", self.billing.addr, roles),
+            at("metering", self.metering.addr, roles),
+        ]
     }
 }
 
@@ -315,23 +276,6 @@ impl Log {
              info,stowage_accounts=debug"
         )]
     }
-}
-
-fn check_listener(section: &str, addr: SocketAddr, plaintext: bool, faults: &mut Vec<String>) {
-    if !addr.ip().is_loopback() && !plaintext {
-        faults.push(format!(
-            "{section}.addr: {addr} is not a loopback address, and without TLS tokens and keys \
-             would travel in the clear; put a TLS proxy in front of a loopback address, or set \
-             {section}.plaintext = true if the network is yours"
-        ));
-    }
-}
-
-fn is_http_url(url: &str) -> bool {
-    let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    rest.is_some_and(|host| {
-        !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/?#@".contains(c))
-    })
 }
 
 /// Reads the file, and tries each of its settings alone. A faulty one is reported and left out.
@@ -379,7 +323,7 @@ fn overlay(table: &mut Table, environment: &Environment, faults: &mut Vec<String
 /// `STOWAGE_GATEWAY_ADDR` is `gateway.addr`.
 fn path_of(variable: &str) -> Option<Vec<String>> {
     let name = variable.strip_prefix("STOWAGE_")?.to_ascii_lowercase();
-    if name == "data_dir" {
+    if KEYS.contains(&name.as_str()) {
         return Some(vec![name]);
     }
     let (section, key) = name.split_once('_')?;

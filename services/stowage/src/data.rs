@@ -10,13 +10,23 @@ use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use stowage_types::{ExposeSecret as _, Random, SecretString};
+use stowage_keyring::Keyring;
+use stowage_types::{ExposeSecret as _, Random, SecretString, SystemRandom};
 
 use crate::error::StartError;
+use crate::roles::part;
 
 /// How much is written and removed again at start, to find a full disk before any database does.
 const PROBE_BYTES: usize = 256 * 1024;
+
+/// File of the seed of the key that assertions are signed with.
+const SIGNING_KEY: &str = "signing.key";
+/// File of the administrator's token.
+const ADMIN_TOKEN: &str = "admin.token";
+/// File of the master keys.
+const KEYRING: &str = "keyring";
 
 /// The data folder, held by this process until it is dropped.
 #[derive(Debug)]
@@ -96,7 +106,7 @@ impl DataDir {
     /// The master keys.
     #[must_use]
     pub fn keyring(&self) -> PathBuf {
-        self.path.join("keyring")
+        self.path.join(KEYRING)
     }
 
     /// What the embedded engine keeps.
@@ -122,26 +132,9 @@ impl DataDir {
         if has_data && !keyring.exists() {
             return Err(lost(keyring));
         }
-        let seed = self.secret("signing.key", random)?;
-        let token = self.secret("admin.token", random)?;
-        let mut signing_seed = [0; 32];
-        hex::decode_to_slice(seed.expose_secret(), &mut signing_seed).map_err(|_| {
-            let path = self.path.join("signing.key");
-            StartError::Secret { path, why: "does not hold 64 hex characters".to_owned() }
-        })?;
-        Ok(Secrets { signing_seed, admin_token: token })
-    }
-
-    fn secret(&self, name: &str, random: &dyn Random) -> Result<SecretString, StartError> {
-        let path = self.path.join(name);
-        if let Some(secret) = read_secret(&path)? {
-            return Ok(secret);
-        }
-        let mut bytes = [0; 32];
-        random.fill(&mut bytes);
-        let secret = SecretString::from(hex::encode(bytes));
-        write_secret(&path, &secret).map_err(|error| folder_error(&path, "written", error))?;
-        Ok(secret)
+        secret(&self.path.join(SIGNING_KEY), random)?;
+        let admin_token = secret(&self.token_file(), random)?;
+        Ok(Secrets { signing_seed: read_signing_seed(&self.path)?, admin_token })
     }
 
     /// Writes and syncs a file and removes it: finds a read-only folder and a full disk.
@@ -173,10 +166,89 @@ impl DataDir {
     }
 }
 
+/// Makes the secrets that all processes of an installation share, and passwords in files of these
+/// names: those that are not there yet. Answers which it made.
+///
+/// # Errors
+/// [`StartError::Folder`], [`StartError::Secret`], [`StartError::Part`] of the keyring.
+pub fn make_secrets(
+    folder: &Path,
+    passwords: &[String],
+    random: &dyn Random,
+) -> Result<Vec<PathBuf>, StartError> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .map_err(|error| folder_error(folder, "made", error))?;
+    let keyring = folder.join(KEYRING);
+    let mut made = Vec::new();
+    let names = [SIGNING_KEY, ADMIN_TOKEN].into_iter().chain(passwords.iter().map(String::as_str));
+    for path in names.map(|name| folder.join(name)) {
+        if !path.exists() {
+            made.push(path.clone());
+        }
+        secret(&path, random)?;
+    }
+    if !keyring.exists() {
+        made.push(keyring.clone());
+    }
+    Keyring::load_or_create(&keyring, random).map_err(|error| part("the keyring", error))?;
+    Ok(made)
+}
+
+/// Reads the seed of the key that assertions are signed with.
+///
+/// # Errors
+/// [`StartError::Secret`]
+pub fn read_signing_seed(folder: &Path) -> Result<[u8; 32], StartError> {
+    let path = folder.join(SIGNING_KEY);
+    let seed = read_secret(&path)?.ok_or_else(|| missing(path.clone()))?;
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(seed.expose_secret(), &mut bytes).map_err(|_| {
+        let why = "does not hold 64 hex characters".to_owned();
+        StartError::Secret { path, why }
+    })?;
+    Ok(bytes)
+}
+
+/// Reads the master keys.
+///
+/// # Errors
+/// [`StartError::Secret`], [`StartError::Part`]
+pub fn read_keyring(folder: &Path) -> Result<Arc<Keyring>, StartError> {
+    let path = folder.join(KEYRING);
+    if !path.exists() {
+        return Err(missing(path));
+    }
+    // It exists, so that nothing is made.
+    let keyring = Keyring::load_or_create(&path, &SystemRandom);
+    keyring.map(Arc::new).map_err(|error| part("the keyring", error))
+}
+
+fn missing(path: PathBuf) -> StartError {
+    let why = "is missing: all processes share their secrets; `stowage secrets make` makes them \
+               once, and secrets_dir (STOWAGE_SECRETS_DIR) says where they are"
+        .to_owned();
+    StartError::Secret { path, why }
+}
+
+/// Reads a secret; makes it where there is none.
+fn secret(path: &Path, random: &dyn Random) -> Result<SecretString, StartError> {
+    if let Some(secret) = read_secret(path)? {
+        return Ok(secret);
+    }
+    let mut bytes = [0; 32];
+    random.fill(&mut bytes);
+    let secret = SecretString::from(hex::encode(bytes));
+    write_secret(path, &secret).map_err(|error| folder_error(path, "written", error))?;
+    Ok(secret)
+}
+
 /// Where the administrator's token is.
 #[must_use]
 pub fn token_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("admin.token")
+    data_dir.join(ADMIN_TOKEN)
 }
 
 /// Reads a secret; `None` if there is no such file.
@@ -239,8 +311,6 @@ fn folder_error(path: &Path, deed: &'static str, source: io::Error) -> StartErro
 
 #[cfg(test)]
 mod tests {
-    use stowage_types::SystemRandom;
-
     use super::*;
 
     fn mode(path: &Path) -> u32 {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use stowage_db::OpenError;
+use stowage_runtime::TlsError;
 
 use crate::config::Faults;
 
@@ -69,6 +70,9 @@ pub enum StartError {
         /// A sentence without its subject.
         why: String,
     },
+    /// A file of TLS is of no use.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
     /// A database is refused.
     #[error("{source}; {advice}. No data was touched")]
     Database {
@@ -92,7 +96,7 @@ impl StartError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) => 2,
+            Self::Config(_) | Self::Tls(_) => 2,
             _ => 1,
         }
     }

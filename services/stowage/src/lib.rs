@@ -8,10 +8,16 @@ pub mod admin;
 pub mod banner;
 pub mod config;
 pub mod data;
+mod databases;
 pub mod error;
+mod listen;
+mod prepare;
+mod ready;
 mod roles;
+mod running;
 mod serve;
 pub mod server;
+pub mod single;
 mod tasks;
 
 use std::process::ExitCode;
@@ -31,10 +37,36 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run every role in this process; what `stowage` alone does too
-    Serve,
+    /// Run every role in this process, which `stowage` alone does too; or one part alone
+    Serve {
+        /// The part
+        part: Option<single::Part>,
+    },
+    /// Bring the schemas of a PostgreSQL database up to date, as each start does by itself
+    Migrate,
+    /// Ask a part whether it can serve; exit code 0 if so
+    Ready {
+        /// The part
+        #[arg(default_value = "gateway")]
+        part: single::Part,
+    },
+    /// Make the secrets that all processes of an installation share
+    Secrets {
+        #[command(subcommand)]
+        command: Secrets,
+    },
     /// Operate a running server
     Admin(Box<admin::Admin>),
+}
+
+#[derive(Debug, Subcommand)]
+enum Secrets {
+    /// Make those that are not there yet, in secrets_dir (else the data folder)
+    Make {
+        /// Make a file with a random password beside them, too
+        #[arg(long, value_name = "FILE NAME")]
+        password: Vec<String>,
+    },
 }
 
 /// Does what the command line says, and returns the exit code: 0 done, 1 failed or refused,
@@ -44,7 +76,13 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     let environment = Environment::of_process();
     match cli.command {
-        None | Some(Command::Serve) => serve::run(&environment),
+        None => serve::run(&environment, None),
+        Some(Command::Serve { part }) => serve::run(&environment, part),
+        Some(Command::Ready { part }) => ready::run(&environment, part),
+        Some(Command::Migrate) => prepare::migrate(&environment),
+        Some(Command::Secrets { command: Secrets::Make { password } }) => {
+            prepare::make_secrets(&environment, &password)
+        }
         Some(Command::Admin(command)) => operate(*command, &environment),
     }
 }

@@ -5,21 +5,33 @@
 //! behaves as five would. No task runs before every role is built: an event sent before its
 //! consumer has subscribed would count as delivered.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use stowage_auth::Signer;
 use stowage_bus::Bus;
-use stowage_db::{Db, OpenError};
+use stowage_db::Db;
 use stowage_engine::Engine;
+use stowage_engine_embedded::{Embedded, EmbeddedConfig, OpenError};
+use stowage_gateway::Gateway;
 use stowage_keyring::Keyring;
 use stowage_provider_ledger::Ledger;
-use stowage_runtime::Role;
-use stowage_storage::LocationConfig;
-use stowage_types::{Clock, Random};
+use stowage_runtime::{ReadyCheck, Role, RoleChannel, telemetry};
+use stowage_storage::{LocationConfig, LocationState};
+use stowage_types::{Clock, Random, SystemClock, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::S3;
 use crate::data::DataDir;
+use crate::databases::{self, Databases};
 use crate::error::StartError;
+
+/// Code of the location that the first start makes.
+const LOCATION: &str = "NL";
+/// Its class of storage.
+const STORAGE_TYPE: &str = "standard";
+/// Names the installation in assertions.
+const AUDIENCE: &str = "stowage";
 
 /// What every role is built with.
 #[derive(Clone)]
@@ -31,14 +43,18 @@ pub(crate) struct Common {
     pub(crate) stop: CancellationToken,
 }
 
-/// One database for each role.
-#[derive(Debug, Clone)]
-pub(crate) struct Databases {
-    pub(crate) accounts: Db,
-    pub(crate) storage: Db,
-    pub(crate) billing: Db,
-    pub(crate) metering: Db,
+impl Common {
+    /// With the system's clock and randomness, and the key that assertions are signed with.
+    pub(crate) fn new(signing_seed: &[u8; 32], bus: Bus) -> Self {
+        let (clock, random): (Arc<dyn Clock>, Arc<dyn Random>) =
+            (Arc::new(SystemClock), Arc::new(SystemRandom));
+        let signer = Signer::from_seed(signing_seed, AUDIENCE, Arc::clone(&clock));
+        Self { bus, clock, random, signer, stop: CancellationToken::new() }
+    }
 }
+
+/// An engine, and the location it is at.
+pub(crate) type Located = (LocationConfig, Arc<dyn Engine>);
 
 /// The roles' own settings.
 #[derive(Debug)]
@@ -58,50 +74,11 @@ pub(crate) struct Roles {
     pub(crate) metering: Role,
 }
 
-impl Databases {
-    /// Finds out whether any of them would be refused, before one is changed.
-    pub(crate) async fn check(data: &DataDir) -> Result<(), StartError> {
-        for (role, migrator) in [
-            ("accounts", &stowage_accounts::MIGRATOR),
-            ("storage", &stowage_storage::MIGRATOR),
-            ("billing", &stowage_billing::MIGRATOR),
-            ("metering", &stowage_metering::MIGRATOR),
-        ] {
-            Db::check(&data.database(role), migrator).await.map_err(refused)?;
-        }
-        Ok(())
-    }
-
-    /// Opens all four, and brings each up to date.
-    pub(crate) async fn open(data: &DataDir) -> Result<Self, StartError> {
-        let path = |role| data.database(role);
-        let (accounts, storage, billing, metering) = tokio::try_join!(
-            async { Db::open(&path("accounts"), &stowage_accounts::MIGRATOR).await },
-            async { Db::open(&path("storage"), &stowage_storage::MIGRATOR).await },
-            async { Db::open(&path("billing"), &stowage_billing::MIGRATOR).await },
-            async { Db::open(&path("metering"), &stowage_metering::MIGRATOR).await },
-        )
-        .map_err(refused)?;
-        Ok(Self { accounts, storage, billing, metering })
-    }
-
-    /// Every database.
-    pub(crate) fn all(&self) -> [&Db; 4] {
-        [&self.accounts, &self.storage, &self.billing, &self.metering]
-    }
-}
-
-/// Adds what to do to what is wrong.
-pub(crate) fn refused(source: OpenError) -> StartError {
-    let advice = match &source {
-        OpenError::Newer { .. } => {
-            "start the newer program, or restore the data folder as it was before the upgrade"
-        }
-        OpenError::NotADatabase { .. } => "restore it from a backup",
-        OpenError::NotWritable { .. } => "give this user the right to write it",
-        OpenError::Other { .. } => "see whether the disk is full; else restore it from a backup",
-    };
-    StartError::Database { source, advice }
+/// The roles that accounts calls.
+pub(crate) struct Peers {
+    pub(crate) storage: RoleChannel,
+    pub(crate) billing: RoleChannel,
+    pub(crate) metering: RoleChannel,
 }
 
 /// Builds the four roles, in the order in which they are called.
@@ -109,14 +86,30 @@ pub(crate) async fn build(
     settings: Settings,
     common: &Common,
     dbs: &Databases,
-    engine: (LocationConfig, Arc<dyn Engine>),
+    engine: Located,
     keyring: Arc<Keyring>,
 ) -> Result<Roles, StartError> {
-    let storage = build_storage(settings.storage, common, dbs, engine).await?;
-    let billing = build_billing(settings.billing, common, dbs).await?;
-    let metering = build_metering(settings.metering, common, dbs).await?;
+    let storage = build_storage(settings.storage, common, &dbs.storage, engine).await?;
+    let billing = build_billing(settings.billing, common, &dbs.billing).await?;
+    let metering = build_metering(settings.metering, common, &dbs.metering).await?;
+    let peers = Peers {
+        storage: storage.channel.clone(),
+        billing: billing.channel.clone(),
+        metering: metering.channel.clone(),
+    };
+    let accounts = (settings.accounts, &dbs.accounts);
+    let accounts = build_accounts(accounts, common, peers, keyring).await?;
+    Ok(Roles { accounts, storage, billing, metering })
+}
+
+pub(crate) async fn build_accounts(
+    (config, db): (stowage_accounts::Config, &Db),
+    common: &Common,
+    peers: Peers,
+    keyring: Arc<Keyring>,
+) -> Result<Role, StartError> {
     let deps = stowage_accounts::Deps {
-        db: dbs.accounts.clone(),
+        db: db.clone(),
         bus: common.bus.clone(),
         clock: Arc::clone(&common.clock),
         random: Arc::clone(&common.random),
@@ -124,23 +117,21 @@ pub(crate) async fn build(
         stop: common.stop.clone(),
         signer: common.signer.clone(),
         keyring,
-        storage: storage.channel.clone(),
-        billing: billing.channel.clone(),
-        metering: metering.channel.clone(),
+        storage: peers.storage,
+        billing: peers.billing,
+        metering: peers.metering,
     };
-    let accounts = stowage_accounts::build(settings.accounts, deps).await;
-    let accounts = accounts.map_err(|error| part("accounts", error))?;
-    Ok(Roles { accounts, storage, billing, metering })
+    stowage_accounts::build(config, deps).await.map_err(|error| part("accounts", error))
 }
 
-async fn build_storage(
+pub(crate) async fn build_storage(
     config: stowage_storage::Config,
     common: &Common,
-    dbs: &Databases,
-    engine: (LocationConfig, Arc<dyn Engine>),
+    db: &Db,
+    engine: Located,
 ) -> Result<Role, StartError> {
     let deps = stowage_storage::Deps {
-        db: dbs.storage.clone(),
+        db: db.clone(),
         bus: common.bus.clone(),
         clock: Arc::clone(&common.clock),
         random: Arc::clone(&common.random),
@@ -152,14 +143,14 @@ async fn build_storage(
     stowage_storage::build(config, deps).await.map_err(|error| part("storage", error))
 }
 
-async fn build_billing(
+pub(crate) async fn build_billing(
     config: stowage_billing::Config,
     common: &Common,
-    dbs: &Databases,
+    db: &Db,
 ) -> Result<Role, StartError> {
-    let provider = Ledger::new(dbs.billing.clone(), Arc::clone(&common.clock));
+    let provider = Ledger::new(db.clone(), Arc::clone(&common.clock));
     let deps = stowage_billing::Deps {
-        db: dbs.billing.clone(),
+        db: db.clone(),
         bus: common.bus.clone(),
         clock: Arc::clone(&common.clock),
         random: Arc::clone(&common.random),
@@ -170,13 +161,13 @@ async fn build_billing(
     stowage_billing::build(config, deps).await.map_err(|error| part("billing", error))
 }
 
-async fn build_metering(
+pub(crate) async fn build_metering(
     config: stowage_metering::Config,
     common: &Common,
-    dbs: &Databases,
+    db: &Db,
 ) -> Result<Role, StartError> {
     let deps = stowage_metering::Deps {
-        db: dbs.metering.clone(),
+        db: db.clone(),
         bus: common.bus.clone(),
         clock: Arc::clone(&common.clock),
         random: Arc::clone(&common.random),
@@ -184,6 +175,57 @@ async fn build_metering(
         stop: common.stop.clone(),
     };
     stowage_metering::build(config, deps).await.map_err(|error| part("metering", error))
+}
+
+/// Builds the gateway over the four roles, wherever they are.
+pub(crate) fn build_gateway(
+    config: stowage_gateway::Config,
+    common: &Common,
+    [accounts, storage, billing, metering]: [RoleChannel; 4],
+    ready: Vec<(&'static str, ReadyCheck)>,
+) -> Gateway {
+    let deps = stowage_gateway::Deps {
+        accounts,
+        storage,
+        billing,
+        metering,
+        signer: common.signer.clone(),
+        clock: Arc::clone(&common.clock),
+        random: Arc::clone(&common.random),
+        ready,
+        metrics: Arc::new(telemetry::render_metrics),
+    };
+    let gateway = stowage_gateway::build(config, deps);
+    for subscription in gateway.subscriptions() {
+        common.bus.subscribe(subscription);
+    }
+    gateway
+}
+
+/// Opens the engine on local disk.
+pub(crate) async fn open_embedded(
+    s3: &S3,
+    data: &DataDir,
+    common: &Common,
+    keyring: Arc<Keyring>,
+) -> Result<Embedded, StartError> {
+    let config = EmbeddedConfig::new(data.engine(), &s3.region);
+    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
+    Embedded::open(config, keyring, clock, random).await.map_err(|error| match error {
+        OpenError::Index(source) => databases::refused(source),
+        other => part("the embedded engine", other),
+    })
+}
+
+/// The location of the engine on local disk, which listens at `bound`.
+pub(crate) fn location(s3: &S3, bound: SocketAddr) -> LocationConfig {
+    LocationConfig {
+        code: LOCATION.to_owned(),
+        endpoint: s3.public_endpoint(bound),
+        region: s3.region.clone(),
+        storage_types: vec![STORAGE_TYPE.to_owned()],
+        state: LocationState::Open,
+    }
 }
 
 /// Says which part did not come up.

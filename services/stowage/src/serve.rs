@@ -10,15 +10,18 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::banner::{Facts, banner};
 use crate::config::{Config, Environment};
+use crate::error::StartError;
 use crate::fail;
-use crate::server::Server;
+use crate::server::{Failure, Server};
+use crate::single::{Part, Single};
 
 /// How long threads that are in a system call get after everything else has stopped.
 const THREADS_STOP_MAX: Duration = Duration::from_millis(500);
 /// What a shell expects of a program that a signal ended.
 const EXIT_SIGNAL: u8 = 130;
 
-pub(crate) fn run(environment: &Environment) -> ExitCode {
+/// Serves every role, or one part alone.
+pub(crate) fn run(environment: &Environment, part: Option<Part>) -> ExitCode {
     let begun = Instant::now();
     let config = match Config::load(environment) {
         Ok(config) => config,
@@ -31,18 +34,18 @@ pub(crate) fn run(environment: &Environment) -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(1, &error),
     };
-    let code = runtime.block_on(serve(config, begun));
+    let code = runtime.block_on(serve(config, part, begun));
     runtime.shutdown_timeout(THREADS_STOP_MAX);
     code
 }
 
-async fn serve(config: Config, begun: Instant) -> ExitCode {
+async fn serve(config: Config, part: Option<Part>, begun: Instant) -> ExitCode {
     let mut signals = match Signals::catch() {
         Ok(signals) => signals,
         Err(error) => return fail(1, &error),
     };
     let started = tokio::select! {
-        started = Server::start(config) => started,
+        started = Serving::start(config, part) => started,
         name = signals.next() => {
             tracing::info!(signal = name, "told to stop before it was up");
             return ExitCode::SUCCESS;
@@ -52,7 +55,7 @@ async fn serve(config: Config, begun: Instant) -> ExitCode {
         Ok(server) => server,
         Err(error) => return fail(error.exit_code(), &error),
     };
-    greet(&server, begun.elapsed());
+    server.greet(begun.elapsed());
     let code = tokio::select! {
         name = signals.next() => {
             tracing::info!(signal = name, "stopping when running calls have ended; again: at once");
@@ -69,26 +72,76 @@ async fn serve(config: Config, begun: Instant) -> ExitCode {
     }
 }
 
+/// What is served.
+enum Serving {
+    All(Box<Server>),
+    One(Part, Box<Single>),
+}
+
+impl Serving {
+    async fn start(config: Config, part: Option<Part>) -> Result<Self, StartError> {
+        Ok(match part {
+            None => Self::All(Box::new(Server::start(config).await?)),
+            Some(part) => Self::One(part, Box::new(Single::start(config, part).await?)),
+        })
+    }
+
+    async fn failed(&mut self) -> Failure {
+        match self {
+            Self::All(server) => server.failed().await,
+            Self::One(_, single) => single.failed().await,
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Self::All(server) => server.stop().await,
+            Self::One(_, single) => single.stop().await,
+        }
+    }
+
+    fn greet(&self, took: Duration) {
+        match self {
+            Self::All(server) => greet(server, took),
+            Self::One(part, single) => greet_part(*part, single, took),
+        }
+    }
+}
+
 fn greet(server: &Server, took: Duration) {
     let data_dir = std::path::absolute(server.data_dir());
     let data_dir = data_dir.unwrap_or_else(|_| server.data_dir().to_owned());
     let program = std::env::current_exe().unwrap_or_else(|_| "stowage".into());
-    let text = banner(&Facts {
+    say(&banner(&Facts {
         gateway: server.gateway_addr(),
         s3: server.s3_addr(),
         data_dir: &data_dir,
         program: &program,
         ready_ms: took.as_millis(),
-    });
-    // Nobody reading the banner is no reason to end.
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    }));
     tracing::info!(
         gateway = %server.gateway_addr(),
         s3 = %server.s3_addr(),
         duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "ready"
     );
+}
+
+fn greet_part(part: Part, single: &Single, took: Duration) {
+    let (name, ms) = (part.name(), took.as_millis());
+    let mut text = format!("Stowage {name} is up ({ms} ms) at {}.\n", single.addr());
+    if let Some(s3) = single.s3_addr() {
+        text.push_str(&format!("  S3 endpoint  {s3}\n"));
+    }
+    say(&text);
+    let duration_ms = u64::try_from(ms).unwrap_or(u64::MAX);
+    tracing::info!(part = name, addr = %single.addr(), duration_ms, "ready");
+}
+
+/// Nobody reading it is no reason to end.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// The S3 library calls every request it refuses an error. Its clients' mistakes are not ours;

@@ -8,41 +8,26 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use stowage_auth::{Signer, hash_token};
-use stowage_bus::{Bus, backlog};
-use stowage_engine::Engine;
-use stowage_engine_embedded::{Embedded, EmbeddedConfig, OpenError};
+use stowage_auth::hash_token;
+use stowage_bus::Bus;
+use stowage_db::Db;
+use stowage_engine_embedded::Embedded;
+use stowage_gateway::Gateway;
 use stowage_keyring::Keyring;
-use stowage_runtime::telemetry;
-use stowage_storage::{LocationConfig, LocationState};
-use stowage_types::{Clock, ExposeSecret as _, Random, SecretString, SystemClock, SystemRandom};
+use stowage_runtime::{Protocols, ServerTls, telemetry};
+use stowage_types::{ExposeSecret as _, SecretString, SystemRandom};
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, S3};
+use crate::config::Config;
 use crate::data::{DataDir, Secrets};
+use crate::databases::{Databases, Place};
 use crate::error::StartError;
-use crate::roles::{self, Common, Databases, Roles, Settings, part};
-use crate::tasks::Tasks;
+use crate::listen::{GATEWAY, S3_ENDPOINT, address, listen, public_tls};
+use crate::roles::{self, Common, Located, Roles, Settings, location, part};
+use crate::running::Running;
 
 pub use crate::tasks::Failure;
-
-/// Code of the location that the first start makes.
-const LOCATION: &str = "NL";
-/// Its class of storage.
-const STORAGE_TYPE: &str = "standard";
-/// Names the installation in assertions; one process is one installation.
-const AUDIENCE: &str = "stowage";
-/// Longest time that the listeners get to stop; they cut calls off after ten seconds themselves.
-const CALLS_STOP_MAX: Duration = Duration::from_secs(11);
-/// Longest time that events on their way get; those that stay behind are sent at the next start.
-const EVENTS_STOP_MAX: Duration = Duration::from_millis(500);
-/// Longest time that the tasks behind the calls get.
-const TASKS_STOP_MAX: Duration = Duration::from_secs(2);
-/// How often recorded metrics are folded into their buckets.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 /// A running server.
 #[derive(Debug)]
@@ -50,11 +35,7 @@ pub struct Server {
     gateway_addr: SocketAddr,
     s3_addr: SocketAddr,
     admin_token: SecretString,
-    dbs: Databases,
-    listeners: Tasks,
-    stop_listeners: CancellationToken,
-    work: Tasks,
-    stop_work: CancellationToken,
+    running: Running,
     /// Given back last.
     data: DataDir,
 }
@@ -103,41 +84,12 @@ impl Server {
 
     /// Waits until a part ends that should not; for ever, if all is well.
     pub async fn failed(&mut self) -> Failure {
-        tokio::select! {
-            failure = self.listeners.first_end() => failure,
-            failure = self.work.first_end() => failure,
-        }
+        self.running.failed().await
     }
 
     /// Stops it: calls in flight may end, ten seconds at most.
-    pub async fn stop(mut self) {
-        self.stop_listeners.cancel();
-        for task in self.listeners.drain(CALLS_STOP_MAX).await {
-            tracing::warn!(task, "calls in flight were cut off");
-        }
-        self.events_delivered().await;
-        self.stop_work.cancel();
-        for task in self.work.drain(TASKS_STOP_MAX).await {
-            tracing::warn!(task, "cut off; it goes on at the next start");
-        }
-        for db in self.dbs.all() {
-            db.close().await;
-        }
-        tracing::info!("stopped");
-    }
-
-    /// Gives events in the outboxes a moment to arrive.
-    async fn events_delivered(&self) {
-        let arrived = async {
-            for db in self.dbs.all() {
-                while backlog(db).await.is_ok_and(|backlog| backlog.pending > 0) {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            }
-        };
-        if tokio::time::timeout(EVENTS_STOP_MAX, arrived).await.is_err() {
-            tracing::info!("events are left in an outbox; they are sent at the next start");
-        }
+    pub async fn stop(self) {
+        self.running.stop().await;
     }
 }
 
@@ -147,38 +99,39 @@ struct Parts {
     dbs: Databases,
     engine: Embedded,
     roles: Roles,
-    gateway: stowage_gateway::Gateway,
+    gateway: Gateway,
+    gateway_tls: Option<Arc<ServerTls>>,
+    s3_tls: Option<Arc<ServerTls>>,
     admin_token: SecretString,
 }
 
 impl Parts {
     async fn build(config: Config, data: &DataDir, s3: SocketAddr) -> Result<Self, StartError> {
-        let random: Arc<dyn Random> = Arc::new(SystemRandom);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-        let Secrets { signing_seed, admin_token } = data.secrets(&*random)?;
-        let keyring = Keyring::load_or_create(&data.keyring(), &*random);
+        let gateway_tls = public_tls(config.gateway.identity(), Protocols::Both)?;
+        let s3_tls = public_tls(config.s3.identity(), Protocols::Http1)?;
+        let Secrets { signing_seed, admin_token } = data.secrets(&SystemRandom)?;
+        let keyring = Keyring::load_or_create(&data.keyring(), &SystemRandom);
         let keyring = Arc::new(keyring.map_err(|error| part("the keyring", error))?);
-        let signer = Signer::from_seed(&signing_seed, AUDIENCE, Arc::clone(&clock));
-        let stop = CancellationToken::new();
-        let common = Common { bus: Bus::in_process(), clock, random, signer, stop };
-        Databases::check(data).await?;
-        let engine = open_engine(data, &config.s3, &common, Arc::clone(&keyring)).await?;
-        let dbs = Databases::open(data).await?;
-        first_start(&dbs, &common, &admin_token).await?;
-        let location = location(&config.s3, s3);
+        let common = Common::new(&signing_seed, Bus::in_process());
+        let place = Place::of(&config.database, Some(data))?;
+        Databases::check(&place).await?;
+        let engine = roles::open_embedded(&config.s3, data, &common, Arc::clone(&keyring)).await?;
+        let dbs = Databases::open(&place).await?;
+        seed_billing(&dbs.billing, &common).await?;
+        seed_accounts(&dbs.accounts, &common, &admin_token).await?;
         let settings = Settings {
-            accounts: config.accounts,
-            storage: config.storage,
-            billing: config.billing,
-            metering: config.metering,
+            accounts: config.accounts.own,
+            storage: config.storage.own,
+            billing: config.billing.own,
+            metering: config.metering.own,
         };
-        let driven: Arc<dyn Engine> = Arc::new(engine.clone());
-        let roles = roles::build(settings, &common, &dbs, (location, driven), keyring).await?;
-        let gateway = build_gateway(config.gateway.facade, &roles, &common);
-        for subscription in gateway.subscriptions() {
-            common.bus.subscribe(subscription);
-        }
-        Ok(Self { common, dbs, engine, roles, gateway, admin_token })
+        let located: Located = (location(&config.s3, s3), Arc::new(engine.clone()));
+        let roles = roles::build(settings, &common, &dbs, located, keyring).await?;
+        let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
+        let ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
+        let channels = all.map(|role| role.channel.clone());
+        let gateway = roles::build_gateway(config.gateway.facade, &common, channels, ready);
+        Ok(Self { common, dbs, engine, roles, gateway, gateway_tls, s3_tls, admin_token })
     }
 
     fn run(
@@ -188,123 +141,40 @@ impl Parts {
         s3: TcpListener,
     ) -> Result<Server, StartError> {
         let (gateway_addr, s3_addr) = (address(&gateway)?, address(&s3)?);
-        let mut work = Tasks::default();
+        let dbs = self.dbs.all().into_iter().cloned().collect();
+        let mut running = Running::new(dbs, self.common.stop);
         let Roles { accounts, storage, billing, metering } = self.roles;
         for role in [storage, billing, metering, accounts] {
-            for task in role.tasks {
-                work.spawn(task.name, task.future);
-            }
+            running.work_on(role.tasks);
         }
-        work.spawn("metrics", upkeep(self.common.stop.clone()));
-        let stop_listeners = CancellationToken::new();
-        let mut listeners = Tasks::default();
-        listeners.spawn("s3", self.engine.serve(s3, stop_listeners.clone()));
-        listeners.spawn("gateway", self.gateway.serve(gateway, stop_listeners.clone()));
-        Ok(Server {
-            gateway_addr,
-            s3_addr,
-            admin_token: self.admin_token,
-            dbs: self.dbs,
-            listeners,
-            stop_listeners,
-            work,
-            stop_work: self.common.stop,
-            data,
-        })
+        running.serve("s3", |stop| self.engine.serve(s3, self.s3_tls, stop));
+        running.serve("gateway", |stop| self.gateway.serve(gateway, self.gateway_tls, stop));
+        let admin_token = self.admin_token;
+        Ok(Server { gateway_addr, s3_addr, admin_token, running, data })
     }
 }
 
-async fn open_engine(
-    data: &DataDir,
-    s3: &S3,
-    common: &Common,
-    keyring: Arc<Keyring>,
-) -> Result<Embedded, StartError> {
-    let config = EmbeddedConfig::new(data.engine(), &s3.region);
-    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
-    Embedded::open(config, keyring, clock, random).await.map_err(|error| match error {
-        OpenError::Index(source) => roles::refused(source),
-        other => part("the embedded engine", other),
-    })
+/// Makes the catalogue once; at later starts it changes nothing.
+pub(crate) async fn seed_billing(db: &Db, common: &Common) -> Result<(), StartError> {
+    let seeded = stowage_billing::seed_catalogue(db, &*common.clock).await;
+    seeded.map_err(|error| part("billing", error))
 }
 
-/// Makes the catalogue and the administrator once; at later starts it changes nothing.
-async fn first_start(
-    dbs: &Databases,
+/// Makes the administrator once; at later starts it changes nothing.
+pub(crate) async fn seed_accounts(
+    db: &Db,
     common: &Common,
     admin_token: &SecretString,
 ) -> Result<(), StartError> {
-    stowage_billing::seed_catalogue(&dbs.billing, &*common.clock)
-        .await
-        .map_err(|error| part("billing", error))?;
     let hash = hash_token(admin_token.expose_secret());
-    stowage_accounts::ensure_administrator_token(&dbs.accounts, hash, &*common.clock)
-        .await
-        .map_err(|error| part("accounts", error))
-}
-
-fn location(s3: &S3, bound: SocketAddr) -> LocationConfig {
-    LocationConfig {
-        code: LOCATION.to_owned(),
-        endpoint: s3.public_endpoint(bound),
-        region: s3.region.clone(),
-        storage_types: vec![STORAGE_TYPE.to_owned()],
-        state: LocationState::Open,
-    }
-}
-
-fn build_gateway(
-    config: stowage_gateway::Config,
-    roles: &Roles,
-    common: &Common,
-) -> stowage_gateway::Gateway {
-    let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
-    let deps = stowage_gateway::Deps {
-        accounts: roles.accounts.channel.clone(),
-        storage: roles.storage.channel.clone(),
-        billing: roles.billing.channel.clone(),
-        metering: roles.metering.channel.clone(),
-        signer: common.signer.clone(),
-        clock: Arc::clone(&common.clock),
-        random: Arc::clone(&common.random),
-        ready: all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec(),
-        metrics: Arc::new(telemetry::render_metrics),
-    };
-    stowage_gateway::build(config, deps)
-}
-
-/// Folds recorded metrics into their buckets now and then, or the samples would pile up.
-async fn upkeep(stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(UPKEEP_EVERY)).await.is_some() {
-        telemetry::upkeep_metrics();
-    }
-}
-
-/// What listens, and which setting says where.
-struct Listener {
-    what: &'static str,
-    setting: &'static str,
-    variable: &'static str,
-}
-
-const GATEWAY: Listener =
-    Listener { what: "HTTP and gRPC", setting: "gateway.addr", variable: "STOWAGE_GATEWAY_ADDR" };
-
-const S3_ENDPOINT: Listener =
-    Listener { what: "S3", setting: "s3.addr", variable: "STOWAGE_S3_ADDR" };
-
-async fn listen(listener: &Listener, addr: SocketAddr) -> Result<TcpListener, StartError> {
-    let Listener { what, setting, variable } = *listener;
-    let refused = |source| StartError::Listen { what, addr, setting, variable, source };
-    TcpListener::bind(addr).await.map_err(refused)
-}
-
-fn address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
-    listener.local_addr().map_err(|error| part("a listener", error))
+    let ensured = stowage_accounts::ensure_administrator_token(db, hash, &*common.clock).await;
+    ensured.map_err(|error| part("accounts", error))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[tokio::test]
@@ -316,7 +186,7 @@ mod tests {
         let mut server = Server::start(config).await.unwrap();
         let all_is_well = tokio::time::timeout(Duration::ZERO, server.failed()).await;
         assert!(all_is_well.is_err(), "{all_is_well:?}");
-        server.work.spawn("clumsy", async { panic!("a fault put in by the test") });
+        server.running.work_mut().spawn("clumsy", async { panic!("a fault put in by the test") });
         assert_eq!(server.failed().await.task, "clumsy");
         server.stop().await;
         assert!(DataDir::take_existing(folder.path()).unwrap().is_some(), "the folder is free");

@@ -26,6 +26,7 @@ const TOOLS: &[Tool] = &[
     tool("rclone", "rclone", "an S3 client that is not ours"),
     tool("s3cmd", "s3cmd", "another S3 client that is not ours"),
     tool("curl", "curl", "clients in the field use it, and its bodies on GET"),
+    tool("docker-compose", "docker-compose", "reads the compose file; nothing is started"),
     Tool {
         program: "php",
         probe: &["-r", "exit((int) !extension_loaded('curl'));"],

@@ -1,20 +1,15 @@
 //! Cancellation at the end of the period, and its withdrawal.
-//!
-//! Billing decides the date and keeps it; the account carries a copy. Both calls are safe to
-//! repeat, so one that was cut between billing and here is mended by its repeat.
 
 use stowage_auth::RequestContext;
-use stowage_proto::common::ErrorReason;
 use stowage_request::Once;
-use time::OffsetDateTime;
+use stowage_saga::{Failure, Outcome};
 
 use super::Domain;
 use super::account::{Account, Lookup};
-use super::history::{Cause, Entry, Event};
+use super::cancellation_saga::{CancellationState, ChangeCancellation};
+use super::change::{TRIES, undone};
 use super::life::Act;
 use crate::error::Error;
-use crate::roles::CallError;
-use crate::store;
 
 impl Domain {
     /// Schedules the end of the account at the end of its period.
@@ -25,12 +20,7 @@ impl Domain {
         reason: &str,
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let account = self.get_account(cx, lookup).await?;
-        account.allow(Act::ScheduleCancellation)?;
-        let scheduled = self.shared.roles.schedule_cancellation(cx, account.service_id).await;
-        let time = scheduled.map_err(|error| refusal(error, &account))?.cancel_time;
-        let time = time.ok_or_else(|| Error::internal("billing scheduled no date"))?;
-        self.note(cx, account, (Some(time), reason), once).await
+        self.change_cancellation(cx, &lookup, (Act::ScheduleCancellation, reason), once).await
     }
 
     /// Withdraws it.
@@ -40,55 +30,57 @@ impl Domain {
         lookup: Lookup,
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let account = self.get_account(cx, lookup).await?;
-        account.allow(Act::WithdrawCancellation)?;
-        let withdrawn = self.shared.roles.withdraw_cancellation(cx, account.service_id).await;
-        withdrawn.map_err(|error| refusal(error, &account))?;
-        self.note(cx, account, (None, ""), once).await
+        self.change_cancellation(cx, &lookup, (Act::WithdrawCancellation, ""), once).await
     }
 
-    async fn note(
+    async fn change_cancellation(
         &self,
         cx: &RequestContext,
-        mut account: Account,
-        (time, reason): (Option<OffsetDateTime>, &str),
+        lookup: &Lookup,
+        (act, reason): (Act, &str),
         once: &Once<Account>,
     ) -> Result<Account, Error> {
-        let shared = &self.shared;
-        let before = account.summary();
-        account.cancel_time = time;
-        let mut after = account.summary();
-        let event = match time {
-            Some(_) => Event::CancellationScheduled,
-            None => Event::CancellationWithdrawn,
-        };
-        if !reason.is_empty() {
-            after["reason"] = reason.into();
+        let schedules = act == Act::ScheduleCancellation;
+        for _ in 0..TRIES {
+            let account = self.settled_account(cx, lookup, act).await?;
+            if account.cancel_time.is_some() == schedules {
+                return Ok(account);
+            }
+            let state = CancellationState {
+                s3uid: account.s3uid.clone(),
+                customer: account.customer,
+                plan: account.plan,
+                service_id: account.service_id,
+                schedules,
+                was_scheduled: account.cancel_time.is_some(),
+                cancel_time: None,
+                reason: reason.to_owned(),
+                actor: cx.actor(),
+                request_id: cx.request_id.clone(),
+                pending: once.pending(),
+            };
+            let begun =
+                self.begin::<ChangeCancellation, Account>((&account.s3uid, &state), None, once);
+            let Some(saga) = begun.await? else { continue };
+            return match self.wait_for(cx, saga).await? {
+                Outcome::Completed => self.find_account(cx, lookup).await,
+                Outcome::Undone(failure) => Err(refusal(failure, &account, act)),
+                Outcome::Stuck(failure) => {
+                    Err(Error::internal(format!("a cancellation is stuck at {}", failure.step)))
+                }
+            };
         }
-        let mut tx = shared.db.begin().await?;
-        if store::account::set_cancel_time(&mut tx, &account.s3uid, time).await? {
-            Entry::new(event, Cause::of(cx))
-                .customer(account.customer)
-                .account(&account.s3uid, account.plan)
-                .old_state(before)
-                .new_state(after)
-                .write(&mut tx, shared.clock.now())
-                .await?;
-            once.answer(&mut tx, &account).await?;
-            tx.commit().await?;
-        }
-        Ok(account)
+        Err(Error::AccountBusy)
     }
 }
 
-/// What billing's refusal means for the account.
-fn refusal(error: CallError, account: &Account) -> Error {
-    match error.reason {
-        ErrorReason::SubscriptionState => {
-            let (state, action) = (account.state.text(), Act::ScheduleCancellation.text());
+/// What the failure of a step means for the caller.
+fn refusal(failure: Failure, account: &Account, act: Act) -> Error {
+    match failure.reason.as_str() {
+        "SUBSCRIPTION_STATE" => {
+            let (state, action) = (account.state.text(), act.text());
             Error::AccountState { state, action }
         }
-        ErrorReason::SubscriptionNotFound => Error::internal("the subscription is not there"),
-        _ => error.into(),
+        _ => undone(failure),
     }
 }

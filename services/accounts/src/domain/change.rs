@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use stowage_auth::RequestContext;
 use stowage_request::Once;
-use stowage_saga::{Outcome, Saga};
+use stowage_saga::{Failure, Outcome, Saga};
 use stowage_types::{PlanId, S3uid, SecretString};
 
 use super::access_key::{AccessKey, SealedKey};
@@ -165,7 +165,8 @@ impl Domain {
             let key = SealedKey::generate(&shared.keyring, &*shared.random, now)?;
             state.after.keys.push(key.access_key.clone());
             state.retire_time = Some(now + overlap);
-            let begun = self.begin::<ChangeAccount, _>(&state, Some(&key), once).await?;
+            let begun =
+                self.begin::<ChangeAccount, _>((&account.s3uid, &state), Some(&key), once).await?;
             if let Changed::Done = self.ended(cx, begun).await? {
                 return shown(shared, &key);
             }
@@ -217,7 +218,10 @@ impl Domain {
             let mut state = self.state_of(&cx, account, What::End).await?;
             state.after.hold = Hold::Ended;
             state.reason = "scheduled cancellation".to_owned();
-            match self.begin::<EndAccount, Account>(&state, None, &Once::nobodys()).await {
+            match self
+                .begin::<EndAccount, Account>((&account.s3uid, &state), None, &Once::nobodys())
+                .await
+            {
                 Ok(saga) => saga.into_iter().for_each(|saga| self.sagas.nudge(saga)),
                 // Another process took it, or the database is away: the next round looks again.
                 Err(error) => tracing::warn!(%error, "a due cancellation could not begin"),
@@ -276,7 +280,8 @@ impl Domain {
                 return Ok(account);
             }
             (state.reason, state.pending) = (reason.clone(), once.pending());
-            let begun = self.begin::<ChangeAccount, _>(&state, None, once).await?;
+            let begun =
+                self.begin::<ChangeAccount, _>((&account.s3uid, &state), None, once).await?;
             if let Changed::Done = self.ended(cx, begun).await? {
                 return self.find_account(cx, lookup).await;
             }
@@ -317,23 +322,23 @@ impl Domain {
     /// Writes a change, with the key pair that it makes. `None`: another one came first.
     pub(super) async fn begin<K, T>(
         &self,
-        state: &ChangeState,
+        (s3uid, state): (&S3uid, &K::State),
         new_key: Option<&SealedKey>,
         once: &Once<T>,
     ) -> Result<Option<uuid::Uuid>, Error>
     where
-        K: Saga<Context = Shared, State = ChangeState>,
+        K: Saga<Context = Shared>,
     {
         let mut tx = self.shared.db.begin().await?;
         if let Some(key) = new_key {
             once.set_made(&mut tx, &key.access_key).await?;
-            store::access_key::insert(&mut tx, &state.s3uid, key);
+            store::access_key::insert(&mut tx, s3uid, key);
         }
         let saga = match self.sagas.start::<K>(&mut tx, state).await {
             Err(stowage_saga::Error::FirstStep(_)) => return Ok(None),
             started => started?,
         };
-        if !store::account::begin_change(&mut tx, &state.s3uid, saga).await? {
+        if !store::account::begin_change(&mut tx, s3uid, saga).await? {
             return Ok(None);
         }
         tx.commit().await?;
@@ -349,13 +354,19 @@ impl Domain {
         let Some(saga) = begun else { return Ok(Changed::Overtaken) };
         match self.wait_for(cx, saga).await? {
             Outcome::Completed => Ok(Changed::Done),
-            Outcome::Undone(failure) => {
-                Err(Error::ChangeFailed { step: failure.step, why: failure.why })
-            }
+            Outcome::Undone(failure) => Err(undone(failure)),
             Outcome::Stuck(failure) => {
                 Err(Error::internal(format!("a change is stuck at {}", failure.step)))
             }
         }
+    }
+}
+
+/// Why all is as before.
+pub(super) fn undone(failure: Failure) -> Error {
+    match failure.reason.as_str() {
+        Failure::EXHAUSTED => Error::Unavailable { source: failure.why.into() },
+        _ => Error::ChangeFailed { step: failure.step, why: failure.why },
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod account;
 pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod cancellation;
+pub(crate) mod cancellation_saga;
 pub(crate) mod change;
 pub(crate) mod change_saga;
 pub(crate) mod customer;

@@ -428,7 +428,8 @@ impl Round<'_> {
         let mut state = self.domain.state_of(self.cx, account, What::Mend).await?;
         state.reason = why.to_owned();
         let once = Once::<Account>::nobodys();
-        let Some(saga) = self.domain.begin::<ChangeAccount, _>(&state, None, &once).await? else {
+        let begun = self.domain.begin::<ChangeAccount, _>((&account.s3uid, &state), None, &once);
+        let Some(saga) = begun.await? else {
             return Ok(Err("it changed meanwhile; the next round looks again".to_owned()));
         };
         Ok(match self.domain.wait_for(self.cx, saga).await? {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use stowage_accounts::{Config, MIGRATOR};
-use stowage_db::{Db, args};
+use stowage_db::args;
+use stowage_db::testing::Scratch;
 use stowage_proto::accounts as pb;
-use tempfile::TempDir;
 
 use crate::audit::verify;
 use crate::double::World;
@@ -16,11 +16,11 @@ use crate::kit::{DATABASE, Kit, customer_principal, staff};
 const ENTRIES: i64 = 1234;
 
 /// A database as the first version left it: two customers, and what each of them did.
-async fn of_before(entries: i64) -> TempDir {
-    let folder = tempfile::tempdir().unwrap();
+async fn of_before(entries: i64) -> Scratch {
+    let place = Scratch::new().await;
     let first: Vec<_> = MIGRATOR.iter().filter(|one| one.version == 1).cloned().collect();
     let first: &'static Migrator = Box::leak(Box::new(Migrator::with_migrations(first)));
-    let db = Db::open(&folder.path().join(DATABASE), first).await.unwrap();
+    let db = place.open(DATABASE, first).await.unwrap();
     let mut tx = db.begin().await.unwrap();
     for customer in [1001, 1002] {
         let sql = "INSERT INTO customer (customer_id, email, email_key, currency, create_time) \
@@ -45,7 +45,7 @@ async fn of_before(entries: i64) -> TempDir {
     tx.execute("UPDATE sequence SET value = 1002 WHERE name = 'customer'", args![]).await.unwrap();
     tx.commit().await.unwrap();
     db.close().await;
-    folder
+    place
 }
 
 async fn is_whole(kit: &Kit, customer: &str, count: i64) -> Vec<u8> {
@@ -56,8 +56,8 @@ async fn is_whole(kit: &Kit, customer: &str, count: i64) -> Vec<u8> {
 
 #[tokio::test]
 async fn what_was_written_before_is_chained_at_the_first_start_and_goes_on() {
-    let folder = of_before(ENTRIES).await;
-    let mut kit = Kit::unbuilt(Config::default(), World::default(), folder).await;
+    let place = of_before(ENTRIES).await;
+    let mut kit = Kit::unbuilt(Config::default(), World::default(), place).await;
     kit.build().await;
     for (customer, count) in [("customers/0", 411), ("customers/1001", 412)] {
         is_whole(&kit, customer, count).await;
@@ -90,8 +90,8 @@ async fn what_was_written_before_is_chained_at_the_first_start_and_goes_on() {
 async fn a_start_that_is_cut_off_is_gone_on_with_by_the_next() {
     let mut heads = Vec::new();
     for is_cut_off in [false, true] {
-        let folder = of_before(ENTRIES).await;
-        let mut kit = Kit::unbuilt(Config::default(), World::default(), folder).await;
+        let place = of_before(ENTRIES).await;
+        let mut kit = Kit::unbuilt(Config::default(), World::default(), place).await;
         // The first time it is asked once and cut off: it cannot be done by then.
         let mut patience = Duration::ZERO;
         let mut cuts = 0;

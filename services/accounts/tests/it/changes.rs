@@ -25,6 +25,10 @@ pub(crate) enum Change {
     Rotate,
     /// The key that a rotation retires.
     Revoke,
+    /// The end of the account at the end of its period.
+    Cancel,
+    /// Its withdrawal.
+    Withdraw,
 }
 
 /// The key pairs of an account that work: id and when it is revoked.
@@ -73,6 +77,15 @@ pub(crate) async fn ask(kit: &Kit, change: Change, name: &str, id: &str) -> Resu
             let message = pb::RevokeAccessKeyRequest { name, access_key, request_id };
             accounts.revoke_access_key(kit.by(&admin(), message)).await.map(|_| ())
         }
+        Change::Cancel => {
+            let reason = "too dear".to_owned();
+            let message = pb::ScheduleCancellationRequest { name, reason, request_id };
+            accounts.schedule_cancellation(kit.by(&admin(), message)).await.map(|_| ())
+        }
+        Change::Withdraw => {
+            let message = pb::WithdrawCancellationRequest { name, request_id };
+            accounts.withdraw_cancellation(kit.by(&admin(), message)).await.map(|_| ())
+        }
     }
 }
 
@@ -90,6 +103,9 @@ pub(crate) async fn assert_agreement(kit: &Kit, name: &str, context: &str) {
     assert_eq!((engine.quota_bytes, engine.bucket_max), bounds, "{context}");
     let order = &state.orders[&account.s3uid];
     assert_eq!(format!("plans/{}", order.plan_id), account.plan, "{context}");
+    if account.state() != pb::AccountState::Ended {
+        assert_eq!(order.cancel_time, account.cancel_time, "{context}");
+    }
     let meter = &state.meters[&account.s3uid];
     assert_eq!(format!("plans/{}", meter.plan_id), account.plan, "{context}");
     assert_eq!(meter.gb_bytes, account.gb_bytes, "{context}");

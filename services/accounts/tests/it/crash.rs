@@ -147,6 +147,7 @@ async fn outlive_change(case: Case, change: Change) {
     match change {
         Change::Resume => ask(&kit, Change::Suspend, &name, "").await.unwrap(),
         Change::Revoke => ask(&kit, Change::Rotate, &name, "").await.unwrap(),
+        Change::Withdraw => ask(&kit, Change::Cancel, &name, "").await.unwrap(),
         _ => {}
     }
     let (before, keys_before) = (get(&kit, &name).await, keys(&kit, &name).await);
@@ -163,7 +164,9 @@ async fn outlive_change(case: Case, change: Change) {
     assert_eq!(is_as_before, case.is_undone, "{context}");
     match answer {
         Some(Err(error)) => {
-            assert_eq!(reason_of(&error), Some(ErrorReason::ChangeFailed), "{context}");
+            let is_away = case.faults.iter().any(|fault| fault.fault == Fault::Away);
+            let reason = if is_away { ErrorReason::Unavailable } else { ErrorReason::ChangeFailed };
+            assert_eq!(reason_of(&error), Some(reason), "{context}");
             assert!(case.is_undone, "{context}");
         }
         Some(Ok(())) => assert!(!case.is_undone, "{context}"),
@@ -220,10 +223,14 @@ async fn outlive_upgrade() {
         _ = client.delete_account(kit.by(&customer, message)) => panic!("it was cut off"),
         () = faults.crashed() => {}
     }
-    let sql = "UPDATE saga SET kind = 'accounts.delete_account.v1', step = 1, \
-        state = json_remove(state, '$.pending') WHERE kind = 'accounts.delete_account.v2'";
     let mut tx = kit.db.begin().await.unwrap();
-    assert_eq!(tx.execute(sql, stowage_db::args![]).await.unwrap(), 1);
+    let sql = "SELECT state FROM saga WHERE kind = 'accounts.delete_account.v2'";
+    let (state,): (String,) = tx.fetch_one(sql, stowage_db::args![]).await.unwrap();
+    let mut state: serde_json::Value = serde_json::from_str(&state).unwrap();
+    state.as_object_mut().unwrap().remove("pending");
+    let sql = "UPDATE saga SET kind = 'accounts.delete_account.v1', step = 1, state = $1 \
+        WHERE kind = 'accounts.delete_account.v2'";
+    tx.execute(sql, stowage_db::args![state.to_string()]).await.unwrap();
     tx.commit().await.unwrap();
     kit.restart().await;
     kit.sagas_ended().await;
@@ -261,6 +268,13 @@ async fn every_registered_kind_of_saga_outlives_every_fault() {
                 // 3 calls and a write, 4 undos.
                 assert_eq!(cases.len(), 4 * 6 + 4 + 3 * 3 + 4 * 6 + 3);
                 for change in CHANGES {
+                    for_each(cases.clone(), move |case| outlive_change(case, change)).await;
+                }
+            }
+            "accounts.change_cancellation.v1" => {
+                // A call and a write, 2 undos.
+                assert_eq!(cases.len(), 2 * 6 + 2 + 3 + 2 * 6 + 1);
+                for change in [Change::Cancel, Change::Withdraw] {
                     for_each(cases.clone(), move |case| outlive_change(case, change)).await;
                 }
             }

@@ -8,6 +8,7 @@ use stowage_accounts::{Config, Deps, MIGRATOR, build, ensure_administrator_token
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer, hash_token};
 use stowage_bus::{Audience, BoxError, Bus, Event, Handler, Subscription};
 use stowage_db::Db;
+use stowage_db::testing::Scratch;
 use stowage_keyring::Keyring;
 use stowage_proto::accounts as pb;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
@@ -37,13 +38,12 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 pub(crate) const ADMIN_TOKEN: &str = "the administrator's token of these tests";
 
-/// The role's database in its folder.
-pub(crate) const DATABASE: &str = "accounts.db";
+/// What the role's database is called.
+pub(crate) const DATABASE: &str = "accounts";
 
 /// Everything of one installation that outlives the process.
 pub(crate) struct Kit {
-    _folder: tempfile::TempDir,
-    database: PathBuf,
+    place: Scratch,
     keyring: PathBuf,
     config: Config,
     signer: Signer,
@@ -62,28 +62,23 @@ impl Kit {
     }
 
     pub(crate) async fn with(config: Config, world: World) -> Self {
-        let mut kit = Self::unbuilt(config, world, tempfile::tempdir().unwrap()).await;
+        let mut kit = Self::unbuilt(config, world, Scratch::new().await).await;
         kit.build().await;
         kit
     }
 
-    /// Everything but the role, over a folder that may hold a database already.
-    pub(crate) async fn unbuilt(
-        mut config: Config,
-        world: World,
-        folder: tempfile::TempDir,
-    ) -> Self {
+    /// Everything but the role, over a place that may hold its database already.
+    pub(crate) async fn unbuilt(mut config: Config, world: World, place: Scratch) -> Self {
         config.sagas.backoff_first = Duration::from_millis(1);
         config.sagas.backoff_max = Duration::from_millis(2);
         config.sagas.resume_every = Duration::from_millis(20);
         let clock = Arc::new(FakeClock::at(SystemClock.now()));
         let signer = Signer::from_seed(&[7; 32], "test", clock.clone());
-        let (database, keyring) = (folder.path().join(DATABASE), folder.path().join("master.keys"));
-        let db = Db::open(&database, &MIGRATOR).await.unwrap();
+        let keyring = place.folder().join("master.keys");
+        let db = place.open(DATABASE, &MIGRATOR).await.unwrap();
         let channel = role_stack(Routes::default(), stack(&signer));
         Self {
-            _folder: folder,
-            database,
+            place,
             keyring,
             config,
             signer,
@@ -104,7 +99,7 @@ impl Kit {
         self.db.close().await;
         self.stop = CancellationToken::new();
         self.bus = Bus::in_process();
-        self.db = Db::open(&self.database, &MIGRATOR).await.unwrap();
+        self.db = self.place.open(DATABASE, &MIGRATOR).await.unwrap();
         self.build().await;
     }
 
@@ -221,10 +216,22 @@ impl Kit {
         heard
     }
 
-    /// All bytes of the database's files.
+    /// All bytes of the database: of its files, or of all its rows.
     pub(crate) async fn database_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for entry in std::fs::read_dir(self.database.parent().unwrap()).unwrap() {
+        if stowage_db::testing::is_postgres() {
+            let sql = "SELECT CAST(table_name AS text) FROM information_schema.tables \
+                WHERE table_schema = current_schema()";
+            let tables: Vec<(String,)> = self.db.fetch_all(sql, stowage_db::args![]).await.unwrap();
+            for (table,) in tables {
+                let sql = format!("SELECT CAST(t.* AS text) FROM {table} AS t");
+                let rows: Vec<(String,)> =
+                    self.db.fetch_all_built(sql, stowage_db::args![]).await.unwrap();
+                rows.iter().for_each(|(row,)| bytes.extend(shown_bytes(row)));
+            }
+            return bytes;
+        }
+        for entry in std::fs::read_dir(self.place.folder()).unwrap() {
             let path = entry.unwrap().path();
             if path.file_name().unwrap().to_string_lossy().starts_with("accounts.db") {
                 bytes.extend(std::fs::read(path).unwrap());
@@ -275,6 +282,16 @@ impl Kit {
         let (count,): (i64,) = self.db.fetch_one(sql, stowage_db::args![]).await.unwrap();
         count
     }
+}
+
+/// A row as the server shows it, and what of it are bytes in hexadecimal digits also as bytes.
+fn shown_bytes(row: &str) -> Vec<u8> {
+    let mut bytes = row.as_bytes().to_vec();
+    for part in row.split("\\x").skip(1) {
+        let digits = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        bytes.extend(hex::decode(&part[..digits - digits % 2]).unwrap());
+    }
+    bytes
 }
 
 struct Listener(Arc<Mutex<Vec<Event>>>);

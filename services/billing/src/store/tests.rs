@@ -1,10 +1,10 @@
 //! The statements, each against a real database.
 
 use stowage_auth::Scope;
+use stowage_db::testing::Scratch;
 use stowage_db::{Db, Tx};
 use stowage_provider::{OrderKey, PlacedOrder};
 use stowage_types::{Currency, CustomerId, Decimal, FakeClock, PlanId, S3uid};
-use tempfile::TempDir;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
@@ -15,11 +15,11 @@ use crate::domain::subscription::{Buyer, OrderRequest, State};
 const NOW: OffsetDateTime = datetime!(2026-01-31 10:00:00.123456 UTC);
 
 /// A database with the first catalogue.
-async fn database() -> (Db, TempDir) {
-    let folder = TempDir::new().unwrap();
-    let db = Db::open(&folder.path().join("billing.db"), &crate::MIGRATOR).await.unwrap();
+async fn database() -> (Db, Scratch) {
+    let place = Scratch::new().await;
+    let db = place.open("billing", &crate::MIGRATOR).await.unwrap();
     crate::seed_catalogue(&db, &FakeClock::at(NOW)).await.unwrap();
-    (db, folder)
+    (db, place)
 }
 
 fn key(text: &str) -> OrderKey {
@@ -61,7 +61,7 @@ fn amounts_come_back_and_what_does_not_fit_is_refused() {
 
 #[tokio::test]
 async fn a_plan_comes_back_as_it_was_stored_in_each_version() {
-    let (db, _folder) = database().await;
+    let (db, _place) = database().await;
     let first = plan::find(&db, PlanId(1), None).await.unwrap().unwrap();
     assert_eq!(first.update_time, NOW);
     let mut second = first.clone();
@@ -82,7 +82,7 @@ async fn a_plan_comes_back_as_it_was_stored_in_each_version() {
 
 #[tokio::test]
 async fn listing_filters_and_stops_at_its_limit() {
-    let (db, _folder) = database().await;
+    let (db, _place) = database().await;
     let mut tx = db.begin().await.unwrap();
     assert!(plan::archive(&mut tx, PlanId(1)).await.unwrap());
     assert!(!plan::archive(&mut tx, PlanId(1)).await.unwrap());
@@ -104,7 +104,7 @@ async fn listing_filters_and_stops_at_its_limit() {
 
 #[tokio::test]
 async fn two_active_plans_do_not_share_a_title() {
-    let (db, _folder) = database().await;
+    let (db, _place) = database().await;
     let mut twin = plan::find(&db, PlanId(1), None).await.unwrap().unwrap();
     twin.id = PlanId(3);
     let mut tx = db.begin().await.unwrap();
@@ -114,7 +114,7 @@ async fn two_active_plans_do_not_share_a_title() {
 
 #[tokio::test]
 async fn a_subscription_goes_through_its_life() {
-    let (db, _folder) = database().await;
+    let (db, _place) = database().await;
     let placed = PlacedOrder { order_id: 3, invoice_id: 0, service_id: 5 };
     let mut tx = db.begin().await.unwrap();
     insert(&mut tx, "k1", 7).await;
@@ -146,7 +146,7 @@ async fn a_subscription_goes_through_its_life() {
 
 #[tokio::test]
 async fn a_spent_key_stays_spent() {
-    let (db, _folder) = database().await;
+    let (db, _place) = database().await;
     let mut tx = db.begin().await.unwrap();
     assert!(!subscription::lock_key(&mut tx, &key("k1"), NOW).await.unwrap());
     subscription::spend_key(&mut tx, &key("k1"), NOW).await.unwrap();
@@ -159,7 +159,7 @@ async fn a_spent_key_stays_spent() {
 
 #[tokio::test]
 async fn open_subscriptions_are_counted_and_closed_ones_are_not() {
-    let (db, _folder) = database().await;
+    let (db, _place) = database().await;
     let mut tx = db.begin().await.unwrap();
     for (text, customer) in [("a", 7), ("b", 7), ("c", 8)] {
         subscription::lock_holder(&mut tx, PlanId(1), CustomerId(customer));
@@ -176,7 +176,7 @@ async fn open_subscriptions_are_counted_and_closed_ones_are_not() {
 
 #[tokio::test]
 async fn a_listing_stays_within_its_scope() {
-    let (db, _folder) = database().await;
+    let (db, _place) = database().await;
     let mut tx = db.begin().await.unwrap();
     for (service_id, customer) in [(1, 7), (2, 8), (3, 7)] {
         let text = format!("k{service_id}");
@@ -199,7 +199,7 @@ async fn a_listing_stays_within_its_scope() {
 
 #[tokio::test]
 async fn only_the_newest_schedule_counts_as_mirrored() {
-    let (db, _folder) = database().await;
+    let (db, _place) = database().await;
     let mut tx = db.begin().await.unwrap();
     insert(&mut tx, "k1", 7).await;
     subscription::set_cancel_time(&mut tx, &key("k1"), Some(NOW)).await.unwrap();

@@ -8,6 +8,7 @@ use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
 use stowage_billing::{Config, Deps, MIGRATOR, build, seed_catalogue};
 use stowage_bus::{Audience, BoxError, Bus, Event, Handler, Subscription as Consumer};
 use stowage_db::Db;
+use stowage_db::testing::Scratch;
 use stowage_proto::Money;
 use stowage_proto::billing as pb;
 use stowage_proto::billing::plan_service_client::PlanServiceClient;
@@ -16,7 +17,6 @@ use stowage_proto::common::ErrorReason;
 use stowage_provider_ledger::Ledger;
 use stowage_runtime::{RoleChannel, reason_of};
 use stowage_types::{Currency, CustomerId, FakeClock, SystemClock, SystemRandom};
-use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::sync::Mutex;
@@ -51,7 +51,7 @@ pub(crate) struct Kit {
     channel: RoleChannel,
     signer: Signer,
     stop: CancellationToken,
-    _folder: TempDir,
+    _place: Scratch,
 }
 
 impl Drop for Kit {
@@ -67,8 +67,8 @@ impl Kit {
     }
 
     pub(crate) async fn start_with(config: Config) -> Self {
-        let folder = TempDir::new().unwrap();
-        let db = Db::open(&folder.path().join("billing.db"), &MIGRATOR).await.unwrap();
+        let place = Scratch::new().await;
+        let db = place.open("billing", &MIGRATOR).await.unwrap();
         let clock = Arc::new(FakeClock::at(START));
         seed_catalogue(&db, &*clock).await.unwrap();
         let provider = Arc::new(Wobbly::new(Ledger::new(db.clone(), clock.clone())));
@@ -96,7 +96,7 @@ impl Kit {
         for task in role.tasks {
             tokio::spawn(task.future);
         }
-        Self { db, clock, provider, heard, channel: role.channel, signer, stop, _folder: folder }
+        Self { db, clock, provider, heard, channel: role.channel, signer, stop, _place: place }
     }
 
     /// The role as `principal` reaches it.

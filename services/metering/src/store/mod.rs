@@ -55,6 +55,7 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use stowage_db::Db;
+    use stowage_db::testing::Scratch;
     use stowage_types::{Clock, FakeClock, S3uid};
     use time::OffsetDateTime;
     use time::macros::datetime;
@@ -63,7 +64,7 @@ pub(crate) mod tests {
 
     /// The tables in a temporary file, and the rules over them.
     pub(crate) struct Store {
-        _folder: tempfile::TempDir,
+        _place: Scratch,
         pub(crate) db: Db,
         pub(crate) metering: Metering,
         pub(crate) clock: Arc<FakeClock>,
@@ -71,11 +72,11 @@ pub(crate) mod tests {
 
     impl Store {
         pub(crate) async fn start() -> Self {
-            let folder = tempfile::tempdir().unwrap();
-            let db = Db::open(&folder.path().join("metering.db"), &crate::MIGRATOR).await.unwrap();
+            let place = Scratch::new().await;
+            let db = place.open("metering", &crate::MIGRATOR).await.unwrap();
             let clock = Arc::new(FakeClock::at(datetime!(2026-11-23 15:30 UTC)));
             let metering = Metering::new(db.clone(), clock.clone(), Duration::ZERO);
-            Self { _folder: folder, db, metering, clock }
+            Self { _place: place, db, metering, clock }
         }
 
         pub(crate) fn now(&self) -> OffsetDateTime {

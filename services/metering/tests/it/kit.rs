@@ -5,7 +5,7 @@ use std::sync::Arc;
 use prost::Message as _;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
 use stowage_bus::{Bus, Event, PublishError};
-use stowage_db::Db;
+use stowage_db::testing::Scratch;
 use stowage_metering::{Config, Deps, MIGRATOR, USAGE_COLLECTED, build};
 use stowage_proto::metering as pb;
 use stowage_proto::metering::meter_service_client::MeterServiceClient;
@@ -13,7 +13,6 @@ use stowage_proto::metering::usage_service_client::UsageServiceClient;
 use stowage_proto::storage::{StorageSample, Traffic, UsageCollected};
 use stowage_runtime::{Role, RoleChannel};
 use stowage_types::{Clock, CustomerId, FakeClock, SystemRandom, new_id, timestamp};
-use tempfile::TempDir;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +23,7 @@ pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-23 15:30 UTC);
 pub(crate) const GB: i64 = 1_000_000_000;
 
 pub(crate) struct Kit {
-    _folder: TempDir,
+    _place: Scratch,
     pub(crate) bus: Bus,
     pub(crate) clock: Arc<FakeClock>,
     signer: Signer,
@@ -42,8 +41,8 @@ impl Kit {
     }
 
     async fn with(config: Config) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let db = Db::open(&folder.path().join("metering.db"), &MIGRATOR).await.unwrap();
+        let place = Scratch::new().await;
+        let db = place.open("metering", &MIGRATOR).await.unwrap();
         let clock = Arc::new(FakeClock::at(NOW));
         let signer = Signer::from_seed(&[7; 32], "tests", clock.clone());
         let bus = Bus::in_process();
@@ -56,7 +55,7 @@ impl Kit {
             stop: CancellationToken::new(),
         };
         let role = build(config, deps).await.unwrap();
-        Self { _folder: folder, bus, clock, signer, role }
+        Self { _place: place, bus, clock, signer, role }
     }
 
     /// A request of another role, acting for nobody.

@@ -41,9 +41,9 @@ pub struct RelaySettings {
     pub back_off_max: Duration,
     /// How often the outbox is looked at when nobody nudges. Default 1 s.
     pub fallback: Duration,
-    /// Whether this process has the database to itself, as it has a file. Then there is no other
-    /// relay and no lease, and a restart goes on at once. Default true.
-    pub is_exclusive: bool,
+    /// Whether no other process can have the database open. Then there is no other relay and no
+    /// lease, and a restart goes on at once. Default `None`: what the database says.
+    pub is_exclusive: Option<bool>,
     /// How long a relay that vanished keeps its successor waiting. Default 10 s.
     pub lease: Duration,
 }
@@ -56,7 +56,7 @@ impl Default for RelaySettings {
             back_off_min: Duration::from_millis(100),
             back_off_max: Duration::from_secs(5),
             fallback: Duration::from_secs(1),
-            is_exclusive: true,
+            is_exclusive: None,
             lease: Duration::from_secs(10),
         }
     }
@@ -78,7 +78,7 @@ pub fn relay_with(
     stop: CancellationToken,
 ) -> BoxFuture<'static, ()> {
     let relay = Relay {
-        is_exclusive: settings.is_exclusive,
+        is_exclusive: settings.is_exclusive.unwrap_or_else(|| db.is_exclusive()),
         lease: Lease::new(LEASE, outbox.new_id(), settings.lease),
         clock: outbox.clock(),
         nudge: outbox.nudge(),

@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use sqlx::Arguments as _;
+use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -18,7 +19,7 @@ pub struct Value(Repr);
 
 #[derive(Debug, Clone, PartialEq)]
 enum Repr {
-    Null,
+    Null(Kind),
     Bool(bool),
     Int(i64),
     Text(String),
@@ -26,6 +27,25 @@ enum Repr {
     Uuid(Uuid),
     Time(OffsetDateTime),
     Json(serde_json::Value),
+}
+
+/// What an absent value would be. PostgreSQL wants to know, SQLite does not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Bool,
+    Int,
+    Text,
+    Bytes,
+    Uuid,
+    Time,
+    Json,
+}
+
+/// A type that may be absent: an `Option` of it is NULL of its own type.
+pub trait Nullable: Into<Value> {
+    /// NULL.
+    #[doc(hidden)]
+    fn null() -> Value;
 }
 
 /// The arguments `$1`, `$2`, … of a statement, in order. Made with [`args!`](crate::args).
@@ -91,7 +111,7 @@ impl Args {
         out.reserve(self.0.len(), 0);
         for Value(repr) in self.0 {
             let added = match repr {
-                Repr::Null => out.add(Option::<i64>::None),
+                Repr::Null(_) => out.add(Option::<i64>::None),
                 Repr::Bool(v) => out.add(v),
                 Repr::Int(v) => out.add(v),
                 Repr::Text(v) => out.add(v),
@@ -103,6 +123,32 @@ impl Args {
                     .format(TIME)
                     .map_err(Into::into)
                     .and_then(|text| out.add(text)),
+            };
+            added.map_err(|source| Error::Other { source })?;
+        }
+        Ok(out)
+    }
+
+    /// Encodes for PostgreSQL.
+    pub(crate) fn for_postgres(self) -> Result<PgArguments, Error> {
+        let mut out = PgArguments::default();
+        out.reserve(self.0.len(), 0);
+        for Value(repr) in self.0 {
+            let added = match repr {
+                Repr::Null(Kind::Bool) => out.add(Option::<bool>::None),
+                Repr::Null(Kind::Int) => out.add(Option::<i64>::None),
+                Repr::Null(Kind::Text) => out.add(Option::<String>::None),
+                Repr::Null(Kind::Bytes) => out.add(Option::<Vec<u8>>::None),
+                Repr::Null(Kind::Uuid) => out.add(Option::<Uuid>::None),
+                Repr::Null(Kind::Time) => out.add(Option::<OffsetDateTime>::None),
+                Repr::Null(Kind::Json) => out.add(Option::<serde_json::Value>::None),
+                Repr::Bool(v) => out.add(v),
+                Repr::Int(v) => out.add(v),
+                Repr::Text(v) => out.add(v),
+                Repr::Bytes(v) => out.add(v),
+                Repr::Uuid(v) => out.add(v),
+                Repr::Json(v) => out.add(v),
+                Repr::Time(v) => out.add(v),
             };
             added.map_err(|source| Error::Other { source })?;
         }
@@ -135,31 +181,37 @@ fn highest_placeholder(sql: &str) -> usize {
 }
 
 macro_rules! value_from {
-    ($($from:ty => |$v:ident| $repr:expr;)*) => {$(
+    ($($from:ty => $kind:ident |$v:ident| $value:expr;)*) => {$(
         impl From<$from> for Value {
             fn from($v: $from) -> Self {
-                Self($repr)
+                Self(Repr::$kind($value))
+            }
+        }
+
+        impl Nullable for $from {
+            fn null() -> Value {
+                Value(Repr::Null(Kind::$kind))
             }
         }
     )*};
 }
 
 value_from! {
-    i64 => |v| Repr::Int(v);
-    i32 => |v| Repr::Int(v.into());
-    u32 => |v| Repr::Int(v.into());
-    bool => |v| Repr::Bool(v);
-    &str => |v| Repr::Text(v.to_owned());
-    &String => |v| Repr::Text(v.clone());
-    String => |v| Repr::Text(v);
-    &[u8] => |v| Repr::Bytes(v.to_vec());
-    Vec<u8> => |v| Repr::Bytes(v);
-    &Vec<u8> => |v| Repr::Bytes(v.clone());
-    Uuid => |v| Repr::Uuid(v);
-    &Uuid => |v| Repr::Uuid(*v);
-    OffsetDateTime => |v| Repr::Time(v);
-    &OffsetDateTime => |v| Repr::Time(*v);
-    serde_json::Value => |v| Repr::Json(v);
+    i64 => Int |v| v;
+    i32 => Int |v| v.into();
+    u32 => Int |v| v.into();
+    bool => Bool |v| v;
+    &str => Text |v| v.to_owned();
+    &String => Text |v| v.clone();
+    String => Text |v| v;
+    &[u8] => Bytes |v| v.to_vec();
+    Vec<u8> => Bytes |v| v;
+    &Vec<u8> => Bytes |v| v.clone();
+    Uuid => Uuid |v| v;
+    &Uuid => Uuid |v| *v;
+    OffsetDateTime => Time |v| v;
+    &OffsetDateTime => Time |v| *v;
+    serde_json::Value => Json |v| v;
 }
 
 impl<const N: usize> From<[u8; N]> for Value {
@@ -168,9 +220,15 @@ impl<const N: usize> From<[u8; N]> for Value {
     }
 }
 
-impl<V: Into<Value>> From<Option<V>> for Value {
+impl<const N: usize> Nullable for [u8; N] {
+    fn null() -> Value {
+        Value(Repr::Null(Kind::Bytes))
+    }
+}
+
+impl<V: Nullable> From<Option<V>> for Value {
     fn from(v: Option<V>) -> Self {
-        v.map_or(Self(Repr::Null), Into::into)
+        v.map_or_else(V::null, Into::into)
     }
 }
 

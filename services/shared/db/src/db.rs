@@ -3,9 +3,11 @@
 use crate::args::Args;
 use crate::error::{Error, OpenError};
 use crate::open::{Opened, check, open};
-use crate::tx::Tx;
-use crate::writer::{self, Wish};
+use crate::postgres::{self, Server, Session};
+use crate::tx::{On, Tx};
+use crate::writer::{self, Lease, Wish};
 use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgPool, PgRow};
 use sqlx::sqlite::{SqlitePool, SqliteRow};
 use sqlx::{AssertSqlSafe, FromRow, SqlSafeStr};
 use std::future::Future;
@@ -20,13 +22,32 @@ const WAITERS_MAX: usize = 10_000;
 const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// What a row can be read into: a tuple, or a private struct that derives `sqlx::FromRow`.
-pub trait Row: for<'r> FromRow<'r, SqliteRow> + Send + Unpin {}
+pub trait Row: OfSqlite + OfPostgres + Send + Unpin {}
 
-impl<T: for<'r> FromRow<'r, SqliteRow> + Send + Unpin> Row for T {}
+impl<T: OfSqlite + OfPostgres + Send + Unpin> Row for T {}
+
+/// What can be read from SQLite.
+pub trait OfSqlite: for<'r> FromRow<'r, SqliteRow> {}
+
+impl<T: for<'r> FromRow<'r, SqliteRow>> OfSqlite for T {}
+
+/// What can be read from PostgreSQL.
+pub trait OfPostgres: for<'r> FromRow<'r, PgRow> {}
+
+impl<T: for<'r> FromRow<'r, PgRow>> OfPostgres for T {}
 
 /// The database of a role. Cheap to clone.
 #[derive(Clone)]
-pub struct Db {
+pub struct Db(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Sqlite(Sqlite),
+    Postgres(PgPool),
+}
+
+#[derive(Clone)]
+struct Sqlite {
     readers: SqlitePool,
     wishes: mpsc::Sender<Wish>,
 }
@@ -53,33 +74,48 @@ impl Db {
         let Opened { writer, options, readers } = open(path, migrator).await?;
         let (wishes, receiver) = mpsc::channel(WAITERS_MAX);
         tokio::spawn(writer::run(writer, options, receiver));
-        Ok(Self { readers, wishes })
+        Ok(Self(Kind::Sqlite(Sqlite { readers, wishes })))
     }
 
-    /// Begins a transaction that may write, after those that asked before.
+    /// Opens a schema of a PostgreSQL server, creating it if absent, and applies the migrations it
+    /// lacks: one process at a time, also of several that start together.
+    ///
+    /// # Errors
+    /// As [`Server::migrate`].
+    pub async fn connect(
+        server: &Server,
+        schema: &str,
+        migrator: &Migrator,
+    ) -> Result<Self, OpenError> {
+        server.migrate(schema, migrator).await?;
+        Ok(Self(Kind::Postgres(server.pool(schema))))
+    }
+
+    /// Whether no other process can have this database open: it is a file. Then what another
+    /// process has claimed was claimed by a dead one.
+    #[must_use]
+    pub fn is_exclusive(&self) -> bool {
+        matches!(self.0, Kind::Sqlite(_))
+    }
+
+    /// Begins a transaction that may write: on SQLite after those that asked before, on PostgreSQL
+    /// beside them.
     ///
     /// # Errors
     /// [`Error::Unavailable`]: too many wait, or this one waited ten seconds, or closed.
     pub async fn begin(&self) -> Result<Tx, Error> {
-        let (waiter, lease) = oneshot::channel();
-        self.wishes.try_send(Wish::Write(waiter)).map_err(|error| match error {
-            TrySendError::Full(_) => Error::unavailable("busy"),
-            TrySendError::Closed(_) => Error::unavailable("closed"),
-        })?;
-        match tokio::time::timeout(WAIT_MAX, lease).await {
-            Ok(Ok(lease)) => lease.map(Tx::new),
-            Ok(Err(_)) => Err(Error::unavailable("closed")),
-            Err(_) => Err(Error::unavailable("busy")),
+        match &self.0 {
+            Kind::Sqlite(sqlite) => Ok(Tx::new(On::Sqlite(sqlite.lease().await?))),
+            Kind::Postgres(pool) => Ok(Tx::new(On::Postgres(Session::begin(pool).await?))),
         }
     }
 
-    /// Waits for the transactions that are queued, then closes the file. Calls after it return
-    /// [`Error::Unavailable`].
+    /// Waits for the transactions that are queued or open, then closes the file or the connections.
+    /// Calls after it return [`Error::Unavailable`].
     pub async fn close(&self) {
-        let (closed, wait) = oneshot::channel();
-        self.readers.close().await;
-        if self.wishes.send(Wish::Close(closed)).await.is_ok() {
-            let _ = wait.await;
+        match &self.0 {
+            Kind::Postgres(pool) => pool.close().await,
+            Kind::Sqlite(sqlite) => sqlite.close().await,
         }
     }
 
@@ -88,10 +124,12 @@ impl Db {
     /// # Errors
     /// As [`Db::fetch_all`].
     pub async fn ping(&self) -> Result<(), Error> {
-        if self.wishes.is_closed() {
+        if let Kind::Sqlite(sqlite) = &self.0
+            && sqlite.wishes.is_closed()
+        {
             return Err(Error::unavailable("closed"));
         }
-        let _: (i64,) = self.fetch_one("SELECT 1", Args::new()).await?;
+        let _: (i64,) = self.fetch_one("SELECT CAST(1 AS bigint)", Args::new()).await?;
         Ok(())
     }
 
@@ -135,8 +173,37 @@ impl Db {
 
     async fn run_fetch<T: Row>(&self, sql: sqlx::SqlStr, args: Args) -> Result<Vec<T>, Error> {
         args.check(sql.as_str())?;
-        let args = args.for_sqlite()?;
-        Ok(sqlx::query_as_with(sql, args).fetch_all(&self.readers).await?)
+        match &self.0 {
+            Kind::Sqlite(sqlite) => {
+                let query = sqlx::query_as_with(sql, args.for_sqlite()?);
+                Ok(query.fetch_all(&sqlite.readers).await?)
+            }
+            Kind::Postgres(pool) => postgres::fetch(pool, sql, args).await,
+        }
+    }
+}
+
+impl Sqlite {
+    /// Queues for the writing connection.
+    async fn lease(&self) -> Result<Lease, Error> {
+        let (waiter, lease) = oneshot::channel();
+        self.wishes.try_send(Wish::Write(waiter)).map_err(|error| match error {
+            TrySendError::Full(_) => Error::unavailable("busy"),
+            TrySendError::Closed(_) => Error::unavailable("closed"),
+        })?;
+        match tokio::time::timeout(WAIT_MAX, lease).await {
+            Ok(Ok(lease)) => lease,
+            Ok(Err(_)) => Err(Error::unavailable("closed")),
+            Err(_) => Err(Error::unavailable("busy")),
+        }
+    }
+
+    async fn close(&self) {
+        let (closed, wait) = oneshot::channel();
+        self.readers.close().await;
+        if self.wishes.send(Wish::Close(closed)).await.is_ok() {
+            let _ = wait.await;
+        }
     }
 }
 

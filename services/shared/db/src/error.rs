@@ -1,6 +1,7 @@
 //! What can go wrong, by what a caller does about it.
 
-use std::path::PathBuf;
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::PgDatabaseError;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -22,6 +23,14 @@ pub enum Error {
         /// What it is busy with.
         why: &'static str,
         /// What the driver said, if it was asked.
+        source: Option<BoxError>,
+    },
+    /// The connection was lost while a commit was under way: it may have happened or not. Only
+    /// [`Tx::commit`](crate::Tx::commit) says so. Whoever asks again must first look whether his
+    /// work is there already.
+    #[error("it is not known whether the transaction was stored")]
+    Unclear {
+        /// What the driver said, if anything.
         source: Option<BoxError>,
     },
     /// [`fetch_one`](crate::Query::fetch_one) found no row.
@@ -59,6 +68,9 @@ impl Error {
                 why,
                 source: source.as_ref().map(|source| source.to_string().into()),
             },
+            Self::Unclear { source } => {
+                Self::Unclear { source: source.as_ref().map(|source| source.to_string().into()) }
+            }
             Self::Other { source } => Self::Other { source: source.to_string().into() },
         }
     }
@@ -66,16 +78,30 @@ impl Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
+        let unavailable = match &error {
             sqlx::Error::RowNotFound => return Self::RowNotFound,
-            sqlx::Error::PoolTimedOut => {
-                return Self::Unavailable { why: "too many readers", source: Some(error.into()) };
+            sqlx::Error::PoolTimedOut => "busy",
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => "closed",
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) => {
+                "the connection was lost"
             }
-            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-                return Self::Unavailable { why: "closed", source: Some(error.into()) };
+            sqlx::Error::Database(database) => {
+                return match database.try_downcast_ref::<PgDatabaseError>() {
+                    Some(of) if of.code() == UNIQUE_VIOLATION => {
+                        Self::UniqueViolation { constraint: violated(of) }
+                    }
+                    Some(of) => Self::of_postgres(&of.code().to_owned(), error),
+                    None => Self::of_sqlite(error),
+                };
             }
-            _ => {}
-        }
+            _ => return Self::Other { source: error.into() },
+        };
+        Self::Unavailable { why: unavailable, source: Some(error.into()) }
+    }
+}
+
+impl Error {
+    fn of_sqlite(error: sqlx::Error) -> Self {
         match primary_code(&error) {
             Some(SQLITE_FULL) => Self::Full,
             Some(SQLITE_BUSY | SQLITE_LOCKED) => {
@@ -89,6 +115,57 @@ impl From<sqlx::Error> for Error {
                 None => Self::Other { source: error.into() },
             },
         }
+    }
+
+    fn of_postgres(code: &str, error: sqlx::Error) -> Self {
+        let why = match code {
+            DISK_FULL => return Self::Full,
+            "40001" | "40P01" => "another transaction was in the way",
+            "55P03" => "locked",
+            "57014" => "a statement took too long",
+            "53200" | "53300" | "53400" => "the server has too much to do",
+            code if is_lost(code) => "the connection was lost",
+            _ => return Self::Other { source: error.into() },
+        };
+        Self::Unavailable { why, source: Some(error.into()) }
+    }
+
+    /// What a failed `COMMIT` says: without an answer of the server nobody knows.
+    pub(crate) fn of_commit(error: sqlx::Error) -> Self {
+        let is_answered = match &error {
+            sqlx::Error::Database(database) => database.code().is_some_and(|code| !is_lost(&code)),
+            _ => false,
+        };
+        if is_answered { error.into() } else { Self::Unclear { source: Some(error.into()) } }
+    }
+}
+
+// Source: PostgreSQL's manual, appendix "PostgreSQL Error Codes".
+const UNIQUE_VIOLATION: &str = "23505";
+const DISK_FULL: &str = "53100";
+
+/// Whether the server ends the connection, or has none to give: it goes down, comes up, or the
+/// session was idle in a transaction for too long.
+fn is_lost(code: &str) -> bool {
+    code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P03" | "57P05" | "25P03")
+}
+
+/// Names what was violated as SQLite does. The detail is `Key (a, b)=(1, 2) already exists.`, in
+/// the server's language; for an index on expressions the columns are no names.
+fn violated(error: &PgDatabaseError) -> String {
+    let columns = error
+        .detail()
+        .and_then(|detail| detail.split_once('('))
+        .and_then(|(_, rest)| rest.split_once(")=("))
+        .map(|(columns, _)| columns.replace('"', ""));
+    let is_name = |column: &str| column.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    match (error.table(), columns) {
+        (Some(table), Some(columns)) if columns.split(", ").all(is_name) => columns
+            .split(", ")
+            .map(|column| format!("{table}.{column}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        _ => error.constraint().unwrap_or_default().to_owned(),
     }
 }
 
@@ -119,59 +196,110 @@ fn unique_constraint(error: &sqlx::Error) -> Option<String> {
     Some(index.unwrap_or(named).to_owned())
 }
 
-/// The database could not be opened. Nothing was changed.
+/// The database could not be opened. Nothing was changed. `place` is a file, or a schema and its
+/// server; never a password.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The folder or the file cannot be written.
-    #[error("{} cannot be written: {source}", path.display())]
+    /// The folder or the file cannot be written, or the server grants no right to.
+    #[error("{place} cannot be written: {source}")]
     NotWritable {
-        /// The file of the database.
-        path: PathBuf,
+        /// The database.
+        place: String,
         /// What the system or the driver said.
         source: BoxError,
     },
     /// The file is something else, or damaged.
-    #[error("{} is not a database, or is damaged: {source}", path.display())]
+    #[error("{place} is not a database, or is damaged: {source}")]
     NotADatabase {
         /// The file.
-        path: PathBuf,
+        place: String,
         /// What the driver said.
         source: BoxError,
     },
     /// A newer program has changed the tables; this one must not touch them.
     #[error(
-        "{} was written by a newer version of this program (it has migration {version}, \
-         this program knows up to {known})",
-        path.display()
+        "{place} was written by a newer version of this program (it has migration {version}, \
+         this program knows up to {known})"
     )]
     Newer {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        place: String,
         /// The migration that this program does not know.
         version: i64,
         /// The last migration that this program knows.
         known: i64,
     },
+    /// The address of the server is none.
+    #[error("the database's address is not of the form postgres://user:password@host/database")]
+    BadAddress,
+    /// The server does not answer, or does not let us in.
+    #[error("{place} cannot be reached: {source}")]
+    Unreachable {
+        /// The schema and its server.
+        place: String,
+        /// What the driver said.
+        source: BoxError,
+    },
     /// Something else, such as a migration that fails or was edited after it had been applied.
-    #[error("{} cannot be opened: {source}", path.display())]
+    #[error("{place} cannot be opened: {source}")]
     Other {
-        /// The file.
-        path: PathBuf,
+        /// The database.
+        place: String,
         /// What the driver said.
         source: BoxError,
     },
 }
 
 impl OpenError {
-    pub(crate) fn of(path: PathBuf, error: sqlx::Error) -> Self {
-        match primary_code(&error) {
+    pub(crate) fn of(place: String, error: sqlx::Error) -> Self {
+        let source = error;
+        match &source {
+            sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut => {
+                return Self::Unreachable { place, source: source.into() };
+            }
+            sqlx::Error::Database(database)
+                if database.try_downcast_ref::<PgDatabaseError>().is_some() =>
+            {
+                return Self::of_postgres(place, source);
+            }
+            _ => {}
+        }
+        match primary_code(&source) {
             Some(SQLITE_READONLY | SQLITE_CANTOPEN) => {
-                Self::NotWritable { path, source: error.into() }
+                Self::NotWritable { place, source: source.into() }
             }
             Some(SQLITE_NOTADB | SQLITE_CORRUPT) => {
-                Self::NotADatabase { path, source: error.into() }
+                Self::NotADatabase { place, source: source.into() }
             }
-            _ => Self::Other { path, source: error.into() },
+            _ => Self::Other { place, source: source.into() },
+        }
+    }
+
+    fn of_postgres(place: String, error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code());
+        let code = code.unwrap_or_default().into_owned();
+        let source = error.into();
+        match code.as_str() {
+            // No right to the schema, or a server that only reads.
+            "42501" | "25006" => Self::NotWritable { place, source },
+            // A wrong name or password; no such database; too many connections.
+            "28000" | "28P01" | "3D000" | "53300" => Self::Unreachable { place, source },
+            code if is_lost(code) => Self::Unreachable { place, source },
+            _ => Self::Other { place, source },
+        }
+    }
+
+    /// That the tables have a migration that the program does not know.
+    pub(crate) fn newer(place: String, migrator: &Migrator, version: i64) -> Self {
+        let known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
+        Self::Newer { place, version, known }
+    }
+
+    pub(crate) fn of_migration(place: String, migrator: &Migrator, error: MigrateError) -> Self {
+        match error {
+            MigrateError::VersionMissing(version) => Self::newer(place, migrator, version),
+            MigrateError::Execute(error) => Self::of(place, error),
+            other => Self::Other { place, source: other.into() },
         }
     }
 }

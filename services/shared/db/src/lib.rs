@@ -1,6 +1,6 @@
-//! The database of a role: one SQLite file, many readers, one writer with group commit.
+//! The database of a role: a SQLite file, or a schema of a PostgreSQL server.
 //!
-//! # Design
+//! # SQLite: many readers, one writer with group commit
 //! - Readers are a small pool of read-only connections; they see committed data only.
 //! - There is exactly one writing connection, owned by a task (module `writer`). It holds an outer
 //!   `BEGIN IMMEDIATE`; each [`Tx`] is a savepoint inside it and has the connection to itself.
@@ -19,10 +19,18 @@
 //! - Do not use deferred constraints: they would fail the batch, not the transaction.
 //!
 //! # PostgreSQL
-//! The public interface names SQLite in one place only, the bound [`Row`]. A PostgreSQL variant
-//! becomes a second arm inside [`Db`] and [`Tx`] (a pool, and its own transactions, since that
-//! server does its own group commit), a second encoder of [`Value`], and `+ FromRow<PgRow>` in
-//! [`Row`]. The SQL texts stay: they are written in what both speak.
+//! - [`Db::connect`] opens a schema of a server instead; every text is the same on both. A [`Tx`]
+//!   has a connection of a bounded pool to itself; the server does its own group commit.
+//! - Transactions run beside each other there (`READ COMMITTED`), on SQLite one after the other.
+//!   So who reads and then writes needs a unique constraint, a write with a condition, or a lock of
+//!   the row: a text may end in ` FOR UPDATE` or ` FOR UPDATE SKIP LOCKED`, which is left out on
+//!   SQLite. Lock in one order: a deadlock ends one of them with [`Error::Unavailable`], for its
+//!   caller to try again.
+//! - A row of `sequence` stays locked until the commit, so take [`next_id`] late.
+//! - NULL has a type there: it comes from the `Option`'s. Columns of integers are `bigint`; `sum`
+//!   is cast.
+//! - Text compares by bytes, as on SQLite: migrations see to it.
+//! - A commit whose answer was lost is [`Error::Unclear`].
 //!
 //! # Rejected
 //! - A pool of eight writing connections: measured at half the speed of one connection with a
@@ -35,12 +43,16 @@ mod db;
 mod error;
 pub mod lease;
 mod open;
+mod postgres;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod tx;
 mod writer;
 
-pub use args::{Args, Value};
-pub use db::{Db, Query, Row};
+pub use args::{Args, Nullable, Value};
+pub use db::{Db, OfPostgres, OfSqlite, Query, Row};
 pub use error::{Error, OpenError};
+pub use postgres::{CONNECTIONS_DEFAULT, Server};
 pub use tx::Tx;
 
 /// Takes the next value of a named sequence: 1 at first. Values of transactions that are rolled

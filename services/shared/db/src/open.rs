@@ -1,7 +1,7 @@
 //! Opening a file: checks first, then migrations.
 
 use crate::error::OpenError;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::Migrator;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteSynchronous,
@@ -43,13 +43,12 @@ pub(crate) async fn open(path: &Path, migrator: &Migrator) -> Result<Opened, Ope
         .synchronous(SqliteSynchronous::Full)
         .pragma("journal_size_limit", LOG_BYTES_KEPT)
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
-    let failed = |error| OpenError::of(path.to_owned(), error);
+    let failed = |error| OpenError::of(place(path), error);
     let mut writer = options.connect().await.map_err(failed)?;
-    migrator.run_direct(None, &mut writer, false).await.map_err(|error| match error {
-        MigrateError::VersionMissing(version) => newer(path, migrator, version),
-        MigrateError::Execute(error) => OpenError::of(path.to_owned(), error),
-        other => OpenError::Other { path: path.to_owned(), source: other.into() },
-    })?;
+    migrator
+        .run_direct(None, &mut writer, false)
+        .await
+        .map_err(|error| OpenError::of_migration(place(path), migrator, error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(READERS_MAX)
         .min_connections(0)
@@ -90,13 +89,13 @@ fn touch(path: &Path) -> Result<(), OpenError> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     match options.open(path) {
         Ok(_) => Ok(()),
-        Err(error) => Err(OpenError::NotWritable { path: path.to_owned(), source: error.into() }),
+        Err(error) => Err(OpenError::NotWritable { place: place(path), source: error.into() }),
     }
 }
 
 /// Reads which migrations were applied before anything that writes is done.
 async fn refuse_newer(path: &Path, migrator: &Migrator) -> Result<(), OpenError> {
-    let failed = |error| OpenError::of(path.to_owned(), error);
+    let failed = |error| OpenError::of(place(path), error);
     let mut probe = base(path).connect().await.map_err(failed)?;
     let migrated: Option<(i64,)> =
         sqlx::query_as("SELECT 1 FROM sqlite_master WHERE name = '_sqlx_migrations'")
@@ -110,13 +109,12 @@ async fn refuse_newer(path: &Path, migrator: &Migrator) -> Result<(), OpenError>
                 .await
                 .map_err(failed)?;
         if let Some((version,)) = applied.iter().find(|(v,)| !migrator.version_exists(*v)) {
-            return Err(newer(path, migrator, *version));
+            return Err(OpenError::newer(place(path), migrator, *version));
         }
     }
     probe.close().await.map_err(failed)
 }
 
-fn newer(path: &Path, migrator: &Migrator, version: i64) -> OpenError {
-    let known = migrator.iter().map(|migration| migration.version).max().unwrap_or(0);
-    OpenError::Newer { path: path.to_owned(), version, known }
+fn place(path: &Path) -> String {
+    path.display().to_string()
 }

@@ -3,6 +3,7 @@
 use crate::args::Args;
 use crate::db::{Query, Row};
 use crate::error::Error;
+use crate::postgres::Session;
 use crate::writer::Lease;
 use futures_util::TryStreamExt;
 use sqlx::sqlite::SqliteArguments;
@@ -15,7 +16,7 @@ use tokio::sync::Notify;
 /// After a statement has failed, or its future was dropped before it was done, every further
 /// statement and [`Tx::commit`] return an error: the transaction can only be dropped.
 pub struct Tx {
-    lease: Lease,
+    on: On,
     /// What waits to run ahead of the next statement: texts and arguments.
     deferred: Vec<(&'static str, Args)>,
     notify: Vec<Arc<Notify>>,
@@ -23,9 +24,15 @@ pub struct Tx {
     is_spoilt: bool,
 }
 
+/// What the transaction has of its database.
+pub(crate) enum On {
+    Sqlite(Lease),
+    Postgres(Session),
+}
+
 impl Tx {
-    pub(crate) fn new(lease: Lease) -> Self {
-        Self { lease, deferred: Vec::new(), notify: Vec::new(), is_spoilt: false }
+    pub(crate) fn new(on: On) -> Self {
+        Self { on, deferred: Vec::new(), notify: Vec::new(), is_spoilt: false }
     }
 
     /// Runs a statement; returns how many rows it changed.
@@ -108,13 +115,17 @@ impl Tx {
     /// still running.
     ///
     /// # Errors
-    /// [`Error::Full`], [`Error::Unavailable`], [`Error::Other`]: nothing of it was stored.
+    /// - [`Error::Unclear`]: nobody knows whether it was stored.
+    /// - [`Error::Full`], [`Error::Unavailable`], [`Error::Other`]: nothing of it was stored.
     pub async fn commit(mut self) -> Result<(), Error> {
         self.check()?;
         if let Some((sql, args)) = self.deferred.pop() {
             self.run_execute(sql.into_sql_str(), args).await?;
         }
-        self.lease.commit(self.notify).await
+        match self.on {
+            On::Sqlite(lease) => lease.commit(self.notify).await,
+            On::Postgres(session) => session.commit(self.notify).await,
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -128,22 +139,17 @@ impl Tx {
     async fn run_execute(&mut self, sql: SqlStr, args: Args) -> Result<u64, Error> {
         self.check()?;
         self.is_spoilt = true;
-        let (sql, args) = self.joined(sql, args)?;
-        let connection = self.lease.begin_statement()?;
-        let run = async {
-            let mut results = connection.fetch_many(sqlx::query_with(sql, args));
-            let mut changed = 0;
-            while let Some(result) = results.try_next().await? {
-                // The last statement of the text is the one that is asked about.
-                if let Either::Left(done) = result {
-                    changed = done.rows_affected();
-                }
+        args.check(sql.as_str())?;
+        let changed = match &mut self.on {
+            On::Sqlite(lease) => {
+                let (sql, args) = joined(lease, &mut self.deferred, sql, args)?;
+                execute_on_sqlite(lease, sql, args).await?
             }
-            Ok(changed)
+            On::Postgres(session) => {
+                run_deferred(session, &mut self.deferred).await?;
+                session.execute(sql, args).await?
+            }
         };
-        let changed: Result<u64, sqlx::Error> = run.await;
-        self.lease.end_statement();
-        let changed = changed?;
         self.is_spoilt = false;
         Ok(changed)
     }
@@ -151,33 +157,92 @@ impl Tx {
     async fn run_fetch<T: Row>(&mut self, sql: SqlStr, args: Args) -> Result<Vec<T>, Error> {
         self.check()?;
         self.is_spoilt = true;
-        let (sql, args) = self.joined(sql, args)?;
-        let connection = self.lease.begin_statement()?;
-        let rows = sqlx::query_as_with(sql, args).fetch_all(connection).await;
-        self.lease.end_statement();
-        let rows = rows?;
+        args.check(sql.as_str())?;
+        let rows = match &mut self.on {
+            On::Sqlite(lease) => {
+                let (sql, args) = joined(lease, &mut self.deferred, without_locks(sql), args)?;
+                let connection = lease.begin_statement()?;
+                let rows = sqlx::query_as_with(sql, args).fetch_all(connection).await;
+                lease.end_statement();
+                rows?
+            }
+            On::Postgres(session) => {
+                run_deferred(session, &mut self.deferred).await?;
+                session.fetch(sql, args).await?
+            }
+        };
         self.is_spoilt = false;
         Ok(rows)
     }
+}
 
-    /// Puts what opens the transaction, and what was deferred, ahead of a statement.
-    fn joined(&mut self, sql: SqlStr, args: Args) -> Result<(SqlStr, SqliteArguments), Error> {
-        args.check(sql.as_str())?;
-        if self.lease.opening().is_none() && self.deferred.is_empty() {
-            return Ok((sql, args.for_sqlite()?));
+async fn execute_on_sqlite(
+    lease: &mut Lease,
+    sql: SqlStr,
+    args: SqliteArguments,
+) -> Result<u64, Error> {
+    let connection = lease.begin_statement()?;
+    let run = async {
+        let mut results = connection.fetch_many(sqlx::query_with(sql, args));
+        let mut changed = 0;
+        while let Some(result) = results.try_next().await? {
+            // The last statement of the text is the one that is asked about.
+            if let Either::Left(done) = result {
+                changed = done.rows_affected();
+            }
         }
-        let (mut text, mut all) = (String::new(), Args::new());
-        if let Some(opening) = self.lease.opening() {
-            text.push_str(opening);
-            text.push_str("; ");
-        }
-        for (sql, args) in self.deferred.drain(..) {
-            args.check(sql)?;
-            all.follow(&mut text, sql, args);
-            text.push_str("; ");
-        }
-        all.follow(&mut text, sql.as_str(), args);
-        Ok((AssertSqlSafe(text).into_sql_str(), all.for_sqlite()?))
+        Ok(changed)
+    };
+    let changed: Result<u64, sqlx::Error> = run.await;
+    lease.end_statement();
+    Ok(changed?)
+}
+
+/// Deferred statements of a transaction: texts and arguments.
+type Deferred = Vec<(&'static str, Args)>;
+
+/// Puts what opens the transaction, and what was deferred, ahead of a statement.
+fn joined(
+    lease: &Lease,
+    deferred: &mut Deferred,
+    sql: SqlStr,
+    args: Args,
+) -> Result<(SqlStr, SqliteArguments), Error> {
+    if lease.opening().is_none() && deferred.is_empty() {
+        return Ok((sql, args.for_sqlite()?));
+    }
+    let (mut text, mut all) = (String::new(), Args::new());
+    if let Some(opening) = lease.opening() {
+        text.push_str(opening);
+        text.push_str("; ");
+    }
+    for (sql, args) in deferred.drain(..) {
+        args.check(sql)?;
+        all.follow(&mut text, sql, args);
+        text.push_str("; ");
+    }
+    all.follow(&mut text, sql.as_str(), args);
+    Ok((AssertSqlSafe(text).into_sql_str(), all.for_sqlite()?))
+}
+
+/// PostgreSQL takes one statement with arguments at a time.
+async fn run_deferred(session: &mut Session, deferred: &mut Deferred) -> Result<(), Error> {
+    for (sql, args) in deferred.drain(..) {
+        args.check(sql)?;
+        session.execute(sql.into_sql_str(), args).await?;
+    }
+    Ok(())
+}
+
+/// Ends of queries that lock what they read.
+const LOCKS: [&str; 2] = [" FOR UPDATE", " FOR UPDATE SKIP LOCKED"];
+
+/// The query as SQLite takes it. There a transaction is alone, so that there is nothing to lock.
+fn without_locks(sql: SqlStr) -> SqlStr {
+    let end = LOCKS.iter().find_map(|lock| sql.as_str().strip_suffix(lock)).map(str::len);
+    match end {
+        None => sql,
+        Some(end) => AssertSqlSafe(sql.as_str()[..end].to_owned()).into_sql_str(),
     }
 }
 

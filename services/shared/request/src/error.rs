@@ -47,7 +47,7 @@ impl From<Error> for Status {
             Error::Reused => status(Code::AlreadyExists, ErrorReason::RequestIdReused, text),
             Error::InProgress => status(Code::Aborted, ErrorReason::RequestInProgress, text)
                 .retry_after(RUNNING_RETRY_AFTER),
-            Error::Db(error @ (Db::Full | Db::Unavailable { .. })) => {
+            Error::Db(error @ (Db::Full | Db::Unavailable { .. } | Db::Unclear { .. })) => {
                 tracing::warn!(%error, "the database of requests is away");
                 status(Code::Unavailable, ErrorReason::Unavailable, text)
                     .retry_after(AWAY_RETRY_AFTER)

@@ -1,11 +1,11 @@
 //! The promises of this crate, on a real database.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use stowage_auth::{Principal, PrincipalRole};
 use stowage_db::args;
+use stowage_db::testing::Scratch;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
 use stowage_runtime::{field_violations, reason_of, status};
@@ -35,7 +35,7 @@ impl Vault for Turned {
 }
 
 struct Kit {
-    folder: tempfile::TempDir,
+    place: Scratch,
     db: Db,
     clock: Arc<FakeClock>,
     requests: Requests,
@@ -43,17 +43,17 @@ struct Kit {
     runs: AtomicU32,
 }
 
-async fn open(folder: &Path) -> Db {
-    Db::open(&folder.join("test.db"), &MIGRATOR).await.unwrap()
+async fn open(place: &Scratch) -> Db {
+    place.open("test", &MIGRATOR).await.unwrap()
 }
 
 impl Kit {
     async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let clock = Arc::new(FakeClock::at(datetime!(2026-11-01 10:00 UTC)));
         let requests = Requests::new(db.clone(), clock.clone(), Arc::new(SystemRandom), CALL);
-        Self { folder, db, clock, requests, runs: AtomicU32::new(0) }
+        Self { place, db, clock, requests, runs: AtomicU32::new(0) }
     }
 
     /// Another process over the same file.
@@ -143,7 +143,7 @@ async fn answers_are_kept_for_more_than_a_day_and_outlive_the_process() {
     kit.clock.advance(Duration::from_secs(25 * 3600));
     assert_eq!(kit.requests.forget_old().await.unwrap(), 0);
     kit.db.close().await;
-    let db = open(kit.folder.path()).await;
+    let db = open(&kit.place).await;
     let requests = Requests::new(db, kit.clock.clone(), Arc::new(SystemRandom), CALL);
     let kit = Kit { requests, ..kit };
     assert_eq!(kit.create(1, "k", "photos").await.unwrap(), first);

@@ -6,10 +6,17 @@
 
 mod calling;
 mod channel;
+mod connect;
 mod error;
 mod layers;
+mod port;
+mod remote;
 mod role;
+mod role_port;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;
+mod tls;
 mod unread;
 
 pub use calling::calling_as;
@@ -19,5 +26,9 @@ pub use error::{
     status,
 };
 pub use layers::{StackConfig, role_stack};
+pub use port::{PortRequest, PortSettings, Protocols, serve};
+pub use remote::{AddressError, remote};
 pub use role::{ReadyCheck, Role, Task};
+pub use role_port::{RenderMetrics, RolePort, remote_ready};
+pub use tls::{ClientTls, Identity, ServerTls, TlsError};
 pub use unread::{Kept, read_out};

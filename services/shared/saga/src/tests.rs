@@ -1,13 +1,13 @@
 mod operate;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sqlx::migrate::Migrator;
+use stowage_db::testing::Scratch;
 use stowage_db::{Db, Tx, args};
 use stowage_types::{Clock, FakeClock, SystemClock, SystemRandom};
 use tokio::sync::Semaphore;
@@ -113,20 +113,18 @@ async fn close(state: &mut Key, tx: &mut Tx) -> StepResult {
 }
 
 struct Rig {
-    _folder: tempfile::TempDir,
-    path: PathBuf,
+    place: tokio::sync::OnceCell<Scratch>,
     world: Arc<World>,
 }
 
 impl Rig {
     fn new(world: World) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sagas.db");
-        Self { _folder: folder, path, world: Arc::new(world) }
+        Self { place: tokio::sync::OnceCell::new(), world: Arc::new(world) }
     }
 
     async fn open(&self) -> Db {
-        Db::open(Path::new(&self.path), &MIGRATOR).await.unwrap()
+        let place = self.place.get_or_init(Scratch::new).await;
+        place.open("sagas", &MIGRATOR).await.unwrap()
     }
 
     fn sagas(&self, db: &Db, settings: Settings) -> Sagas<World> {

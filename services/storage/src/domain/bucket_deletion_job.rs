@@ -77,12 +77,14 @@ impl Storage {
     /// Takes a turn at the deletion that has waited longest; `false` if none waits.
     async fn delete_next(&self) -> Result<bool, Error> {
         let lease = self.deletion_lease();
+        // Then leases of another process are those of a dead one.
+        let takes_over = self.config.takes_over && self.db.is_exclusive();
         // Most looks find nothing, and need not wait for the writer.
-        if !store::bucket_deletion::is_due(&self.db, lease, TAKES_OVER).await? {
+        if !store::bucket_deletion::is_due(&self.db, lease, takes_over).await? {
             return Ok(false);
         }
         let mut tx = self.db.begin().await?;
-        let claimed = store::bucket_deletion::claim(&mut tx, lease, TAKES_OVER).await?;
+        let claimed = store::bucket_deletion::claim(&mut tx, lease, takes_over).await?;
         tx.commit().await?;
         let Some(job) = claimed else { return Ok(false) };
         // There may be more for those who sleep.
@@ -108,9 +110,6 @@ impl Storage {
         Lease { process: self.process, owner, now, until: now + LEASE }
     }
 }
-
-/// One process has the database to itself, so leases of another are those of a dead one.
-const TAKES_OVER: bool = true;
 
 /// A call to an engine, with a bound of time.
 async fn bounded<T>(call: impl Future<Output = Result<T, EngineError>>) -> Result<T, EngineError> {

@@ -1,5 +1,6 @@
 //! What callers change, told for history.
 
+use serde::{Deserialize, Serialize};
 use stowage_auth::RequestContext;
 use stowage_db::Tx;
 use stowage_request::Once;
@@ -43,7 +44,7 @@ pub(crate) struct Change<'a> {
 }
 
 /// Whom history names, and by which call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub(crate) actor: String,
     pub(crate) request_id: String,

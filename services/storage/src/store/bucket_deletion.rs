@@ -178,9 +178,9 @@ pub(crate) async fn set_state(
 
 /// Whether there is one to work on.
 pub(crate) async fn is_due(db: &Db, lease: Lease, takes_over: bool) -> Result<bool, Error> {
-    const SQL: &str = concat!("SELECT 1 FROM bucket_deletion WHERE ", is_due!(), " LIMIT 1");
+    const SQL: &str = concat!("SELECT id FROM bucket_deletion WHERE ", is_due!(), " LIMIT 1");
     let args = args![lease.now, takes_over, lease.process];
-    let found: Option<(i64,)> = db.fetch_optional(SQL, args).await?;
+    let found: Option<(Uuid,)> = db.fetch_optional(SQL, args).await?;
     Ok(found.is_some())
 }
 
@@ -194,7 +194,10 @@ pub(crate) async fn claim(
         "UPDATE bucket_deletion SET lease_process = $3, lease_owner = $4, lease_until = $5 \
          WHERE id = (SELECT id FROM bucket_deletion WHERE ",
         is_due!(),
-        " ORDER BY next_attempt_time LIMIT 1) RETURNING ",
+        // Again, for the row may have been another's when this one came to it.
+        " ORDER BY next_attempt_time LIMIT 1) AND (",
+        is_due!(),
+        ") RETURNING ",
         columns!()
     );
     let args = args![lease.now, takes_over, lease.process, lease.owner, lease.until];

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use prost::Message as _;
 use stowage_db::args;
+use stowage_db::testing::Scratch;
 use stowage_engine::Engine as _;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
@@ -246,9 +247,9 @@ async fn what_was_deleted_before_a_cancellation_is_counted_and_the_rest_stays() 
 
 #[tokio::test]
 async fn a_kill_at_any_point_neither_loses_nor_doubles() {
-    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let place = Arc::new(Scratch::new().await);
     let engine = Arc::new(Memory::default());
-    let mut kit = Kit::over(engine.clone(), folder.clone(), metered_bus()).await;
+    let mut kit = Kit::over(engine.clone(), place.clone(), metered_bus()).await;
     let uid = kit.account().await;
     let (mut cut, mut counts) = (0, std::collections::BTreeSet::new());
     for polls in (0..140).step_by(2) {
@@ -267,7 +268,7 @@ async fn a_kill_at_any_point_neither_loses_nor_doubles() {
         cut += u32::from(killed_after(polls, worked).await.is_none());
         counts.insert(Caller(&kit, OWNER).get(&name).await.unwrap().deleted_object_count);
         kit.close().await;
-        kit = Kit::over(engine.clone(), folder.clone(), metered_bus()).await;
+        kit = Kit::over(engine.clone(), place.clone(), metered_bus()).await;
         kit.run_tasks_of(TASK);
         let done = Caller(&kit, OWNER).is(&name, State::Done).await;
         assert_eq!(deleted(&done), (12, 120), "after {polls} polls");
@@ -276,7 +277,7 @@ async fn a_kill_at_any_point_neither_loses_nor_doubles() {
         let events: Vec<_> = of_it.map(|told| told.0).collect();
         assert_eq!(events, ["bucket.deletion_started", "bucket.deleted"], "after {polls} polls");
         kit.close().await;
-        kit = Kit::over(engine.clone(), folder.clone(), metered_bus()).await;
+        kit = Kit::over(engine.clone(), place.clone(), metered_bus()).await;
     }
     assert!(cut > 10 && counts.len() >= 3, "it was cut {cut} times, at {counts:?}");
 }

@@ -1,6 +1,7 @@
 //! What is told for history.
 
 use std::sync::{Arc, Mutex};
+use stowage_db::testing::Scratch;
 
 use async_trait::async_trait;
 use stowage_bus::{Audience, BoxError, Event, Handler, Subscription};
@@ -87,8 +88,8 @@ async fn changes_are_told_with_who_made_them_but_for_steps_of_something_told_as_
         audience: Audience::OneReplica,
         handler: heard.clone(),
     });
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let mut kit = Kit::over(Arc::new(Memory::default()), folder, (bus, meter)).await;
+    let place = Arc::new(Scratch::new().await);
+    let mut kit = Kit::over(Arc::new(Memory::default()), place, (bus, meter)).await;
     let uid = kit.account().await;
     come_and_go(&kit, &uid, By::Service).await;
     come_and_go(&kit, &uid, By::Customer).await;

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use stowage_db::testing::Scratch;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
@@ -35,13 +36,13 @@ async fn open_engine(folder: &Path) -> Arc<Embedded> {
 }
 
 impl Served {
-    async fn start(folder: &Arc<tempfile::TempDir>, metered: (Bus, Arc<Meter>)) -> Self {
-        let engine = open_engine(folder.path()).await;
+    async fn start(place: &Arc<Scratch>, metered: (Bus, Arc<Meter>)) -> Self {
+        let engine = open_engine(place.folder()).await;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
-        let serving = tokio::spawn(engine.serve(listener, stop.clone()));
-        let mut kit = Kit::over(engine, Arc::clone(folder), metered).await;
+        let serving = tokio::spawn(engine.serve(listener, None, stop.clone()));
+        let mut kit = Kit::over(engine, Arc::clone(place), metered).await;
         kit.run_tasks();
         Self { kit, endpoint, stop, serving }
     }
@@ -104,8 +105,8 @@ impl Served {
 
 #[tokio::test]
 async fn what_a_client_stores_is_listed_searched_deleted_and_metered() {
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let served = Served::start(&folder, metered_bus()).await;
+    let place = Arc::new(Scratch::new().await);
+    let served = Served::start(&place, metered_bus()).await;
     let uid = served.kit.account().await;
     served.kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
     let client = served.client(&uid);
@@ -137,18 +138,18 @@ async fn what_a_client_stores_is_listed_searched_deleted_and_metered() {
 
 #[tokio::test]
 async fn restarts_count_nothing_twice_and_lose_nothing() {
-    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let place = Arc::new(Scratch::new().await);
     let (bus, meter) = metered_bus();
     let uid = S3uid::generate(&SystemRandom);
     for round in 1..=3 {
-        let served = Served::start(&folder, (bus.clone(), Arc::clone(&meter))).await;
+        let served = Served::start(&place, (bus.clone(), Arc::clone(&meter))).await;
         served.kit.ensure(wanted(&uid)).await.unwrap();
         served.kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
         served.put(&served.client(&uid), &format!("key-{round}"), 500).await;
         // Stopped at once: what is not told yet is told by the next.
         served.close().await;
     }
-    let served = Served::start(&folder, (bus, meter)).await;
+    let served = Served::start(&place, (bus, meter)).await;
     until(async || served.kit.meter.last(&uid, "photos") == Some((1500, 3))).await;
     until(async || served.told(&uid) == served.counted(&uid).await).await;
     assert!(served.told(&uid).0 >= 1500);
@@ -157,8 +158,8 @@ async fn restarts_count_nothing_twice_and_lose_nothing() {
 
 #[tokio::test]
 async fn a_removed_account_gets_in_no_more_and_its_name_is_free() {
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let served = Served::start(&folder, metered_bus()).await;
+    let place = Arc::new(Scratch::new().await);
+    let served = Served::start(&place, metered_bus()).await;
     let uid = served.kit.account().await;
     served.kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
     let client = served.client(&uid);
@@ -176,8 +177,8 @@ async fn a_removed_account_gets_in_no_more_and_its_name_is_free() {
 
 #[tokio::test]
 async fn the_quota_of_an_account_can_be_changed() {
-    let folder = Arc::new(tempfile::tempdir().unwrap());
-    let served = Served::start(&folder, metered_bus()).await;
+    let place = Arc::new(Scratch::new().await);
+    let served = Served::start(&place, metered_bus()).await;
     let uid = S3uid::generate(&SystemRandom);
     let of = |quota_bytes| pb::EnsureEngineAccountRequest { quota_bytes, ..wanted(&uid) };
     served.kit.ensure(of(1000)).await.unwrap();

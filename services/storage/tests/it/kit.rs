@@ -1,7 +1,6 @@
 //! Starts the role and calls it as anyone.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use async_trait::async_trait;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
 use stowage_bus::{Audience, Bus, Event, Handler, Subscription};
 use stowage_db::Db;
+use stowage_db::testing::Scratch;
 use stowage_engine::Engine;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
@@ -43,7 +43,7 @@ pub(crate) struct Kit<E = Memory> {
     db: Db,
     stop: CancellationToken,
     tasks: Vec<tokio::task::JoinHandle<()>>,
-    _folder: Arc<tempfile::TempDir>,
+    _place: Arc<Scratch>,
 }
 
 pub(crate) fn location(code: &str) -> LocationConfig {
@@ -60,28 +60,52 @@ pub(crate) fn signer() -> Signer {
     Signer::from_seed(&[7; 32], "test", Arc::new(SystemClock))
 }
 
-pub(crate) async fn open(folder: &Path) -> Db {
-    Db::open(&folder.join("storage.db"), &MIGRATOR).await.unwrap()
+pub(crate) async fn open(place: &Scratch) -> Db {
+    place.open("storage", &MIGRATOR).await.unwrap()
 }
 
-pub(crate) async fn role_over(
+/// What a test may want to be otherwise.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let config = Config { collect_every_ms: 2, deletion_batch_max: 5, ..Config::default() };
+        Self { config, clock: Arc::new(SystemClock) }
+    }
+}
+
+pub(crate) type Engines = Vec<(LocationConfig, Arc<dyn Engine>)>;
+
+pub(crate) fn deps_of(
     db: &Db,
     bus: &Bus,
-    engines: Vec<(LocationConfig, Arc<dyn Engine>)>,
-    stop: &CancellationToken,
-) -> Role {
-    let config = Config { collect_every_ms: 2, deletion_batch_max: 5, ..Config::default() };
-    let deps = Deps {
+    engines: Engines,
+    (stop, clock): (&CancellationToken, Arc<dyn Clock>),
+) -> Deps {
+    Deps {
         db: db.clone(),
         bus: bus.clone(),
-        clock: Arc::new(SystemClock),
+        clock,
         random: Arc::new(SystemRandom),
         verifier: signer().verifier(),
         page_key: signer().page_key(),
         stop: stop.clone(),
         engines,
-    };
-    build(config, deps).await.unwrap()
+    }
+}
+
+pub(crate) async fn role_over(
+    db: &Db,
+    bus: &Bus,
+    engines: Engines,
+    stop: &CancellationToken,
+) -> Role {
+    let Settings { config, clock } = Settings::default();
+    build(config, deps_of(db, bus, engines, (stop, clock))).await.unwrap()
 }
 
 impl Kit {
@@ -90,27 +114,34 @@ impl Kit {
     }
 
     pub(crate) async fn with(engine: Memory) -> Self {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        Self::over(Arc::new(engine), folder, metered_bus()).await
+        let place = Arc::new(Scratch::new().await);
+        Self::over(Arc::new(engine), place, metered_bus()).await
     }
 }
 
 impl<E: Engine + 'static> Kit<E> {
     /// The role with its data in `folder`, and NL on `engine`.
-    pub(crate) async fn over(
+    pub(crate) async fn over(engine: Arc<E>, place: Arc<Scratch>, bus: (Bus, Arc<Meter>)) -> Self {
+        Self::set(engine, place, bus, Settings::default()).await
+    }
+
+    /// The same, with other settings.
+    pub(crate) async fn set(
         engine: Arc<E>,
-        folder: Arc<tempfile::TempDir>,
+        place: Arc<Scratch>,
         (bus, meter): (Bus, Arc<Meter>),
+        settings: Settings,
     ) -> Self {
-        let db = open(folder.path()).await;
+        let db = open(&place).await;
         let stop = CancellationToken::new();
         let mut away = location("FAR");
         away.state = LocationState::Draining;
-        let engines: Vec<(LocationConfig, Arc<dyn Engine>)> =
+        let engines: Engines =
             vec![(location("NL"), Arc::<E>::clone(&engine)), (away, Arc::new(Memory::default()))];
-        let role = role_over(&db, &bus, engines, &stop).await;
+        let Settings { config, clock } = settings;
+        let role = build(config, deps_of(&db, &bus, engines, (&stop, clock))).await.unwrap();
         let tasks = Vec::new();
-        Self { engine, meter, role, signer: signer(), db, stop, tasks, _folder: folder }
+        Self { engine, meter, role, signer: signer(), db, stop, tasks, _place: place }
     }
 
     /// Lets the role's tasks run.
@@ -126,6 +157,23 @@ impl<E: Engine + 'static> Kit<E> {
         self.role.tasks = run;
         self.run_tasks();
         self.role.tasks = kept;
+    }
+
+    /// Runs tasks of that name of another process that has the same database and engine.
+    pub(crate) async fn run_twin(&mut self, settings: Settings, name: &str) {
+        let engines: Engines = vec![(location("NL"), Arc::<E>::clone(&self.engine))];
+        let Settings { config, clock } = settings;
+        let (bus, _) = metered_bus();
+        let deps = deps_of(&self.db, &bus, engines, (&self.stop, clock));
+        let tasks = build(config, deps).await.unwrap().tasks;
+        let tasks = tasks.into_iter().filter(|task| task.name == name);
+        self.tasks.extend(tasks.map(|task| tokio::spawn(task.future)));
+    }
+
+    /// A count.
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        let (count,): (i64,) = self.db.fetch_one(sql, stowage_db::args![]).await.unwrap();
+        count
     }
 
     /// Stops the role and lets go of its files.

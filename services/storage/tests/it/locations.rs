@@ -1,6 +1,7 @@
 //! Locations.
 
 use std::sync::Arc;
+use stowage_db::testing::Scratch;
 
 use stowage_engine::Engine;
 use stowage_proto::common::ErrorReason;
@@ -78,8 +79,8 @@ async fn a_call_without_an_assertion_is_refused() {
 
 #[tokio::test]
 async fn a_location_configured_no_longer_takes_no_accounts() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let (bus, _) = metered_bus();
     let stop = CancellationToken::new();
     let engine: Arc<dyn Engine> = Arc::new(Memory::default());
@@ -96,8 +97,8 @@ async fn a_location_configured_no_longer_takes_no_accounts() {
 
 #[tokio::test]
 async fn wrong_settings_are_told_together_and_nothing_is_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let engine: Arc<dyn Engine> = Arc::new(Memory::default());
     let twice = || -> (LocationConfig, Arc<dyn Engine>) { (location("NL"), Arc::clone(&engine)) };
     let deps = Deps {

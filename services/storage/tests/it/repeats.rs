@@ -1,6 +1,7 @@
 use std::fmt::Debug;
 
 use stowage_db::args;
+use stowage_db::testing::Scratch;
 use stowage_engine::Engine as _;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
@@ -144,10 +145,10 @@ async fn ended<T: Debug>(call: impl AsyncFn() -> Result<T, Status>) {
 /// A process died after the engine had done it, and before the answer was stored.
 #[tokio::test]
 async fn a_successor_ends_what_a_dead_process_left_running() {
-    let folder = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let place = std::sync::Arc::new(Scratch::new().await);
     let engine = std::sync::Arc::new(Memory::default());
     let bus = || crate::kit::metered_bus();
-    let kit = Kit::over(engine.clone(), folder.clone(), bus()).await;
+    let kit = Kit::over(engine.clone(), place.clone(), bus()).await;
     let uid = kit.account().await;
     kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
     let call = Caller { kit: &kit, customer: OWNER, uid: uid.clone(), id: "k" };
@@ -159,7 +160,7 @@ async fn a_successor_ends_what_a_dead_process_left_running() {
     assert_reason(running, Code::Aborted, ErrorReason::RequestInProgress);
     assert_reused(call.delete("films").await);
     kit.close().await;
-    let kit = Kit::over(engine, folder, bus()).await;
+    let kit = Kit::over(engine, place, bus()).await;
     let call = Caller { kit: &kit, customer: OWNER, uid, id: "k" };
     call.delete("photos").await.unwrap();
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use stowage_bus::{Bus, backlog};
 use stowage_db::Db;
+use stowage_db::testing::Scratch;
 use stowage_engine::{Engine, TrafficTotals};
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
@@ -110,7 +111,7 @@ async fn run_role(db: &Db, bus: &Bus, engine: &Arc<Memory>, polls: Option<u32>) 
 
 #[tokio::test]
 async fn a_kill_at_any_point_neither_loses_nor_doubles() {
-    let folder = tempfile::tempdir().unwrap();
+    let scratch = Scratch::new().await;
     let engine = Arc::new(Memory::default());
     let (bus, meter) = metered_bus();
     let uids: Vec<S3uid> = (0..3).map(|_| S3uid::generate(&SystemRandom)).collect();
@@ -126,7 +127,7 @@ async fn a_kill_at_any_point_neither_loses_nor_doubles() {
         if round % 20 == 0 {
             engine.forget_cursors();
         }
-        let db = open(folder.path()).await;
+        let db = open(&scratch).await;
         run_role(&db, &bus, &engine, Some(round)).await;
         for (place, told) in meter.traffic() {
             let most = expected[&place];
@@ -134,7 +135,7 @@ async fn a_kill_at_any_point_neither_loses_nor_doubles() {
         }
         db.close().await;
     }
-    let db = open(folder.path()).await;
+    let db = open(&scratch).await;
     let finished = until(async || meter.traffic() == expected && is_drained(&db).await);
     tokio::select! {
         () = run_role(&db, &bus, &engine, None) => panic!("the tasks ended"),
@@ -145,8 +146,8 @@ async fn a_kill_at_any_point_neither_loses_nor_doubles() {
 
 #[tokio::test]
 async fn a_location_whose_engine_is_away_holds_up_no_other() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let scratch = Scratch::new().await;
+    let db = open(&scratch).await;
     let (bus, meter) = metered_bus();
     let stop = CancellationToken::new();
     let (away, well) = (Arc::new(Memory::default()), Arc::new(Memory::default()));

@@ -1,19 +1,19 @@
 use futures_util::future::join_all;
 use stowage_db::args;
+use stowage_db::testing::Scratch;
 use stowage_provider::{OrderKey, Period, conformance};
 use stowage_types::{Currency, CustomerId, FakeClock, Money, PlanId, S3uid};
-use tempfile::TempDir;
 
 use super::*;
 
 /// The history of the database that the ledger's tables belong to.
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
 
-async fn ledger() -> (Ledger, TempDir) {
-    let folder = TempDir::new().unwrap();
-    let db = Db::open(&folder.path().join("billing.db"), &MIGRATOR).await.unwrap();
+async fn ledger() -> (Ledger, Scratch) {
+    let place = Scratch::new().await;
+    let db = place.open("billing", &MIGRATOR).await.unwrap();
     let clock = Arc::new(FakeClock::at(OffsetDateTime::UNIX_EPOCH));
-    (Ledger::new(db, clock), folder)
+    (Ledger::new(db, clock), place)
 }
 
 fn order(key: &str, nanos: i128) -> NewOrder {
@@ -43,13 +43,13 @@ async fn invoices(ledger: &Ledger) -> Vec<(i64, i64, String)> {
 
 #[tokio::test]
 async fn the_ledger_passes_the_suite() {
-    let (ledger, _folder) = ledger().await;
+    let (ledger, _place) = ledger().await;
     conformance::run(&ledger).await;
 }
 
 #[tokio::test]
 async fn many_at_once_with_one_key_are_one_order() {
-    let (ledger, _folder) = ledger().await;
+    let (ledger, _place) = ledger().await;
     let order = order("one", 9_800_000_000);
     let answers = join_all((0..50).map(|_| ledger.place_order(&order))).await;
     for answer in answers {
@@ -61,7 +61,7 @@ async fn many_at_once_with_one_key_are_one_order() {
 
 #[tokio::test]
 async fn an_undo_voids_the_draft() {
-    let (ledger, _folder) = ledger().await;
+    let (ledger, _place) = ledger().await;
     let order = order("one", 1);
     let placed = Some(ledger.place_order(&order).await.unwrap());
     let reference = OrderRef { key: order.key, customer: order.customer, placed };
@@ -71,7 +71,7 @@ async fn an_undo_voids_the_draft() {
 
 #[tokio::test]
 async fn prices_that_do_not_fit_are_refused() {
-    let (ledger, _folder) = ledger().await;
+    let (ledger, _place) = ledger().await;
     for nanos in [i128::from(i64::MAX) + 1, -1, i128::MAX] {
         let answer = ledger.place_order(&order("one", nanos)).await;
         assert!(matches!(answer, Err(Error::Refused { .. })), "{nanos}: {answer:?}");
@@ -82,7 +82,7 @@ async fn prices_that_do_not_fit_are_refused() {
 
 #[tokio::test]
 async fn a_closed_database_is_unavailable_and_not_a_success() {
-    let (ledger, _folder) = ledger().await;
+    let (ledger, _place) = ledger().await;
     ledger.db.close().await;
     let answer = ledger.place_order(&order("one", 1)).await;
     assert!(matches!(answer, Err(Error::Unavailable { .. })), "{answer:?}");

@@ -10,6 +10,7 @@ mod amqp {
     use lapin::BasicProperties;
     use lapin::options::{BasicPublishOptions, QueueDeclareOptions, QueueDeleteOptions};
     use lapin::types::FieldTable;
+    use stowage_db::testing::Scratch;
     use stowage_types::{SecretString, SystemRandom};
 
     use super::super::consumer::{
@@ -25,8 +26,8 @@ mod amqp {
 
     #[tokio::test]
     async fn what_is_published_before_a_consumer_first_runs_waits_for_it() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let (outbox, wire) = (outbox(), Wire::new(Arm::Amqp));
         let pushed = push_all(&db, &outbox, 20).await;
         let publisher = wire.start([]).await;
@@ -42,8 +43,8 @@ mod amqp {
 
     #[tokio::test]
     async fn a_consumer_added_later_gets_what_is_published_since_its_queue_is_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let wire = Wire::new(Arm::Amqp);
         let publisher = wire.start([]).await;
         publisher.bus.publish(&event("things/before", 1)).await.unwrap();
@@ -120,8 +121,8 @@ mod amqp {
 
     #[tokio::test]
     async fn connections_cut_at_any_byte_lose_double_and_reorder_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let proxy = Proxy::start(&url()).await;
         let (outbox, wire) = (outbox(), Wire::through(Arm::Amqp, proxy.url.clone()));
         let consumer = Arc::new(Consumer::new(&db));
@@ -167,8 +168,8 @@ mod amqp {
 
     #[tokio::test]
     async fn two_replicas_keep_the_order_of_a_subject_over_retries_and_a_takeover() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let proxy = Proxy::start(&url()).await;
         let (outbox, mut wire) = (outbox(), Wire::through(Arm::Amqp, proxy.url.clone()));
         wire.options.prefetch = 5;
@@ -196,8 +197,8 @@ mod amqp {
 
     #[tokio::test]
     async fn a_full_queue_holds_the_outbox_and_costs_nothing() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let (outbox, mut wire) = (outbox(), Wire::new(Arm::Amqp));
         wire.options.queue_events_max = 5;
         let pushed = push_all(&db, &outbox, 60).await;
@@ -231,8 +232,8 @@ mod amqp {
 
     #[tokio::test]
     async fn a_queue_that_was_removed_is_noticed_and_declared_anew() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let (outbox, wire) = (outbox(), Wire::new(Arm::Amqp));
         let publisher = wire.start([]).await;
         let (connection, channel) = wire.channel().await;
@@ -255,8 +256,8 @@ mod amqp {
 
     #[tokio::test]
     async fn a_queue_with_other_arguments_is_used_as_it_is() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let (outbox, wire) = (outbox(), Wire::new(Arm::Amqp));
         let (connection, channel) = wire.channel().await;
         let (options, arguments) = (QueueDeclareOptions::durable(), FieldTable::default());
@@ -272,8 +273,8 @@ mod amqp {
 
     #[tokio::test]
     async fn a_dead_letter_says_whose_it_is_and_why() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let wire = Wire::new(Arm::Amqp);
         let consumer = Arc::new(Consumer { refuses: "things/1", ..Consumer::new(&db) });
         let running = wire.start([consumer.subscription()]).await;
@@ -299,8 +300,8 @@ mod amqp {
 
     #[tokio::test]
     async fn a_message_that_is_no_event_stops_nobody() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let wire = Wire::new(Arm::Amqp);
         let running = wire.start([Arc::new(Consumer::new(&db)).subscription()]).await;
         let (connection, channel) = wire.channel().await;
@@ -319,8 +320,8 @@ mod amqp {
 
     #[tokio::test]
     async fn while_the_broker_is_away_nothing_is_published_and_readiness_says_so() {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let proxy = Proxy::start(&url()).await;
         let wire = Wire::through(Arm::Amqp, proxy.url.clone());
         let consumer = Arc::new(Consumer::new(&db));

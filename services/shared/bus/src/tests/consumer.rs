@@ -1,11 +1,11 @@
 //! A consumer whose effect can be counted, its outbox, and its relay.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stowage_db::testing::Scratch;
 use stowage_db::{Db, args, next_id};
 use stowage_types::{Clock, SystemClock, SystemRandom};
 use tokio::sync::Notify;
@@ -107,8 +107,8 @@ impl Handler for Consumer {
     }
 }
 
-pub(super) async fn open(folder: &Path) -> Db {
-    Db::open(&folder.join("bus.db"), &MIGRATOR).await.unwrap()
+pub(super) async fn open(place: &Scratch) -> Db {
+    place.open("bus", &MIGRATOR).await.unwrap()
 }
 
 pub(super) fn outbox() -> Outbox {

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stowage_db::testing::Scratch;
 use stowage_db::{Db, args};
 use stowage_types::{SystemClock, SystemRandom};
 use time::OffsetDateTime;
@@ -15,7 +16,12 @@ use super::consumer::{Running, effects, eventually, open, outbox, push_all, quic
 use crate::{BoxError, Bus, Event, Handler, RelaySettings, backlog};
 
 fn shared(lease: Duration) -> RelaySettings {
-    RelaySettings { is_exclusive: false, lease, fallback: Duration::from_millis(10), ..quick() }
+    RelaySettings {
+        is_exclusive: Some(false),
+        lease,
+        fallback: Duration::from_millis(10),
+        ..quick()
+    }
 }
 
 /// A replica's own bus: says who published what.
@@ -64,15 +70,15 @@ impl Handler for Told {
 
 struct Replicas {
     log: Arc<Mutex<Vec<(&'static str, String)>>>,
-    _folder: tempfile::TempDir,
+    _place: Scratch,
     db: Db,
 }
 
 impl Replicas {
     async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
-        Self { log: Arc::default(), _folder: folder, db }
+        let place = Scratch::new().await;
+        let db = open(&place).await;
+        Self { log: Arc::default(), _place: place, db }
     }
 
     fn replica(&self, by: &'static str, left: usize) -> Arc<Told> {
@@ -186,7 +192,8 @@ async fn whoever_has_the_database_to_himself_needs_no_lease() {
     all.take_away("INSERT INTO lease (name, owner, until) VALUES ('relay', $1, $2)").await;
     let pushed = push_all(&all.db, &outbox, 3).await;
     let one = all.replica("one", 1000);
-    let running = Running::start(&all.db, &outbox, &one.bus());
+    let settings = RelaySettings { is_exclusive: Some(true), ..quick() };
+    let running = Running::start_with(settings, &all.db, &outbox, &one.bus());
     all.drained().await;
     assert_eq!(all.told("one"), pushed);
     running.stop().await;

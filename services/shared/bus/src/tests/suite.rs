@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stowage_db::Db;
+use stowage_db::testing::Scratch;
 use stowage_types::{Clock, FakeClock, SystemRandom};
 use time::OffsetDateTime;
 
@@ -48,8 +49,8 @@ on_both! {
 }
 
 async fn repeated_deliveries_take_effect_once(arm: Arm) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let wire = Wire::new(arm);
     let running = wire.start([Arc::new(Consumer::new(&db)).subscription()]).await;
     let (first, last) = (event("things/1", 1), event("things/2", 1));
@@ -62,8 +63,8 @@ async fn repeated_deliveries_take_effect_once(arm: Arm) {
 }
 
 async fn events_keep_their_order_over_several_pages(arm: Arm) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let (outbox, wire) = (outbox(), Wire::new(arm));
     let pushed = push_all(&db, &outbox, 30).await;
     let running = wire.start([Arc::new(Consumer::new(&db)).subscription()]).await;
@@ -74,8 +75,8 @@ async fn events_keep_their_order_over_several_pages(arm: Arm) {
 }
 
 async fn an_event_comes_whole(arm: Arm) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let (outbox, wire) = (outbox(), Wire::new(arm));
     let mut sent = event("things/1", 7);
     // What a database keeps of a time, and no more.
@@ -108,8 +109,8 @@ impl Handler for Keeper {
 }
 
 async fn a_crash_between_publishing_and_deleting_changes_nothing(arm: Arm) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let (outbox, wire) = (outbox(), Wire::new(arm));
     let pushed = push_all(&db, &outbox, 5).await;
     let consumer = Arc::new(Consumer { hangs_after: "things/0002", ..Consumer::new(&db) });
@@ -125,7 +126,7 @@ async fn a_crash_between_publishing_and_deleting_changes_nothing(arm: Arm) {
     drop(consumer);
     db.close().await;
 
-    let db = open(folder.path()).await;
+    let db = open(&place).await;
     let bus = wire.start([Arc::new(Consumer::new(&db)).subscription()]).await;
     drain(&db, &outbox, &bus.bus).await;
     arrive(&db, &pushed).await;
@@ -134,8 +135,8 @@ async fn a_crash_between_publishing_and_deleting_changes_nothing(arm: Arm) {
 }
 
 async fn nothing_is_lost_or_reordered_while_a_consumer_is_away(arm: Arm) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let (outbox, wire) = (outbox(), Wire::new(arm));
     let pushed = push_all(&db, &outbox, 10).await;
     let consumer = Arc::new(Consumer { failures_left: AtomicU32::new(25), ..Consumer::new(&db) });
@@ -149,8 +150,8 @@ async fn nothing_is_lost_or_reordered_while_a_consumer_is_away(arm: Arm) {
 
 async fn a_refused_event_is_set_aside_and_the_rest_goes_on(arm: Arm) {
     for broken in [true, false] {
-        let folder = tempfile::tempdir().unwrap();
-        let db = open(folder.path()).await;
+        let place = Scratch::new().await;
+        let db = open(&place).await;
         let (outbox, wire) = (outbox(), Wire::new(arm));
         let mut pushed = push_all(&db, &outbox, 10).await;
         let mut consumer = Consumer::new(&db);
@@ -174,8 +175,8 @@ async fn a_refused_event_is_set_aside_and_the_rest_goes_on(arm: Arm) {
 }
 
 async fn what_was_not_committed_is_never_sent(arm: Arm) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let (outbox, wire) = (outbox(), Wire::new(arm));
     let mut tx = db.begin().await.unwrap();
     outbox.push(&mut tx, KIND, "things/never", &Happened { number: 0 }).await.unwrap();
@@ -189,8 +190,8 @@ async fn what_was_not_committed_is_never_sent(arm: Arm) {
 }
 
 async fn events_pushed_at_once_while_the_relay_runs_all_arrive_once(arm: Arm) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let (outbox, wire) = (outbox(), Wire::new(arm));
     let bus = wire.start([Arc::new(Consumer::new(&db)).subscription()]).await;
     let running = Running::start(&db, &outbox, &bus.bus);
@@ -220,8 +221,8 @@ async fn events_pushed_at_once_while_the_relay_runs_all_arrive_once(arm: Arm) {
 }
 
 async fn an_event_without_a_consumer_counts_as_delivered(arm: Arm) {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let (outbox, wire) = (outbox(), Wire::new(arm));
     let mut tx = db.begin().await.unwrap();
     let kind = "stowage.test.unheard.v1";
@@ -235,8 +236,8 @@ async fn an_event_without_a_consumer_counts_as_delivered(arm: Arm) {
 
 #[tokio::test]
 async fn the_inbox_forgets_after_forty_days() {
-    let folder = tempfile::tempdir().unwrap();
-    let db = open(folder.path()).await;
+    let place = Scratch::new().await;
+    let db = open(&place).await;
     let clock = FakeClock::at(OffsetDateTime::UNIX_EPOCH + time::Duration::days(20_000));
     let mut event = event("things/1", 1);
     assert!(record(&db, &event, &clock).await);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use stowage_db::lease::{Lease, Standing};
+use stowage_db::testing::Scratch;
 use stowage_db::{Db, args};
-use tempfile::TempDir;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use tokio::time::Instant;
@@ -21,10 +21,10 @@ static MIGRATOR: std::sync::LazyLock<Migrator> = std::sync::LazyLock::new(|| mig
 const START: OffsetDateTime = datetime!(2026-11-25 12:00 UTC);
 const TEN: Duration = Duration::from_secs(10);
 
-async fn open() -> (TempDir, Db) {
-    let folder = TempDir::new().unwrap();
-    let db = Db::open(&folder.path().join("lease.db"), &MIGRATOR).await.unwrap();
-    (folder, db)
+async fn open() -> (Scratch, Db) {
+    let place = Scratch::new().await;
+    let db = place.open("lease", &MIGRATOR).await.unwrap();
+    (place, db)
 }
 
 fn lease(owner: u128) -> Lease {
@@ -41,7 +41,7 @@ async fn is_held(lease: &mut Lease, db: &Db, seconds: i64) -> bool {
 
 #[tokio::test]
 async fn it_is_held_by_one_until_it_runs_out() {
-    let (_folder, db) = open().await;
+    let (_place, db) = open().await;
     let (mut one, mut two) = (lease(1), lease(2));
     assert!(is_held(&mut one, &db, 0).await);
     assert!(!is_held(&mut two, &db, 9).await);
@@ -54,7 +54,7 @@ async fn it_is_held_by_one_until_it_runs_out() {
 
 #[tokio::test]
 async fn held_it_is_renewed_until_another_has_it_or_nobody_answers() {
-    let (_folder, db) = open().await;
+    let (_place, db) = open().await;
     let mut one = Lease::new("work", Uuid::from_u128(1), Duration::from_millis(800));
     assert!(is_held(&mut one, &db, 0).await);
     let renewals = AtomicI64::new(0);
@@ -80,7 +80,7 @@ async fn held_it_is_renewed_until_another_has_it_or_nobody_answers() {
 
 #[tokio::test]
 async fn it_is_renewed_when_half_of_it_has_passed_and_not_before() {
-    let (_folder, db) = open().await;
+    let (_place, db) = open().await;
     let until = async || {
         let row: (OffsetDateTime,) =
             db.fetch_one("SELECT until FROM lease WHERE name = 'work'", args![]).await.unwrap();
@@ -98,7 +98,7 @@ async fn it_is_renewed_when_half_of_it_has_passed_and_not_before() {
 
 #[tokio::test]
 async fn released_it_is_free_at_once_and_only_by_its_owner() {
-    let (_folder, db) = open().await;
+    let (_place, db) = open().await;
     let (mut one, mut two) = (lease(1), lease(2));
     assert!(is_held(&mut one, &db, 0).await);
     two.release(&db).await.unwrap();
@@ -111,7 +111,7 @@ async fn released_it_is_free_at_once_and_only_by_its_owner() {
 
 #[tokio::test]
 async fn of_many_who_ask_at_once_one_gets_it() {
-    let (_folder, db) = open().await;
+    let (_place, db) = open().await;
     let asking: Vec<_> = (0..20)
         .map(|owner| {
             let db = db.clone();

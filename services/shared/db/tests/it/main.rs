@@ -1,18 +1,20 @@
-//! The database as its users see it: real files, real fsync.
+//! The database as its users see it: real files, real fsync; a real server.
 
 #![cfg(test)]
 
 mod lease;
 mod open;
+mod postgres;
+mod sqlite;
 mod transactions;
 mod values;
 
 use sqlx::SqlSafeStr;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::LazyLock;
 use stowage_db::Db;
-use tempfile::TempDir;
+use stowage_db::testing::Scratch;
 
 const FIRST: &str = "CREATE TABLE sequence (name text PRIMARY KEY, value bigint NOT NULL);
     CREATE TABLE purse (id bigint PRIMARY KEY, cents bigint NOT NULL CHECK (cents >= 0));
@@ -34,18 +36,25 @@ fn migrator(texts: &[&'static str]) -> Migrator {
 }
 
 struct Kit {
-    folder: TempDir,
     db: Db,
+    place: Scratch,
 }
 
 impl Kit {
     async fn start() -> Self {
-        let folder = TempDir::new().unwrap();
-        let db = Db::open(&folder.path().join("role.db"), &OLD).await.unwrap();
-        Self { folder, db }
+        let place = Scratch::new().await;
+        let db = place.open("role", &OLD).await.unwrap();
+        Self { db, place }
     }
 
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("role.db")
+    /// On a file, whatever the tests run on.
+    async fn on_file() -> Self {
+        let place = Scratch::on_files();
+        let db = place.open("role", &OLD).await.unwrap();
+        Self { db, place }
+    }
+
+    fn folder(&self) -> &Path {
+        self.place.folder()
     }
 }

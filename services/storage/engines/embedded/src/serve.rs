@@ -1,24 +1,16 @@
 //! The S3 endpoint: connections, counting, housekeeping, an orderly end.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
+use http::{HeaderValue, Method, Response, StatusCode};
 use s3s::{Body, s3_error};
-use stowage_runtime::{Kept, read_out};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+use stowage_runtime::{PortRequest, PortSettings, Protocols, ServerTls, serve};
+use tokio::net::TcpListener;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::embedded::Embedded;
 use crate::shut::Shuttable;
@@ -30,18 +22,35 @@ const GC_INTERVAL: Duration = Duration::from_secs(2);
 const FORGET_INTERVAL: Duration = Duration::from_secs(3600);
 /// How often it is written down when keys were used: what a crash loses at most.
 const KEY_USAGE_INTERVAL: Duration = Duration::from_secs(60);
-/// Pause after the listener failed, for want of file handles say.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Embedded {
     /// Serves S3 on the listener until `stop`, then lets running requests come to their end
-    /// within `drain_timeout` and writes the last traffic down. Does the housekeeping meanwhile.
+    /// within `drain_timeout` and writes the last traffic down. Does the housekeeping meanwhile. By
+    /// TLS if there is one.
     #[must_use]
-    pub fn serve(&self, listener: TcpListener, stop: CancellationToken) -> BoxFuture<'static, ()> {
+    pub fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Option<Arc<ServerTls>>,
+        stop: CancellationToken,
+    ) -> BoxFuture<'static, ()> {
         let engine = self.clone();
+        let config = &engine.inner.config;
+        let settings = PortSettings {
+            protocols: Protocols::Http1,
+            connections_max: config.connections_max,
+            header_max: config.header_timeout,
+            stop_max: config.drain_timeout,
+            tls,
+        };
         Box::pin(async move {
             let housekeeping = tokio::spawn(keep_house(engine.clone(), stop.clone()));
-            accept(&engine, listener, stop).await;
+            let answering = engine.clone();
+            let answer = move |request: PortRequest, _| {
+                let engine = answering.clone();
+                async move { answer(&engine, request).await }
+            };
+            serve(listener, settings, stop, answer).await;
             if housekeeping.await.is_err() {
                 tracing::error!("the housekeeping of the embedded engine panicked");
             }
@@ -57,91 +66,9 @@ impl Embedded {
 
 type Answer = Shuttable<Counted<Body>>;
 
-/// Accepts connections, and drains them at the end.
-async fn accept(engine: &Embedded, listener: TcpListener, stop: CancellationToken) {
-    let graceful = GracefulShutdown::new();
-    let connections = Connections { tracker: TaskTracker::new(), cut: CancellationToken::new() };
-    let places = Arc::new(Semaphore::new(engine.inner.config.connections_max));
-    loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => break,
-            place = Arc::clone(&places).acquire_owned() => place,
-        };
-        let Ok(place) = place else { break };
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                let serving = serve_connection(engine, stream, &graceful);
-                connections.spawn(serving, place);
-            }
-            Err(error) => {
-                tracing::warn!(%error, "a connection was not accepted");
-                sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-    drop(listener);
-    if timeout(engine.inner.config.drain_timeout, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests are cut off at shutdown");
-    }
-    connections.cut.cancel();
-    connections.tracker.close();
-    connections.tracker.wait().await;
-}
-
-/// The connections that are served.
-struct Connections {
-    tracker: TaskTracker,
-    /// Ends those that outlast the shutdown.
-    cut: CancellationToken,
-}
-
-impl Connections {
-    fn spawn(&self, serving: BoxFuture<'static, ()>, place: OwnedSemaphorePermit) {
-        let cut = self.cut.clone();
-        self.tracker.spawn(async move {
-            tokio::select! {
-                () = serving => {}
-                () = cut.cancelled() => {}
-            }
-            drop(place);
-        });
-    }
-}
-
-fn serve_connection(
-    engine: &Embedded,
-    stream: TcpStream,
-    graceful: &GracefulShutdown,
-) -> BoxFuture<'static, ()> {
-    // Answers in several small writes would wait for each other otherwise.
-    let _ = stream.set_nodelay(true);
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(engine.inner.config.header_timeout);
-    let handler = engine.clone();
-    let service = service_fn(move |request| {
-        let engine = handler.clone();
-        let answer = read_out(request, async move |request| answer(&engine, request).await);
-        async move { Ok::<_, Infallible>(answer.await) }
-    });
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    let connection = graceful.watch(connection);
-    Box::pin(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection ended early");
-        }
-    })
-}
-
 /// Answers one request, counting what moves. Ends it, and then its answer, when the key that
 /// signed it opens nothing any more.
-async fn answer(engine: &Embedded, request: Request<Kept<Incoming>>) -> Response<Answer> {
+async fn answer(engine: &Embedded, request: PortRequest) -> Response<Answer> {
     let keys = Arc::clone(&engine.inner.keys);
     let changes = keys.watch();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -178,7 +105,7 @@ async fn answer(engine: &Embedded, request: Request<Kept<Incoming>>) -> Response
     response
 }
 
-fn is_form(request: &Request<Kept<Incoming>>) -> bool {
+fn is_form(request: &PortRequest) -> bool {
     let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let form = b"multipart/form-data";
     *request.method() == Method::POST

@@ -41,7 +41,7 @@ async fn child() {
     let port = listener.local_addr().unwrap().port();
     std::fs::write(here.join("port.tmp"), port.to_string()).unwrap();
     std::fs::rename(here.join("port.tmp"), here.join("port")).unwrap();
-    engine.serve(listener, CancellationToken::new()).await;
+    engine.serve(listener, None, CancellationToken::new()).await;
 }
 
 fn start_child(folder: &Path) -> Child {
@@ -105,7 +105,7 @@ async fn acknowledged_objects_survive_being_killed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let s3 = client(listener.local_addr().unwrap(), &key_pair(1));
     let stop = CancellationToken::new();
-    let served = tokio::spawn(engine.serve(listener, stop.clone()));
+    let served = tokio::spawn(engine.serve(listener, None, stop.clone()));
     let acknowledged = acknowledged.lock().unwrap().clone();
     assert!(acknowledged.len() >= 30, "only {} were acknowledged", acknowledged.len());
     for (key, (size, seed)) in &acknowledged {

@@ -77,7 +77,7 @@ impl Kit {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let served = tokio::spawn(engine.serve(listener, stop.clone()));
+        let served = tokio::spawn(engine.serve(listener, None, stop.clone()));
         Self { engine, address, folder, stop, served }
     }
 
