@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stowage_accounts::{Config, Deps, MIGRATOR, build, ensure_administrator_token};
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer, hash_token};
-use stowage_bus::{BoxError, Bus, Event, Handler, Subscription};
+use stowage_bus::{Audience, BoxError, Bus, Event, Handler, Subscription};
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_keyring::Keyring;
@@ -211,7 +211,8 @@ impl Kit {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let handler = Arc::new(Listener(Arc::clone(&heard)));
         let kinds: &'static [&'static str] = Box::leak(Box::new([kind]));
-        self.bus.subscribe(Subscription { consumer: "test", kinds, handler });
+        let audience = Audience::OneReplica;
+        self.bus.subscribe(Subscription { consumer: "test", kinds, audience, handler });
         heard
     }
 

@@ -15,19 +15,26 @@
 //! loses the event), and one task per consumer with a cursor of its own (a second place to keep
 //! positions; the broker does that where a role needs it).
 
+mod amqp;
 mod bus;
+mod deliver;
 mod event;
 pub mod inbox;
 mod outbox;
 mod relay;
 #[cfg(test)]
 mod tests;
+mod topology;
 
-pub use bus::{Bus, Handler, PublishError, Refused, Subscription};
+pub use amqp::{AmqpOptions, InvalidUrl};
+pub use bus::{
+    Audience, Bus, Handler, NotConnected, PublishError, Published, Refused, Subscription,
+};
 pub use event::Event;
 pub use inbox::first_time;
 pub use outbox::{Backlog, Outbox, backlog, overdue};
 pub use relay::{RelaySettings, relay, relay_with};
+pub use topology::{CONSUMERS, Consumer};
 
 /// Any error, as handlers return it.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

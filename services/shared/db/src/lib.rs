@@ -41,6 +41,7 @@
 mod args;
 mod db;
 mod error;
+pub mod lease;
 mod open;
 mod postgres;
 #[cfg(feature = "testing")]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
-use stowage_bus::{Bus, Event, Handler, Subscription};
+use stowage_bus::{Audience, Bus, Event, Handler, Subscription};
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_engine::Engine;
@@ -408,7 +408,8 @@ impl Handler for Meter {
 pub(crate) fn metered_bus() -> (Bus, Arc<Meter>) {
     let (bus, meter) = (Bus::in_process(), Arc::new(Meter::default()));
     let handler = Arc::<Meter>::clone(&meter);
-    bus.subscribe(Subscription { consumer: "metering", kinds: &[USAGE_COLLECTED], handler });
+    let (kinds, audience) = (&[USAGE_COLLECTED], Audience::OneReplica);
+    bus.subscribe(Subscription { consumer: "metering", kinds, audience, handler });
     (bus, meter)
 }
 

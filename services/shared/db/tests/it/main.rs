@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod lease;
 mod open;
 mod postgres;
 mod sqlite;
