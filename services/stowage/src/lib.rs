@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod banner;
+mod broker;
 pub mod config;
 pub mod data;
 mod databases;

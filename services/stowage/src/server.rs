@@ -10,7 +10,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use stowage_auth::hash_token;
-use stowage_bus::Bus;
 use stowage_db::Db;
 use stowage_engine_embedded::Embedded;
 use stowage_gateway::Gateway;
@@ -19,6 +18,7 @@ use stowage_runtime::{Protocols, ServerTls, telemetry};
 use stowage_types::{ExposeSecret as _, SecretString, SystemRandom};
 use tokio::net::TcpListener;
 
+use crate::broker;
 use crate::config::Config;
 use crate::data::{DataDir, Secrets};
 use crate::databases::{Databases, Place};
@@ -112,7 +112,7 @@ impl Parts {
         let Secrets { signing_seed, admin_token } = data.secrets(&SystemRandom)?;
         let keyring = Keyring::load_or_create(&data.keyring(), &SystemRandom);
         let keyring = Arc::new(keyring.map_err(|error| part("the keyring", error))?);
-        let common = Common::new(&signing_seed, Bus::in_process());
+        let common = Common::new(&signing_seed, broker::open(&config.amqp)?);
         let place = Place::of(&config.database, Some(data))?;
         Databases::check(&place).await?;
         let engine = roles::open_embedded(&config.s3, data, &common, Arc::clone(&keyring)).await?;
@@ -128,7 +128,10 @@ impl Parts {
         let located: Located = (location(&config.s3, s3), Arc::new(engine.clone()));
         let roles = roles::build(settings, &common, &dbs, located, keyring).await?;
         let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
-        let ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
+        let mut ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
+        if config.amqp.url.is_some() {
+            ready.push(("broker", broker::ready(&common.bus)));
+        }
         let channels = all.map(|role| role.channel.clone());
         let gateway = roles::build_gateway(config.gateway.facade, &common, channels, ready);
         Ok(Self { common, dbs, engine, roles, gateway, gateway_tls, s3_tls, admin_token })
@@ -142,7 +145,7 @@ impl Parts {
     ) -> Result<Server, StartError> {
         let (gateway_addr, s3_addr) = (address(&gateway)?, address(&s3)?);
         let dbs = self.dbs.all().into_iter().cloned().collect();
-        let mut running = Running::new(dbs, self.common.stop);
+        let mut running = Running::new(dbs, &self.common);
         let Roles { accounts, storage, billing, metering } = self.roles;
         for role in [storage, billing, metering, accounts] {
             running.work_on(role.tasks);

@@ -14,6 +14,7 @@ use stowage_runtime::{
 };
 use tokio::net::TcpListener;
 
+use crate::broker;
 use crate::config::{Config, Faults};
 use crate::data::{self, DataDir};
 use crate::databases::Place;
@@ -141,14 +142,14 @@ impl Single {
 
 impl Site {
     async fn open(config: Config, part: Part) -> Result<Self, StartError> {
-        let Some(amqp) = config.amqp.full_url()? else {
+        if config.amqp.url.is_none() {
             let fault = format!(
                 "amqp.url: must be set (STOWAGE_AMQP_URL) for `stowage serve {}`: roles in \
                  processes of their own speak through a broker",
                 part.name()
             );
             return Err(StartError::Config(Faults::from(vec![fault])));
-        };
+        }
         // What is wrong with a file is found before anything is made.
         let (callers, tls) = (caller_tls(&config.tls)?, role_tls(&config.tls)?);
         let secrets = config.secrets_dir.clone().unwrap_or_else(|| config.data_dir.clone());
@@ -160,7 +161,7 @@ impl Site {
             _ => config.database.url.is_none(),
         };
         let data = keeps.then(|| DataDir::create(&config.data_dir)).transpose()?;
-        let common = Common::new(&seed, listen::bus(&amqp).await?);
+        let common = Common::new(&seed, broker::open(&config.amqp)?);
         Ok(Self { config, common, secrets, data, callers, tls })
     }
 
@@ -239,7 +240,8 @@ impl Site {
         let Peers { storage, billing, metering } = self.peers()?;
         // Without accounts nobody is known. Of the others each serves its own calls, and a gateway
         // that was taken out for one of them would take the rest along.
-        let ready = vec![("accounts", remote_ready(accounts.clone()))];
+        let broker = broker::ready(&self.common.bus);
+        let ready = vec![("accounts", remote_ready(accounts.clone())), ("broker", broker)];
         let channels = [accounts, storage, billing, metering];
         let config = std::mem::take(&mut self.config.gateway.facade);
         let gateway = roles::build_gateway(config, &self.common, channels, ready);
@@ -249,10 +251,11 @@ impl Site {
     fn run_role(self, port: TcpListener, role: Role, db: Db) -> Result<Single, StartError> {
         let addr = address(&port)?;
         let settings = port_settings(self.tls);
-        let mut running = Running::new(vec![db], self.common.stop);
-        let Role { name, channel, tasks, ready } = role;
-        running.work_on(tasks);
-        let checks: Vec<(&'static str, ReadyCheck)> = vec![(name, ready)];
+        let checks: Vec<(&'static str, ReadyCheck)> =
+            vec![(role.name, role.ready), ("broker", broker::ready(&self.common.bus))];
+        let mut running = Running::new(vec![db], &self.common);
+        let (name, channel) = (role.name, role.channel);
+        running.work_on(role.tasks);
         let role = RolePort::new(Some(channel), checks, Arc::new(telemetry::render_metrics));
         running.serve(name, |stop| {
             let answer = move |request, peer| role.clone().answer(request, peer);
@@ -268,7 +271,7 @@ impl Site {
         tls: Option<Arc<ServerTls>>,
     ) -> Result<Single, StartError> {
         let addr = address(&port)?;
-        let mut running = Running::new(Vec::new(), self.common.stop);
+        let mut running = Running::new(Vec::new(), &self.common);
         running.serve("gateway", |stop| gateway.serve(port, tls, stop));
         Ok(Single { addr, s3_addr: None, running, _data: self.data })
     }
