@@ -51,14 +51,17 @@ const MIGRATION: [(&str, &str); 5] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-/// Gives every text column the byte order that SQLite has, whatever the database's own order is:
-/// pages of lists go by it. Run after each migration; touches new columns only.
-const BYTE_ORDER: &str = "DO $$ DECLARE c record; BEGIN \
-    FOR c IN SELECT table_name, column_name FROM information_schema.columns \
-        WHERE table_schema = current_schema() AND data_type = 'text' AND collation_name IS NULL \
-            AND table_name <> '_sqlx_migrations' \
-    LOOP EXECUTE format('ALTER TABLE %I ALTER COLUMN %I TYPE text COLLATE \"C\"', \
-        c.table_name, c.column_name); END LOOP; END $$";
+/// Gives every text column the byte order that SQLite has, unless the database's own order is that
+/// already: pages of lists go by it. Run after each migration; touches new columns only.
+const BYTE_ORDER: &str = "DO $$ DECLARE t record; BEGIN IF 'a' < 'B' THEN \
+    FOR t IN SELECT c.relname, string_agg(format( \
+            'ALTER COLUMN %I TYPE text COLLATE \"C\"', a.attname), ', ') AS changes \
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
+        WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relkind = 'r' \
+            AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = CAST('text' AS regtype) \
+            AND a.attcollation = CAST('pg_catalog.\"default\"' AS regcollation) \
+            AND c.relname <> '_sqlx_migrations' GROUP BY c.relname \
+    LOOP EXECUTE format('ALTER TABLE %I %s', t.relname, t.changes); END LOOP; END IF; END $$";
 
 /// A database of a PostgreSQL server. It holds a schema for each role. Cheap to clone; does not
 /// print its password.
