@@ -1,7 +1,7 @@
 //! Taking events from queues: one after the other, acknowledged when their effect is committed.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::back_off::BackOff;
+use super::session::Kept;
 use super::{Amqp, envelope, publish, session, topology};
 use crate::deliver::{deliver, is_refusal};
 use crate::{Audience, BoxError, Event, Subscription};
@@ -30,7 +31,7 @@ const MISSED_MAX: Duration = Duration::from_secs(30);
 /// Takes the events of every subscription, until the connection is lost or `stop`.
 pub(super) async fn serve(
     amqp: &Arc<Amqp>,
-    connection: &Arc<Connection>,
+    (connection, kept): (&Arc<Connection>, &Kept),
     stop: &CancellationToken,
 ) -> Result<(), BoxError> {
     // Ends with this call, whatever is still running: nothing of one session acts in the next.
@@ -39,10 +40,10 @@ pub(super) async fn serve(
     let (hearing, mut heard) = watch::channel(0);
     let all = subscriptions.len();
     for subscription in subscriptions {
-        let (amqp, connection) = (Arc::clone(amqp), Arc::clone(connection));
+        let (amqp, connection, kept) = (Arc::clone(amqp), Arc::clone(connection), Arc::clone(kept));
         let consumer =
             Consumer { amqp, subscription, stop: stop.clone(), hearing: hearing.clone() };
-        consumers.spawn(async move { consumer.run(&connection).await });
+        consumers.spawn(async move { consumer.run(&connection, &kept).await });
     }
     let all_end = async {
         while let Some(ended) = consumers.join_next().await {
@@ -82,7 +83,7 @@ enum Taken {
 }
 
 impl Consumer {
-    async fn run(self, connection: &Connection) -> Result<(), BoxError> {
+    async fn run(self, connection: &Connection, kept: &Kept) -> Result<(), BoxError> {
         let channel = connection.create_channel().await?;
         channel.basic_qos(self.amqp.options.prefetch, BasicQosOptions::default()).await?;
         channel.confirm_select(ConfirmSelectOptions::default()).await?;
@@ -90,6 +91,7 @@ impl Consumer {
         let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
         let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
         let mut deliveries = consuming.await?;
+        kept.lock().unwrap_or_else(PoisonError::into_inner).push(deliveries.clone());
         self.tell_missed().await?;
         self.hearing.send_modify(|count| *count += 1);
         while let Some(next) = self.stop.run_until_cancelled(deliveries.next()).await {

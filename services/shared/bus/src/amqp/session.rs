@@ -1,7 +1,7 @@
 //! Connections: made, watched, ended, and made again.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -52,6 +52,14 @@ pub(super) async fn keep(amqp: &Arc<Amqp>, side: Side, stop: &CancellationToken)
     }
 }
 
+/// The subscriptions of a session, kept until its connection is closed.
+///
+/// The library cancels a subscription when it is dropped. The broker would then hand the queue to
+/// the next replica while the events that it had sent ahead still belong to this one, and these
+/// would come after later ones. When the connection closes first, they go back to the head of the
+/// queue before anybody else gets it.
+pub(super) type Kept = Arc<Mutex<Vec<lapin::Consumer>>>;
+
 /// One session. `Ok` when it was stopped.
 async fn hold(
     amqp: &Arc<Amqp>,
@@ -62,13 +70,15 @@ async fn hold(
     let Some(connected) = stop.run_until_cancelled(connect(amqp, side)).await else {
         return Ok(());
     };
+    // Dropped after the connection.
+    let kept = Kept::default();
     let connection = Arc::new(connected?);
     *warned = false;
     tracing::info!(side = side.name(), "the broker is connected");
     metrics::gauge!(CONNECTED, "side" => side.name()).set(1.0);
     let ended = match side {
         Side::Publish => amqp.publisher.serve(&connection, stop).await,
-        Side::Consume => consume::serve(amqp, &connection, stop).await,
+        Side::Consume => consume::serve(amqp, (&connection, &kept), stop).await,
     };
     if side == Side::Consume {
         amqp.is_consuming.store(false, Ordering::Relaxed);

@@ -167,7 +167,16 @@ mod amqp {
     }
 
     #[tokio::test]
-    async fn two_replicas_keep_the_order_of_a_subject_over_retries_and_a_takeover() {
+    async fn two_replicas_keep_the_order_of_a_subject_over_retries_and_a_crash() {
+        two_replicas(true).await;
+    }
+
+    #[tokio::test]
+    async fn two_replicas_keep_the_order_of_a_subject_over_retries_and_a_stop() {
+        two_replicas(false).await;
+    }
+
+    async fn two_replicas(is_crash: bool) {
         let place = Scratch::new().await;
         let db = open(&place).await;
         let proxy = Proxy::start(&url()).await;
@@ -176,15 +185,20 @@ mod amqp {
         let replica = || Arc::new(Consumer { fails_every: 7, ..Consumer::new(&db) });
         let (one, two) = (replica(), replica());
         let first = wire.start([one.subscription()]).await;
+        wire.url = url();
         let second = wire.start([two.subscription()]).await;
         let running = Running::start(&db, &outbox, &second.bus);
-        for number in 0..200 {
-            push(&db, &outbox, &format!("things/{}", number % 3), number).await;
-            if number == 100 {
-                eventually("some arrive", async || effects(&db).await.len() > 20).await;
-                first.kill();
-                eventually("the other takes over", async || effects(&db).await.len() > 100).await;
-            }
+        let subject = |number: i64| format!("things/{}", number % 3);
+        for number in 0..100 {
+            push(&db, &outbox, &subject(number), number).await;
+        }
+        eventually("some arrive", async || effects(&db).await.len() > 20).await;
+        if is_crash {
+            proxy.set_away(true);
+        }
+        first.stop().await;
+        for number in 100..200 {
+            push(&db, &outbox, &subject(number), number).await;
         }
         eventually("all take effect", async || effects(&db).await.len() >= 200).await;
         assert_in_order(&numbered(&db).await, 200);

@@ -38,7 +38,7 @@ pub(super) fn url() -> String {
 /// One test's part of the broker.
 pub(super) struct Wire {
     arm: Arm,
-    url: String,
+    pub(super) url: String,
     pub(super) options: AmqpOptions,
 }
 
@@ -148,11 +148,6 @@ impl Wire {
 }
 
 impl RunningBus {
-    /// Ends it as a crash would: nothing is taken leave of.
-    pub(super) fn kill(&self) {
-        self.task.abort();
-    }
-
     pub(super) async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
