@@ -26,3 +26,9 @@ CREATE TABLE saga (
 );
 CREATE INDEX saga_open ON saga (kind, lease_until) WHERE status = 'running';
 CREATE INDEX saga_closed ON saga (update_time) WHERE status IN ('completed', 'undone');
+
+-- Belongs to stowage-saga. For operators' listings and the gauge of stuck sagas.
+CREATE INDEX saga_stuck ON saga (kind, id) WHERE status = 'stuck';
+
+-- Belongs to stowage-saga. Why the last attempt failed; absent once one succeeds.
+ALTER TABLE saga ADD COLUMN attempt_error text;

@@ -11,6 +11,7 @@ pub(crate) mod engine_view;
 mod forget;
 pub(crate) mod location;
 pub(crate) mod object;
+pub(crate) mod saga;
 pub(crate) mod usage;
 
 use std::collections::BTreeMap;

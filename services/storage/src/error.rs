@@ -93,6 +93,33 @@ pub(crate) enum Error {
         /// For the customer.
         why: String,
     },
+    /// The principal may not do that.
+    #[error("the role may not {what}")]
+    RoleNotAllowed {
+        /// Verb phrase.
+        what: &'static str,
+    },
+    /// No such saga.
+    #[error("saga not found")]
+    SagaNotFound,
+    /// It has ended: nothing to try again, nothing to turn back.
+    #[error("the saga has ended: it is {status}")]
+    SagaEnded {
+        /// `completed` or `undone`.
+        status: &'static str,
+    },
+    /// It has no way back.
+    #[error("a saga of kind {kind} is never undone; it can only be tried again")]
+    SagaForwardOnly {
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// This program cannot go on with it.
+    #[error("this version of the program does not know sagas of kind {kind}")]
+    SagaKindUnknown {
+        /// Its kind.
+        kind: String,
+    },
     /// A fault of ours.
     #[error("internal error")]
     Internal {
@@ -134,6 +161,15 @@ impl Error {
                 (Code::FailedPrecondition, ErrorReason::BucketDeletionState)
             }
             Self::ChangeFailed { .. } => (Code::FailedPrecondition, ErrorReason::ChangeFailed),
+            Self::RoleNotAllowed { .. } => (Code::PermissionDenied, ErrorReason::RoleNotAllowed),
+            Self::SagaNotFound => (Code::NotFound, ErrorReason::SagaNotFound),
+            Self::SagaEnded { .. } => (Code::FailedPrecondition, ErrorReason::SagaEnded),
+            Self::SagaForwardOnly { .. } => {
+                (Code::FailedPrecondition, ErrorReason::SagaForwardOnly)
+            }
+            Self::SagaKindUnknown { .. } => {
+                (Code::FailedPrecondition, ErrorReason::SagaKindUnknown)
+            }
             Self::BucketLimit => (Code::ResourceExhausted, ErrorReason::BucketLimit),
             Self::QuotaExceeded => (Code::ResourceExhausted, ErrorReason::QuotaExceeded),
             Self::EngineUnsupported => (Code::FailedPrecondition, ErrorReason::EngineUnsupported),
@@ -157,6 +193,9 @@ impl Error {
             Self::ChangeFailed { step, why } => {
                 vec![("step", step.clone()), ("why", why.clone())]
             }
+            Self::SagaEnded { status } => vec![("status", (*status).to_owned())],
+            Self::SagaForwardOnly { kind } => vec![("kind", (*kind).to_owned())],
+            Self::SagaKindUnknown { kind } => vec![("kind", kind.clone())],
             _ => Vec::new(),
         }
     }
@@ -290,6 +329,37 @@ mod tests {
             (stowage_db::Error::Full.into(), Code::Unavailable, ErrorReason::Unavailable),
             (Error::Internal { source: "a secret".into() }, Code::Internal, ErrorReason::Internal),
         ];
+        assert_answers(table);
+    }
+
+    #[test]
+    fn what_operators_are_refused_has_its_code_and_reason() {
+        assert_answers([
+            (
+                Error::RoleNotAllowed { what: "x" },
+                Code::PermissionDenied,
+                ErrorReason::RoleNotAllowed,
+            ),
+            (Error::SagaNotFound, Code::NotFound, ErrorReason::SagaNotFound),
+            (
+                Error::SagaEnded { status: "undone" },
+                Code::FailedPrecondition,
+                ErrorReason::SagaEnded,
+            ),
+            (
+                Error::SagaForwardOnly { kind: "k" },
+                Code::FailedPrecondition,
+                ErrorReason::SagaForwardOnly,
+            ),
+            (
+                Error::SagaKindUnknown { kind: "k".to_owned() },
+                Code::FailedPrecondition,
+                ErrorReason::SagaKindUnknown,
+            ),
+        ]);
+    }
+
+    fn assert_answers(table: impl IntoIterator<Item = (Error, Code, ErrorReason)>) {
         for (error, code, reason) in table {
             let label = format!("{error:?}");
             let status = Status::from(error);

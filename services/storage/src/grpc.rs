@@ -5,6 +5,7 @@ pub(crate) mod bucket_deletion;
 pub(crate) mod engine_account;
 pub(crate) mod location;
 pub(crate) mod object;
+pub(crate) mod saga;
 pub(crate) mod usage;
 
 use crate::domain::{Domain, signed};

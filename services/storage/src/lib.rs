@@ -23,6 +23,7 @@ use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
 use stowage_proto::storage::location_service_server::LocationServiceServer;
 use stowage_proto::storage::object_service_server::ObjectServiceServer;
+use stowage_proto::storage::saga_service_server::SagaServiceServer;
 use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_request::Requests;
 use stowage_runtime::{ReadyCheck, Role, RoleChannel, StackConfig, Task, role_stack};
@@ -166,6 +167,7 @@ fn serve(domain: Domain, stack: StackConfig) -> RoleChannel {
         .add_service(BucketServiceServer::new(api.clone()))
         .add_service(BucketDeletionServiceServer::new(api.clone()))
         .add_service(ObjectServiceServer::new(api.clone()))
+        .add_service(SagaServiceServer::new(api.clone()))
         .add_service(UsageServiceServer::new(api));
     role_stack(routes, stack)
 }
@@ -238,10 +240,11 @@ pub mod matrix {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_migrations_hold_the_table_of_sagas_as_it_is_documented() {
+    fn the_migration_holds_the_table_of_sagas_as_it_is_documented() {
         let migration = include_str!("../migrations/0003_saga.sql");
-        assert!(migration.contains(stowage_saga::SCHEMA));
-        let later = include_str!("../migrations/0004_saga_stuck.sql");
-        assert_eq!(later, stowage_saga::SCHEMA_STUCK);
+        use stowage_saga::{SCHEMA, SCHEMA_ERROR, SCHEMA_STUCK};
+        for part in [SCHEMA, SCHEMA_STUCK, SCHEMA_ERROR] {
+            assert!(migration.contains(part), "{part}");
+        }
     }
 }

@@ -18,6 +18,8 @@ pub(crate) enum What {
     BucketDeletionStarted,
     BucketDeletionCancelled,
     FileDeleted,
+    SagaRetried,
+    SagaUndone,
 }
 
 impl What {
@@ -29,6 +31,8 @@ impl What {
             Self::BucketDeletionStarted => "bucket.deletion_started",
             Self::BucketDeletionCancelled => "bucket.deletion_cancelled",
             Self::FileDeleted => "file.deleted",
+            Self::SagaRetried => "saga.retried",
+            Self::SagaUndone => "saga.turned_back",
         }
     }
 }

@@ -17,5 +17,6 @@ mod kit;
 mod locations;
 mod objects;
 mod repeats;
+mod sagas;
 mod suspension;
 mod usage;

@@ -256,7 +256,7 @@ async fn a_full_batch_of_objects_is_deleted_whole() {
     let account = kit.account(1).await;
     account.bucket("full").await;
     let put = async |n: usize| {
-        let size = if n % 100 == 0 { 200_000 } else { 10 };
+        let size = if n.is_multiple_of(100) { 200_000 } else { 10 };
         account.put("full", &format!("k{n:05}"), vec![7; size]).await.unwrap();
     };
     for first in (0..COUNT).step_by(20) {
