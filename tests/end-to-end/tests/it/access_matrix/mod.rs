@@ -1,0 +1,296 @@
+//! Every RPC by everybody, at both doors: the gateway's with tokens, and the roles' own with
+//! assertions, over sockets.
+//!
+//! The roles' doors are ports of the server that is under test, opened by the testkit around the
+//! same channels that the gateway calls. So they have the layers that a process of one role has,
+//! and both doors are tried on one set of data, with no broker to start first.
+//!
+//! First comes whoever may not, for every RPC, all on the same things. Nothing of them may have
+//! changed then, and the audit tells nothing of it. Then come those who may; a call that changes
+//! something gets things of its own.
+
+mod callers;
+mod rows_accounts;
+mod rows_billing;
+mod rows_metering;
+mod rows_sessions;
+mod rows_storage;
+mod table;
+mod world;
+
+use bytes::Bytes;
+use prost::Message as _;
+use stowage_proto::{accounts, billing, metering, storage};
+use stowage_testkit::{Door, Headers, RoleDoors};
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
+
+use callers::{Caller, Expected};
+use table::{Answer, Foreign, Row, rows};
+use world::{Names, World};
+
+/// Where calls go.
+enum Doors {
+    Gateway(Door),
+    Roles(RoleDoors),
+}
+
+impl Doors {
+    async fn call(&self, headers: &Headers, path: &str, message: Vec<u8>) -> Reply {
+        match self {
+            Self::Gateway(door) => door.call(headers, path, message.into()).await,
+            Self::Roles(doors) => doors.call(headers, path, message.into()).await,
+        }
+    }
+}
+
+type Reply = Result<Bytes, Status>;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_rpc_at_the_gateway_answers_everybody_as_the_table_says() {
+    let world = World::start().await;
+    let door = Doors::Gateway(Door::at(world.kit.site.gateway));
+    let callers = callers::at_gateway(&world).await;
+    check(world, door, callers).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_rpc_at_its_role_answers_everybody_as_the_table_says() {
+    let world = World::start().await;
+    let doors = Doors::Roles(world.kit.role_doors().await);
+    let callers = callers::at_roles(&world);
+    check(world, doors, callers).await;
+}
+
+async fn check(world: World, doors: Doors, callers: Vec<Caller>) {
+    let () = table::CHECKED;
+    let mut run = Run { world, doors, faults: Vec::new(), calls: 0 };
+    run.world.kit.settle().await;
+    let before = run.holdings().await;
+    for row in rows() {
+        for caller in &callers {
+            run.refuse(row, caller).await;
+        }
+    }
+    run.world.kit.settle().await;
+    let after = run.holdings().await;
+    for ((what, before), (_, after)) in before.iter().zip(&after) {
+        if before != after {
+            run.faults.push(format!("{what} was changed by somebody who may not"));
+        }
+    }
+    for row in rows() {
+        for caller in &callers {
+            run.admit(row, caller).await;
+        }
+    }
+    let Run { world, doors, faults, calls } = run;
+    println!("{} rows, {} callers, {calls} calls", rows().count(), callers.len());
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    drop(doors);
+    world.kit.stop().await;
+}
+
+struct Run {
+    world: World,
+    doors: Doors,
+    faults: Vec<String>,
+    calls: usize,
+}
+
+impl Run {
+    async fn call(&mut self, row: &Row, caller: &Caller, names: &Names) -> Reply {
+        self.calls += 1;
+        let reply = self.doors.call(&caller.headers, row.path, (row.request)(names)).await;
+        if let Err(status) = &reply
+            && let Some(word) = internal_word(status)
+        {
+            self.fault(row, caller, &format!("{word:?} is in {status:?}"));
+        }
+        reply
+    }
+
+    fn fault(&mut self, row: &Row, caller: &Caller, what: &str) {
+        self.faults.push(format!("{} as {}: {what}", row.path, caller.name));
+    }
+
+    /// Calls as somebody who may not, if he may not.
+    async fn refuse(&mut self, row: &Row, caller: &Caller) {
+        let expected = caller.who.expects(row);
+        if matches!(expected, Expected::Answer(_)) {
+            return;
+        }
+        let names = self.world.names.clone();
+        let reply = self.call(row, caller, &names).await;
+        self.check_nothing_told(row, caller, &reply);
+        let is_right = match expected {
+            Expected::Unauthenticated => reason(&reply) == (Code::Unauthenticated, "TOKEN_INVALID"),
+            Expected::RoleNotAllowed => {
+                reason(&reply) == (Code::PermissionDenied, "ROLE_NOT_ALLOWED")
+            }
+            Expected::Missing(foreign) => {
+                let missing = self.call(row, caller, &names.missing()).await;
+                if text(&reply) != text(&missing) {
+                    let what = format!("{reply:?}, and for a missing one {missing:?}");
+                    self.fault(row, caller, &what);
+                }
+                match foreign {
+                    Foreign::NotFound(wanted) => reason(&reply) == (Code::NotFound, wanted),
+                    _ => true,
+                }
+            }
+            Expected::Answer(_) => true,
+        };
+        if !is_right {
+            self.fault(row, caller, &format!("not {expected:?}: {reply:?}"));
+        }
+    }
+
+    /// Calls as somebody who may, if he may.
+    async fn admit(&mut self, row: &Row, caller: &Caller) {
+        let Expected::Answer(answer) = caller.who.expects(row) else { return };
+        let names = match row.mutates() {
+            true => self.world.fresh(row.need).await,
+            false => self.world.names.clone(),
+        };
+        let reply = self.call(row, caller, &names).await;
+        let is_right = match answer {
+            Answer::Done => reply.is_ok(),
+            Answer::Fails(wanted) => reason(&reply).1 == wanted,
+            Answer::DoneOr(wanted) => reply.is_ok() || reason(&reply).1 == wanted,
+        };
+        if !is_right {
+            self.fault(row, caller, &format!("not {answer:?}: {reply:?}"));
+        }
+        let is_staff = caller.name == "staff";
+        if is_staff && tells(&reply, &self.world.secret_key) {
+            self.fault(row, caller, "staff were told a secret");
+        }
+    }
+
+    fn check_nothing_told(&mut self, row: &Row, caller: &Caller, reply: &Reply) {
+        let told = self.world.private.iter().find(|secret| tells(reply, secret)).cloned();
+        if let Some(told) = told {
+            self.fault(row, caller, &format!("{told} is in {reply:?}"));
+        }
+    }
+
+    /// All that the owner has, and all that is of the installation, as the administrator sees it.
+    async fn holdings(&self) -> Vec<(&'static str, Bytes)> {
+        let names = &self.world.names;
+        let requests: Vec<(&'static str, Vec<u8>)> = vec![
+            ("accounts.v1.AccountService/GetAccount", {
+                accounts::GetAccountRequest { name: names.account() }.encode_to_vec()
+            }),
+            ("accounts.v1.AccountService/ListAccessKeys", {
+                let parent = names.account();
+                accounts::ListAccessKeysRequest { parent, ..Default::default() }.encode_to_vec()
+            }),
+            ("accounts.v1.AuditService/ListAuditEntries", {
+                accounts::ListAuditEntriesRequest { newest_first: true, ..Default::default() }
+                    .encode_to_vec()
+            }),
+            ("accounts.v1.SessionService/ListApiKeys", {
+                let customer = names.customer();
+                accounts::ListApiKeysRequest { customer, ..Default::default() }.encode_to_vec()
+            }),
+            ("accounts.v1.CustomerService/ListCustomers", Vec::new()),
+            ("accounts.v1.SagaService/ListSagas", Vec::new()),
+            ("billing.v1.PlanService/ListPlans", Vec::new()),
+            ("billing.v1.SubscriptionService/ListOpenSubscriptions", Vec::new()),
+            ("storage.v1.EngineAccountService/ListEngineAccounts", {
+                let parent = "locations/NL".to_owned();
+                storage::ListEngineAccountsRequest { parent, ..Default::default() }.encode_to_vec()
+            }),
+            ("storage.v1.BucketService/ListBuckets", {
+                let parent = names.account();
+                storage::ListBucketsRequest { parent, ..Default::default() }.encode_to_vec()
+            }),
+            ("storage.v1.BucketDeletionService/ListBucketDeletions", {
+                let parent = names.account();
+                storage::ListBucketDeletionsRequest { parent, ..Default::default() }.encode_to_vec()
+            }),
+            ("storage.v1.ObjectService/ListObjects", {
+                let parent = names.bucket();
+                storage::ListObjectsRequest { parent, ..Default::default() }.encode_to_vec()
+            }),
+            ("billing.v1.SubscriptionService/BatchGetSubscriptions", {
+                let service_ids = vec![names.service_id];
+                billing::BatchGetSubscriptionsRequest { service_ids }.encode_to_vec()
+            }),
+        ];
+        let admin = self.world.kit.site.as_admin();
+        let mut all = Vec::new();
+        for (method, message) in requests {
+            let path = format!("/stowage.{method}");
+            let answer = stowage_testkit::call_raw(&admin, &path, message.into()).await;
+            all.push((method, answer.unwrap_or_else(|error| panic!("{method}: {error:?}"))));
+        }
+        all.push(("the owner's meter", self.meter().await));
+        all
+    }
+
+    /// What the rankings have of the owner's account, without figures, which come by themselves.
+    async fn meter(&self) -> Bytes {
+        let ask = metering::RankAccountsRequest {
+            s3uid: self.world.names.s3uid.clone(),
+            ..Default::default()
+        };
+        let path = "metering.v1.UsageService/RankAccounts";
+        let ranked: metering::RankAccountsResponse =
+            world::ask(&self.world.kit.site.as_admin(), path, ask).await;
+        let all = ranked.accounts.into_iter();
+        all.flat_map(|one| one.dimensions.unwrap_or_default().encode_to_vec()).collect()
+    }
+}
+
+/// Code, and the reason as it is in the details.
+fn reason(reply: &Reply) -> (Code, &str) {
+    let Err(status) = reply else { return (Code::Ok, "") };
+    let details = status.get_error_details();
+    let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
+    // Reasons are few, and the test is short.
+    (status.code(), String::leak(reason))
+}
+
+/// All that a client can tell one answer from another by.
+fn text(reply: &Reply) -> (Code, Bytes, Bytes) {
+    match reply {
+        Ok(answer) => (Code::Ok, answer.clone(), Bytes::new()),
+        Err(status) => {
+            let message = Bytes::copy_from_slice(status.message().as_bytes());
+            (status.code(), message, Bytes::copy_from_slice(status.details()))
+        }
+    }
+}
+
+/// Whether `secret` is anywhere in an answer.
+fn tells(reply: &Reply, secret: &str) -> bool {
+    let (_, first, second) = text(reply);
+    let is_in = |bytes: &Bytes| bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+    is_in(&first) || is_in(&second)
+}
+
+/// A word that only the inside knows, if an error has one.
+fn internal_word(status: &Status) -> Option<&'static str> {
+    const WORDS: &[&str] = &[
+        "sqlite",
+        "SQL",
+        "SELECT",
+        "database",
+        "sqlx",
+        "panicked",
+        "src/",
+        ".rs:",
+        "127.0.0.1",
+        "/tmp",
+        "os error",
+        "transport error",
+        "h2 ",
+        "hyper",
+        "tonic",
+    ];
+    let details = String::from_utf8_lossy(status.details());
+    let has = |word: &&&str| status.message().contains(**word) || details.contains(**word);
+    WORDS.iter().find(has).copied()
+}

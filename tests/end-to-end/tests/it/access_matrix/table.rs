@@ -1,0 +1,268 @@
+//! The table: a row for every RPC, written by hand, and compared with the contracts when this
+//! test is *built*. An RPC without a row, a row without an RPC, and a declaration that says
+//! something else than its row are errors of the compiler, which name the RPC.
+
+use stowage_proto::METHODS;
+use stowage_proto::common::PrincipalRole::{
+    self, Administrator, Anonymous, Customer, Service, Staff,
+};
+
+use super::world::Names;
+use super::{rows_accounts, rows_billing, rows_metering, rows_sessions, rows_storage};
+
+/// Roles that may call a method.
+pub(super) type Allow = &'static [PrincipalRole];
+
+/// Whoever comes, with a token or without.
+pub(super) const ANYBODY: Allow = &[Anonymous, Customer, Staff, Administrator, Service];
+/// Whoever has a token.
+pub(super) const READERS: Allow = &[Customer, Staff, Administrator, Service];
+/// Whoever may change what a customer owns.
+pub(super) const OWNERS: Allow = &[Customer, Administrator, Service];
+/// Readers of what is of all customers.
+pub(super) const SUPPORT: Allow = &[Staff, Administrator, Service];
+/// Whoever may change what is of all customers.
+pub(super) const OPERATORS: Allow = &[Administrator, Service];
+/// Other roles.
+pub(super) const ROLES: Allow = &[Service];
+
+/// What somebody gets who is, or acts for, another customer than the owner of what he names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Foreign {
+    /// `NOT_FOUND` with this reason, byte for byte as if the thing did not exist.
+    NotFound(&'static str),
+    /// An answer, or an error, that is byte for byte the one for a thing that does not exist.
+    AsMissing,
+    /// The request names nothing that a customer owns.
+    Shared,
+    /// It is about the whole installation: who acts for any customer is refused,
+    /// `ROLE_NOT_ALLOWED`.
+    Installation,
+}
+
+/// What those get who may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Success.
+    Done,
+    /// An error with this reason, which only those see whom the thing is visible to.
+    Fails(&'static str),
+    /// Either: work in the background may have been faster.
+    DoneOr(&'static str),
+}
+
+/// What a call that changes something is given of its own, so that all calls of a row find the
+/// same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// New names suffice.
+    Serial,
+    /// An account with a bucket.
+    Account,
+    /// An account with an object in its bucket.
+    Object,
+    /// An account with two keys.
+    SecondKey,
+    /// An account with a bucket that is being deleted.
+    Deletion,
+    /// A plan.
+    Plan,
+    /// An API key.
+    ApiKey,
+    /// A session.
+    Session,
+}
+
+/// One RPC, with one request.
+pub(super) struct Row {
+    pub(super) path: &'static str,
+    pub(super) allow: Allow,
+    /// Roles that may call the method, and are refused this request by its handler.
+    pub(super) but_not: Allow,
+    pub(super) foreign: Foreign,
+    pub(super) answer: Answer,
+    /// What operators get who act for nobody, if that is something else.
+    pub(super) for_nobody: Option<Answer>,
+    pub(super) need: Need,
+    pub(super) request: fn(&Names) -> Vec<u8>,
+}
+
+impl Row {
+    /// A method that answers [`Answer::Done`] to those who may call it.
+    pub(super) const fn new(
+        path: &'static str,
+        allow: Allow,
+        foreign: Foreign,
+        request: fn(&Names) -> Vec<u8>,
+    ) -> Self {
+        let (answer, need) = (Answer::Done, Need::Account);
+        Self { path, allow, but_not: &[], foreign, answer, for_nobody: None, need, request }
+    }
+
+    pub(super) const fn but_not(mut self, roles: Allow) -> Self {
+        self.but_not = roles;
+        self
+    }
+
+    pub(super) const fn answers(mut self, answer: Answer) -> Self {
+        self.answer = answer;
+        self
+    }
+
+    pub(super) const fn for_nobody(mut self, answer: Answer) -> Self {
+        self.for_nobody = Some(answer);
+        self
+    }
+
+    pub(super) const fn needs(mut self, need: Need) -> Self {
+        self.need = need;
+        self
+    }
+
+    const fn refuses(&self, role: PrincipalRole) -> bool {
+        !has_role(self.allow, role as i32) || has_role(self.but_not, role as i32)
+    }
+
+    /// Whether the method changes something.
+    pub(super) fn mutates(&self) -> bool {
+        stowage_proto::method(self.path).is_some_and(|method| method.mutates)
+    }
+}
+
+/// The rows, by role.
+pub(super) const TABLE: &[&[Row]] = &[
+    rows_accounts::ROWS,
+    rows_sessions::ROWS,
+    rows_storage::ROWS,
+    rows_billing::ROWS,
+    rows_metering::ROWS,
+];
+
+/// Every row.
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    TABLE.iter().copied().flatten()
+}
+
+/// If the compiler points here: the RPC that it names has no row. Add one to the file of its
+/// role, and say who may call it.
+const EVERY_RPC_HAS_A_ROW: () = {
+    let mut index = 0;
+    while index < METHODS.len() {
+        if count_rows(METHODS[index].path, false) == 0 {
+            panic!("{}", METHODS[index].path);
+        }
+        index += 1;
+    }
+};
+
+/// If the compiler points here: the row of the RPC that it names, and the `access` of the RPC in
+/// its proto, differ in who may call it; or there is no such RPC.
+const EVERY_ROW_IS_AS_DECLARED: () = {
+    let mut part = 0;
+    while part < TABLE.len() {
+        let mut index = 0;
+        while index < TABLE[part].len() {
+            let row = &TABLE[part][index];
+            if !is_declared(row) {
+                panic!("{}", row.path);
+            }
+            index += 1;
+        }
+        part += 1;
+    }
+};
+
+/// If the compiler points here: the RPC that it names answers a secret, and has no row in which
+/// staff are refused. Logging in is the exception: whoever does has the key already.
+const STAFF_GET_NO_SECRETS: () = {
+    let mut index = 0;
+    while index < METHODS.len() {
+        let method = &METHODS[index];
+        let is_open = has_number(method.allow, Anonymous as i32);
+        if method.reads_secret && !is_open && count_rows(method.path, true) == 0 {
+            panic!("{}", method.path);
+        }
+        index += 1;
+    }
+};
+
+/// Makes the compiler look.
+pub(super) const CHECKED: () = {
+    EVERY_RPC_HAS_A_ROW;
+    EVERY_ROW_IS_AS_DECLARED;
+    STAFF_GET_NO_SECRETS;
+};
+
+const fn count_rows(path: &str, refusing_staff: bool) -> usize {
+    let (mut part, mut count) = (0, 0);
+    while part < TABLE.len() {
+        let mut index = 0;
+        while index < TABLE[part].len() {
+            let row = &TABLE[part][index];
+            if is_same(row.path, path) && (!refusing_staff || row.refuses(Staff)) {
+                count += 1;
+            }
+            index += 1;
+        }
+        part += 1;
+    }
+    count
+}
+
+const fn is_declared(row: &Row) -> bool {
+    let mut index = 0;
+    while index < METHODS.len() {
+        let method = &METHODS[index];
+        if is_same(method.path, row.path) {
+            let mut number = 0;
+            // Past the last role, so that one that is new is seen.
+            while number < 16 {
+                if has_number(method.allow, number) != has_role(row.allow, number) {
+                    return false;
+                }
+                number += 1;
+            }
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn has_number(numbers: &[i32], wanted: i32) -> bool {
+    let mut index = 0;
+    while index < numbers.len() {
+        if numbers[index] == wanted {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn has_role(roles: &[PrincipalRole], wanted: i32) -> bool {
+    let mut index = 0;
+    while index < roles.len() {
+        if roles[index] as i32 == wanted {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+/// From the end, where paths differ: the compiler counts steps.
+const fn is_same(one: &str, other: &str) -> bool {
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len() != other.len() {
+        return false;
+    }
+    let mut index = one.len();
+    while index > 0 {
+        index -= 1;
+        if one[index] != other[index] {
+            return false;
+        }
+    }
+    true
+}
