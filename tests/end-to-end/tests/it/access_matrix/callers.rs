@@ -20,6 +20,8 @@ pub(super) enum For {
     Other,
     /// None: he sees everything.
     Nobody,
+    /// One that he does not name: he sees nothing.
+    Unnamed,
 }
 
 /// What a caller proves.
@@ -48,8 +50,8 @@ pub(super) enum Expected {
     Unauthenticated,
     /// `PERMISSION_DENIED` / `ROLE_NOT_ALLOWED`.
     RoleNotAllowed,
-    /// As if what he names did not exist.
-    Missing(Foreign),
+    /// What is another's.
+    Foreign(Foreign),
     /// What is his.
     Answer(Answer),
 }
@@ -68,12 +70,12 @@ impl Who {
             return Expected::RoleNotAllowed;
         }
         match (acts, row.foreign) {
-            (For::Owner | For::Other, Foreign::Installation) => Expected::RoleNotAllowed,
-            (For::Other, Foreign::NotFound(_) | Foreign::AsMissing) => {
-                Expected::Missing(row.foreign)
+            (For::Nobody, _) | (For::Unnamed, Foreign::Shared) => {
+                Expected::Answer(row.for_nobody.unwrap_or(row.answer))
             }
-            (For::Nobody, _) => Expected::Answer(row.for_nobody.unwrap_or(row.answer)),
-            _ => Expected::Answer(row.answer),
+            (_, Foreign::Installation) => Expected::RoleNotAllowed,
+            (For::Owner, _) | (For::Other, Foreign::Shared) => Expected::Answer(row.answer),
+            (For::Other | For::Unnamed, _) => Expected::Foreign(row.foreign),
         }
     }
 }
@@ -91,7 +93,6 @@ pub(super) async fn at_gateway(world: &World) -> Vec<Caller> {
     kit.write_token(&ended, Administrator, ("", past)).await;
     kit.write_token(&elsewhere, Administrator, ("192.0.2.1", None)).await;
     let revoked = site.login(&world.owner.api_key).await;
-    site.with_token(&revoked);
     site.facade.form("/auth.php", &[("action", "logout"), ("token", &revoked)]).await;
     let staff = kit.staff_token().await;
 
@@ -167,7 +168,7 @@ pub(super) fn at_roles(world: &World) -> Vec<Caller> {
         signed("another", Customer, For::Other, &other),
         // Only what he is counts; a customer acts for nobody.
         signed("another for the owner", Customer, For::Other, &acting(&other, &owner)),
-        signed("a customer without a number", Customer, For::Other, &of_role(Customer, "x")),
+        signed("a customer without a number", Customer, For::Unnamed, &of_role(Customer, "x")),
         signed("staff", Staff, For::Nobody, &staff),
         signed("the administrator", Administrator, For::Nobody, &admin),
         signed("administrator for owner", Administrator, For::Owner, &acting(&admin, &owner)),

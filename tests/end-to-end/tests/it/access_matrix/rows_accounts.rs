@@ -41,8 +41,7 @@ pub(super) const ROWS: &[Row] = &[
     }),
     Row::new("/stowage.accounts.v1.AccountService/WithdrawCancellation", OWNERS, NO_ACCOUNT, |n| {
         pb::WithdrawCancellationRequest { name: n.account(), ..Default::default() }.encode_to_vec()
-    })
-    .answers(Fails("NOT_CANCELLED")),
+    }),
     Row::new("/stowage.accounts.v1.AccountService/SuspendAccount", OPERATORS, NO_ACCOUNT, |n| {
         pb::SuspendAccountRequest { name: n.account(), ..Default::default() }.encode_to_vec()
     }),
@@ -67,7 +66,8 @@ pub(super) const ROWS: &[Row] = &[
     .needs(Need::SecondKey),
     Row::new("/stowage.accounts.v1.AccountService/BindRequest", OWNERS, NO_ACCOUNT, |n| {
         let (name, action) = (n.account(), "create_bucket".to_owned());
-        pb::BindRequestRequest { name, action, request_id: n.serial.clone() }.encode_to_vec()
+        let request_id = format!("{} {}", n.serial, n.s3uid);
+        pb::BindRequestRequest { name, action, request_id }.encode_to_vec()
     }),
     Row::new("/stowage.accounts.v1.AccountService/ListAccessKeys", READERS, NO_ACCOUNT, |n| {
         pb::ListAccessKeysRequest { parent: n.account(), ..Default::default() }.encode_to_vec()

@@ -4,7 +4,7 @@ use prost::Message as _;
 use stowage_proto::storage as pb;
 
 use super::table::Answer::{DoneOr, Fails};
-use super::table::Foreign::{AsMissing, NotFound, Shared};
+use super::table::Foreign::{AsMissing, NotFound, Shared, Told};
 use super::table::{Foreign, Need, OPERATORS, OWNERS, READERS, ROLES, Row};
 
 const NO_ACCOUNT: Foreign = NotFound("ACCOUNT_NOT_FOUND");
@@ -119,10 +119,11 @@ pub(super) const ROWS: &[Row] = &[
             ensure.encode_to_vec()
         },
     ),
+    // Removing what is gone already is done; a role that is wrong about whose it is, is told.
     Row::new(
         "/stowage.storage.v1.EngineAccountService/RemoveEngineAccount",
         ROLES,
-        NO_ACCOUNT,
+        Told("ACCOUNT_NOT_FOUND"),
         |n| {
             let name = n.account();
             pb::RemoveEngineAccountRequest { name, purge: true }.encode_to_vec()

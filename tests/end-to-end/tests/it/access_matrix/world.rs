@@ -120,9 +120,10 @@ impl World {
         world.names.customer = world.owner.id;
         (world.names.plan, world.names.other_plan) = world.plans().await;
         world.names.api_secret = world.owner.api_key.clone();
-        for need in [Need::Deletion, Need::Object, Need::Plan, Need::ApiKey, Need::Session] {
+        for need in [Need::Plan, Need::ApiKey, Need::Session, Need::Object] {
             world.names = world.fresh(need).await;
         }
+        world.names = world.with_deletion(world.names.clone()).await;
         world.names.saga = world.saga().await;
         world.secret_key = world.keys(&world.names).await.1;
         world.kit.settle().await;
@@ -178,13 +179,8 @@ impl World {
                 names
             }
             Need::Deletion => {
-                let mut names = self.with_account(names).await;
-                let bucket = names.bucket();
-                let start = storage::StartBucketDeletionRequest { bucket, ..Default::default() };
-                let path = "storage.v1.BucketDeletionService/StartBucketDeletion";
-                let started: storage::BucketDeletion = self.ask(path, start).await;
-                names.deletion_id = last_segment(&started.name);
-                names
+                let names = self.with_account(names).await;
+                self.with_deletion(names).await
             }
             Need::Plan => {
                 let made = self.make_plan(&format!("Own {}", names.serial)).await;
@@ -225,9 +221,25 @@ impl World {
         names
     }
 
+    /// A second bucket, and its deletion.
+    async fn with_deletion(&self, mut names: Names) -> Names {
+        let bucket = format!("second-{}", names.serial);
+        let create = storage::CreateBucketRequest {
+            parent: names.account(),
+            bucket: bucket.clone(),
+            ..Default::default()
+        };
+        let path = "storage.v1.BucketService/CreateBucket";
+        let made: storage::Bucket = self.ask(path, create).await;
+        let start = storage::StartBucketDeletionRequest { bucket: made.name, ..Default::default() };
+        let path = "storage.v1.BucketDeletionService/StartBucketDeletion";
+        let started: storage::BucketDeletion = self.ask(path, start).await;
+        names.deletion_id = last_segment(&started.name);
+        names
+    }
+
     async fn with_object(&self, names: Names) -> Names {
-        let deletion_id = names.deletion_id.clone();
-        let names = Names { deletion_id, ..self.with_account(names).await };
+        let names = self.with_account(names).await;
         let (access_key, secret_key) = self.keys(&names).await;
         let s3 = s3_client(&format!("http://{}", self.site().s3), &access_key, &secret_key);
         let put = s3.put_object().bucket(&names.bucket).key("diary");
