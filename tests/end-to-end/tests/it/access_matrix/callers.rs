@@ -147,6 +147,7 @@ pub(super) fn at_roles(world: &World) -> Vec<Caller> {
     let service = Principal::service("services/accounts", None);
     let staff = of_role(Staff, "support");
     let admin = of_role(Administrator, "administrator");
+    let unnamed = Principal { customer: None, ..owner.clone() };
     let acting = |principal: &Principal, whom: &Principal| Principal {
         acted_for: whom.customer,
         currency: whom.currency,
@@ -168,7 +169,7 @@ pub(super) fn at_roles(world: &World) -> Vec<Caller> {
         signed("another", Customer, For::Other, &other),
         // Only what he is counts; a customer acts for nobody.
         signed("another for the owner", Customer, For::Other, &acting(&other, &owner)),
-        signed("a customer without a number", Customer, For::Unnamed, &of_role(Customer, "x")),
+        signed("a customer without a number", Customer, For::Unnamed, &unnamed),
         signed("staff", Staff, For::Nobody, &staff),
         signed("the administrator", Administrator, For::Nobody, &admin),
         signed("administrator for owner", Administrator, For::Owner, &acting(&admin, &owner)),

@@ -19,6 +19,7 @@ mod table;
 mod world;
 
 use bytes::Bytes;
+use futures_util::future::join_all;
 use prost::Message as _;
 use stowage_proto::{accounts, billing, metering, storage};
 use stowage_testkit::{Door, Headers, RoleDoors};
@@ -63,6 +64,7 @@ async fn every_rpc_at_its_role_answers_everybody_as_the_table_says() {
 }
 
 async fn check(world: World, doors: Doors, callers: Vec<Caller>) {
+    let start = std::time::Instant::now();
     let mut run = Run { world, doors, faults: Vec::new(), calls: 0 };
     run.world.kit.settle().await;
     let before = run.holdings().await;
@@ -72,6 +74,7 @@ async fn check(world: World, doors: Doors, callers: Vec<Caller>) {
         }
     }
     run.world.kit.settle().await;
+    eprintln!("refused after {:?}", start.elapsed());
     let after = run.holdings().await;
     for ((what, before), (_, after)) in before.iter().zip(&after) {
         if before != after {
@@ -80,11 +83,10 @@ async fn check(world: World, doors: Doors, callers: Vec<Caller>) {
         }
     }
     for row in rows() {
-        for caller in &callers {
-            run.admit(row, caller).await;
-        }
+        run.admit(row, &callers).await;
     }
     let Run { world, doors, faults, calls } = run;
+    eprintln!("admitted after {:?}", start.elapsed());
     println!("{} rows, {} callers, {calls} calls", rows().count(), callers.len());
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     drop(doors);
@@ -148,14 +150,26 @@ impl Run {
         }
     }
 
-    /// Calls as somebody who may, if he may.
-    async fn admit(&mut self, row: &Row, caller: &Caller) {
-        let Expected::Answer(answer) = caller.who.expects(row) else { return };
-        let names = match row.mutates() {
-            true => self.world.fresh(row.need).await,
-            false => self.world.names.clone(),
-        };
-        let reply = self.call(row, caller, &names).await;
+    /// Calls as everybody who may.
+    async fn admit(&mut self, row: &Row, callers: &[Caller]) {
+        let admitted = callers.iter().filter_map(|caller| match caller.who.expects(row) {
+            Expected::Answer(answer) => Some((caller, answer)),
+            _ => None,
+        });
+        let admitted: Vec<_> = admitted.collect();
+        let world = &self.world;
+        let names = admitted.iter().map(async |_| match row.mutates() {
+            true => world.fresh(row.need).await,
+            false => world.names.clone(),
+        });
+        let names = join_all(names).await;
+        for ((caller, answer), names) in admitted.into_iter().zip(names) {
+            self.admit_one(row, caller, (answer, &names)).await;
+        }
+    }
+
+    async fn admit_one(&mut self, row: &Row, caller: &Caller, (answer, names): (Answer, &Names)) {
+        let reply = self.call(row, caller, names).await;
         let is_right = match answer {
             Answer::Done => reply.is_ok(),
             Answer::Fails(wanted) => reason(&reply).1 == wanted,

@@ -41,13 +41,15 @@ pub(super) const ROWS: &[Row] = &[
     }),
     Row::new("/stowage.accounts.v1.AccountService/WithdrawCancellation", OWNERS, NO_ACCOUNT, |n| {
         pb::WithdrawCancellationRequest { name: n.account(), ..Default::default() }.encode_to_vec()
-    }),
+    })
+    .needs(Need::Serial),
     Row::new("/stowage.accounts.v1.AccountService/SuspendAccount", OPERATORS, NO_ACCOUNT, |n| {
         pb::SuspendAccountRequest { name: n.account(), ..Default::default() }.encode_to_vec()
     }),
     Row::new("/stowage.accounts.v1.AccountService/ResumeAccount", OPERATORS, NO_ACCOUNT, |n| {
         pb::ResumeAccountRequest { name: n.account(), ..Default::default() }.encode_to_vec()
-    }),
+    })
+    .needs(Need::Serial),
     Row::new("/stowage.accounts.v1.AccountService/ChangeAccountPlan", OWNERS, NO_ACCOUNT, |n| {
         pb::ChangeAccountPlanRequest {
             name: n.account(),
@@ -68,7 +70,8 @@ pub(super) const ROWS: &[Row] = &[
         let (name, action) = (n.account(), "create_bucket".to_owned());
         let request_id = format!("{} {}", n.serial, n.s3uid);
         pb::BindRequestRequest { name, action, request_id }.encode_to_vec()
-    }),
+    })
+    .needs(Need::Serial),
     Row::new("/stowage.accounts.v1.AccountService/ListAccessKeys", READERS, NO_ACCOUNT, |n| {
         pb::ListAccessKeysRequest { parent: n.account(), ..Default::default() }.encode_to_vec()
     }),

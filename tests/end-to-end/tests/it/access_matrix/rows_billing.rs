@@ -64,7 +64,8 @@ pub(super) const ROWS: &[Row] = &[
         ROLES,
         NO_SUBSCRIPTION,
         |n| pb::ActivateSubscriptionRequest { order_key: n.order_key.clone() }.encode_to_vec(),
-    ),
+    )
+    .needs(Need::Serial),
     Row::new("/stowage.billing.v1.SubscriptionService/UndoOrder", ROLES, AsMissing, |n| {
         pb::UndoOrderRequest { order_key: n.order_key.clone() }.encode_to_vec()
     }),
@@ -94,7 +95,8 @@ pub(super) const ROWS: &[Row] = &[
         ROLES,
         NO_SUBSCRIPTION,
         |n| pb::WithdrawSubscriptionCancellationRequest { name: n.subscription() }.encode_to_vec(),
-    ),
+    )
+    .needs(Need::Serial),
     Row::new(
         "/stowage.billing.v1.SubscriptionService/ListOpenSubscriptions",
         OPERATORS,

@@ -22,7 +22,8 @@ pub(super) const ROWS: &[Row] = &[
             gb_bytes: 1_000_000_000,
         };
         pb::OpenMeterRequest { dimensions: Some(dimensions) }.encode_to_vec()
-    }),
+    })
+    .needs(Need::Serial),
     Row::new("/stowage.metering.v1.MeterService/CloseMeter", ROLES, AsMissing, |n| {
         pb::CloseMeterRequest { s3uid: n.s3uid.clone() }.encode_to_vec()
     }),
@@ -34,7 +35,7 @@ pub(super) const ROWS: &[Row] = &[
         let s3uid = n.s3uid.clone();
         pb::AwaitUsageRequest { s3uid, ..Default::default() }.encode_to_vec()
     })
-    .needs(Need::Account),
+    .needs(Need::Serial),
     Row::new("/stowage.metering.v1.UsageService/QueryUsage", READERS, NO_METER, |n| {
         let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
         let query = pb::QueryUsageRequest {

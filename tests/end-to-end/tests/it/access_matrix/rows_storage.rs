@@ -14,13 +14,15 @@ pub(super) const ROWS: &[Row] = &[
         let bucket = format!("made-{}", n.serial);
         pb::CreateBucketRequest { parent: n.account(), bucket, ..Default::default() }
             .encode_to_vec()
-    }),
+    })
+    .needs(Need::Serial),
     Row::new("/stowage.storage.v1.BucketService/ListBuckets", READERS, NO_ACCOUNT, |n| {
         pb::ListBucketsRequest { parent: n.account(), ..Default::default() }.encode_to_vec()
     }),
     Row::new("/stowage.storage.v1.BucketService/DeleteBucket", OWNERS, NO_ACCOUNT, |n| {
         pb::DeleteBucketRequest { name: n.bucket(), ..Default::default() }.encode_to_vec()
-    }),
+    })
+    .needs(Need::Bucket),
     // One space of names for all: that a name is taken is what it is asked for.
     Row::new("/stowage.storage.v1.BucketService/CheckBucketName", READERS, Shared, |n| {
         let bucket = n.bucket.clone();
@@ -43,7 +45,8 @@ pub(super) const ROWS: &[Row] = &[
             let bucket = n.bucket();
             pb::StartBucketDeletionRequest { bucket, ..Default::default() }.encode_to_vec()
         },
-    ),
+    )
+    .needs(Need::Bucket),
     Row::new(
         "/stowage.storage.v1.BucketDeletionService/GetBucketDeletion",
         READERS,
@@ -143,5 +146,6 @@ pub(super) const ROWS: &[Row] = &[
     ),
     Row::new("/stowage.storage.v1.UsageService/CollectUsage", OPERATORS, NO_ACCOUNT, |n| {
         pb::CollectUsageRequest { name: n.account(), ..Default::default() }.encode_to_vec()
-    }),
+    })
+    .needs(Need::Serial),
 ];

@@ -58,15 +58,17 @@ pub(super) enum Answer {
 /// same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Need {
-    /// New names suffice.
+    /// New names suffice: calls do not get into each other's way.
     Serial,
     /// An account with a bucket.
     Account,
-    /// An account with an object in its bucket.
+    /// A bucket.
+    Bucket,
+    /// An object.
     Object,
     /// An account with two keys.
     SecondKey,
-    /// An account with a bucket that is being deleted.
+    /// A bucket that is being deleted.
     Deletion,
     /// A plan.
     Plan,

@@ -2,11 +2,12 @@
 //! things, made by real calls.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
 use stowage_proto::{Money, accounts, billing, storage};
-use stowage_testkit::{Caller, Customer, Kit, Site, call_raw, s3_client};
+use stowage_testkit::{Caller, Customer, Kit, Site, call_raw, eventually, s3_client};
 
 use super::table::Need;
 
@@ -81,6 +82,10 @@ impl Names {
     }
 }
 
+/// What the owner has, in an order in which it can be made.
+const FIXTURE: &[Need] =
+    &[Need::Account, Need::Object, Need::Deletion, Need::Plan, Need::ApiKey, Need::Session];
+
 /// A server with two customers. The first owns an account with all that belongs to one.
 pub(super) struct World {
     pub(super) kit: Kit,
@@ -120,10 +125,10 @@ impl World {
         world.names.customer = world.owner.id;
         (world.names.plan, world.names.other_plan) = world.plans().await;
         world.names.api_secret = world.owner.api_key.clone();
-        for need in [Need::Plan, Need::ApiKey, Need::Session, Need::Object] {
-            world.names = world.fresh(need).await;
+        for need in FIXTURE {
+            world.names = world.fresh(*need).await;
         }
-        world.names = world.with_deletion(world.names.clone()).await;
+        world.deletion_ends().await;
         world.names.saga = world.saga().await;
         world.secret_key = world.keys(&world.names).await.1;
         world.kit.settle().await;
@@ -165,23 +170,10 @@ impl World {
         match need {
             Need::Serial => names,
             Need::Account => self.with_account(names).await,
+            Need::Bucket => self.with_bucket(names).await,
             Need::Object => self.with_object(names).await,
-            Need::SecondKey => {
-                let names = self.with_account(names).await;
-                let overlap = prost_types::Duration { seconds: 86_400, nanos: 0 };
-                let rotate = accounts::RotateAccessKeyRequest {
-                    name: names.account(),
-                    overlap: Some(overlap),
-                    ..Default::default()
-                };
-                let _: accounts::AccessKey =
-                    self.ask("accounts.v1.AccountService/RotateAccessKey", rotate).await;
-                names
-            }
-            Need::Deletion => {
-                let names = self.with_account(names).await;
-                self.with_deletion(names).await
-            }
+            Need::SecondKey => self.with_second_key(names).await,
+            Need::Deletion => self.with_deletion(names).await,
             Need::Plan => {
                 let made = self.make_plan(&format!("Own {}", names.serial)).await;
                 Names { own_plan: made.name, ..names }
@@ -221,30 +213,49 @@ impl World {
         names
     }
 
-    /// A second bucket, and its deletion.
-    async fn with_deletion(&self, mut names: Names) -> Names {
-        let bucket = format!("second-{}", names.serial);
+    /// A bucket more in the account.
+    async fn with_bucket(&self, names: Names) -> Names {
+        let bucket = format!("more-{}", names.serial);
         let create = storage::CreateBucketRequest {
             parent: names.account(),
             bucket: bucket.clone(),
             ..Default::default()
         };
-        let path = "storage.v1.BucketService/CreateBucket";
-        let made: storage::Bucket = self.ask(path, create).await;
-        let start = storage::StartBucketDeletionRequest { bucket: made.name, ..Default::default() };
-        let path = "storage.v1.BucketDeletionService/StartBucketDeletion";
-        let started: storage::BucketDeletion = self.ask(path, start).await;
-        names.deletion_id = last_segment(&started.name);
-        names
+        let _: storage::Bucket = self.ask("storage.v1.BucketService/CreateBucket", create).await;
+        Names { bucket, ..names }
     }
 
+    /// A bucket more in the account, and its deletion, which may end at once.
+    async fn with_deletion(&self, names: Names) -> Names {
+        let bucket = self.with_bucket(names.clone()).await.bucket();
+        let start = storage::StartBucketDeletionRequest { bucket, ..Default::default() };
+        let path = "storage.v1.BucketDeletionService/StartBucketDeletion";
+        let started: storage::BucketDeletion = self.ask(path, start).await;
+        let deletion_id = started.name.rsplit('/').next().unwrap_or_default().to_owned();
+        Names { deletion_id, ..names }
+    }
+
+    /// An object in the account's bucket.
     async fn with_object(&self, names: Names) -> Names {
-        let names = self.with_account(names).await;
         let (access_key, secret_key) = self.keys(&names).await;
         let s3 = s3_client(&format!("http://{}", self.site().s3), &access_key, &secret_key);
         let put = s3.put_object().bucket(&names.bucket).key("diary");
         let body = Bytes::from_static(b"dear diary");
         put.body(body.into()).send().await.expect("an object is stored");
+        names
+    }
+
+    /// An account with a key beside its first.
+    async fn with_second_key(&self, names: Names) -> Names {
+        let names = self.with_account(names).await;
+        let overlap = prost_types::Duration { seconds: 86_400, nanos: 0 };
+        let rotate = accounts::RotateAccessKeyRequest {
+            name: names.account(),
+            overlap: Some(overlap),
+            ..Default::default()
+        };
+        let path = "accounts.v1.AccountService/RotateAccessKey";
+        let _: accounts::AccessKey = self.ask(path, rotate).await;
         names
     }
 
@@ -254,6 +265,18 @@ impl World {
         let path = "accounts.v1.SessionService/CreateApiKey";
         let made: accounts::CreateApiKeyResponse = ask(&self.site().as_admin(), path, create).await;
         Names { api_key: made.api_key.expect("a key").name, ..names }
+    }
+
+    /// Waits until the deletion of the bucket has run, so that nothing changes by itself.
+    async fn deletion_ends(&self) {
+        let done = i32::from(storage::BucketDeletionState::Done);
+        eventually("the deletion ends", Duration::from_secs(20), async || {
+            let get = storage::GetBucketDeletionRequest { name: self.names.deletion() };
+            let path = "storage.v1.BucketDeletionService/GetBucketDeletion";
+            let deletion: storage::BucketDeletion = self.ask(path, get).await;
+            if deletion.state == done { Ok(()) } else { Err(format!("{deletion:?}")) }
+        })
+        .await;
     }
 
     /// The account's first key pair.
@@ -292,10 +315,6 @@ pub(super) fn plan_of(title: &str) -> billing::Plan {
         prices: vec![price],
         ..Default::default()
     }
-}
-
-fn last_segment(name: &str) -> String {
-    name.rsplit('/').next().unwrap_or_default().to_owned()
 }
 
 /// Calls `accounts.v1.AccountService/GetAccount`, and such.
