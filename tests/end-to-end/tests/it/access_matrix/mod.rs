@@ -26,7 +26,7 @@ use stowage_testkit::{Door, Headers, RoleDoors};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
-use callers::{Caller, Expected};
+use callers::{Caller, Expected, For, Who};
 use table::{Answer, Foreign, Row, rows};
 use world::{Names, World};
 
@@ -47,6 +47,9 @@ impl Doors {
 
 type Reply = Result<Bytes, Status>;
 
+/// A code, and the answer, or the message and the details of the error.
+type Text = (Code, Bytes, Bytes);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_rpc_at_the_gateway_answers_everybody_as_the_table_says() {
     let world = World::start().await;
@@ -64,7 +67,6 @@ async fn every_rpc_at_its_role_answers_everybody_as_the_table_says() {
 }
 
 async fn check(world: World, doors: Doors, callers: Vec<Caller>) {
-    let start = std::time::Instant::now();
     let mut run = Run { world, doors, faults: Vec::new(), calls: 0 };
     run.world.kit.settle().await;
     let before = run.holdings().await;
@@ -74,7 +76,6 @@ async fn check(world: World, doors: Doors, callers: Vec<Caller>) {
         }
     }
     run.world.kit.settle().await;
-    eprintln!("refused after {:?}", start.elapsed());
     let after = run.holdings().await;
     for ((what, before), (_, after)) in before.iter().zip(&after) {
         if before != after {
@@ -86,7 +87,6 @@ async fn check(world: World, doors: Doors, callers: Vec<Caller>) {
         run.admit(row, &callers).await;
     }
     let Run { world, doors, faults, calls } = run;
-    eprintln!("admitted after {:?}", start.elapsed());
     println!("{} rows, {} callers, {calls} calls", rows().count(), callers.len());
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     drop(doors);
@@ -126,11 +126,13 @@ impl Run {
         let reply = self.call(row, caller, &names).await;
         self.check_nothing_told(row, caller, &reply);
         let is_right = match expected {
-            Expected::Unauthenticated => reason(&reply) == (Code::Unauthenticated, "TOKEN_INVALID"),
-            Expected::RoleNotAllowed => {
-                reason(&reply) == (Code::PermissionDenied, "ROLE_NOT_ALLOWED")
+            Expected::Unauthenticated => {
+                fails(&reply, Some(Code::Unauthenticated), "TOKEN_INVALID")
             }
-            Expected::Foreign(Foreign::Told(wanted)) => reason(&reply) == (Code::NotFound, wanted),
+            Expected::RoleNotAllowed => {
+                fails(&reply, Some(Code::PermissionDenied), "ROLE_NOT_ALLOWED")
+            }
+            Expected::Foreign(Foreign::Told(wanted)) => fails(&reply, Some(Code::NotFound), wanted),
             Expected::Foreign(foreign) => {
                 let missing = self.call(row, caller, &names.missing()).await;
                 if text(&reply) != text(&missing) {
@@ -138,8 +140,9 @@ impl Run {
                     let what = format!("{reply:?}, and for a missing one {missing:?}");
                     self.fault(row, caller, &what);
                 }
+                self.check_under_own(row, caller).await;
                 match foreign {
-                    Foreign::NotFound(wanted) => reason(&reply) == (Code::NotFound, wanted),
+                    Foreign::NotFound(wanted) => fails(&reply, Some(Code::NotFound), wanted),
                     _ => true,
                 }
             }
@@ -147,6 +150,29 @@ impl Run {
         };
         if !is_right {
             self.fault(row, caller, &format!("not {expected:?}: {:?}", text(&reply)));
+        }
+    }
+
+    /// What is another's is not there under an account of one's own either.
+    async fn check_under_own(&mut self, row: &Row, caller: &Caller) {
+        let is_other = matches!(caller.who, Who::Is(_, For::Other));
+        let own = &self.world.others;
+        let theirs = self.world.names.under(own);
+        // As long as the name it stands for, which errors repeat.
+        let bucket = "x".repeat(theirs.bucket.len());
+        let missing = Names { bucket, ..theirs.missing().under(own) };
+        let is_named = (row.request)(&theirs) != (row.request)(&missing);
+        if !is_other || !is_named || row.foreign == Foreign::AsMissing {
+            return;
+        }
+        let reply = self.call(row, caller, &theirs).await;
+        self.check_nothing_told(row, caller, &reply);
+        let names = (theirs.bucket.as_str(), missing.bucket.as_str());
+        let missing = text(&self.call(row, caller, &missing).await);
+        let reply = renamed(text(&reply), names);
+        if reply != missing || reply.0 == Code::Ok {
+            let what = format!("under his own: {reply:?}, and for a missing one {missing:?}");
+            self.fault(row, caller, &what);
         }
     }
 
@@ -172,8 +198,8 @@ impl Run {
         let reply = self.call(row, caller, names).await;
         let is_right = match answer {
             Answer::Done => reply.is_ok(),
-            Answer::Fails(wanted) => reason(&reply).1 == wanted,
-            Answer::DoneOr(wanted) => reply.is_ok() || reason(&reply).1 == wanted,
+            Answer::Fails(wanted) => fails(&reply, None, wanted),
+            Answer::DoneOr(wanted) => reply.is_ok() || fails(&reply, None, wanted),
         };
         if !is_right {
             self.fault(row, caller, &format!("not {answer:?}: {:?}", text(&reply)));
@@ -191,53 +217,11 @@ impl Run {
         }
     }
 
-    /// All that the owner has, and all that is of the installation, as the administrator sees it.
-    async fn holdings(&self) -> Vec<(&'static str, (Code, Bytes, Bytes))> {
-        let names = &self.world.names;
-        let requests: Vec<(&'static str, Vec<u8>)> = vec![
-            ("accounts.v1.AccountService/GetAccount", {
-                accounts::GetAccountRequest { name: names.account() }.encode_to_vec()
-            }),
-            ("accounts.v1.AccountService/ListAccessKeys", {
-                let parent = names.account();
-                accounts::ListAccessKeysRequest { parent, ..Default::default() }.encode_to_vec()
-            }),
-            ("accounts.v1.AuditService/ListAuditEntries", {
-                accounts::ListAuditEntriesRequest { newest_first: true, ..Default::default() }
-                    .encode_to_vec()
-            }),
-            ("accounts.v1.SessionService/ListApiKeys", {
-                let customer = names.customer();
-                accounts::ListApiKeysRequest { customer, ..Default::default() }.encode_to_vec()
-            }),
-            ("accounts.v1.CustomerService/ListCustomers", Vec::new()),
-            ("accounts.v1.SagaService/ListSagas", Vec::new()),
-            ("billing.v1.PlanService/ListPlans", Vec::new()),
-            ("billing.v1.SubscriptionService/ListOpenSubscriptions", Vec::new()),
-            ("storage.v1.EngineAccountService/ListEngineAccounts", {
-                let parent = "locations/NL".to_owned();
-                storage::ListEngineAccountsRequest { parent, ..Default::default() }.encode_to_vec()
-            }),
-            ("storage.v1.BucketService/ListBuckets", {
-                let parent = names.account();
-                storage::ListBucketsRequest { parent, ..Default::default() }.encode_to_vec()
-            }),
-            ("storage.v1.BucketDeletionService/ListBucketDeletions", {
-                let parent = names.account();
-                storage::ListBucketDeletionsRequest { parent, ..Default::default() }.encode_to_vec()
-            }),
-            ("storage.v1.ObjectService/ListObjects", {
-                let parent = names.bucket();
-                storage::ListObjectsRequest { parent, ..Default::default() }.encode_to_vec()
-            }),
-            ("billing.v1.SubscriptionService/BatchGetSubscriptions", {
-                let service_ids = vec![names.service_id];
-                billing::BatchGetSubscriptionsRequest { service_ids }.encode_to_vec()
-            }),
-        ];
+    /// What the owner has, and what is of the installation, as the administrator sees it.
+    async fn holdings(&self) -> Vec<(&'static str, Text)> {
         let admin = self.world.kit.site.as_admin();
         let mut all = Vec::new();
-        for (method, message) in requests {
+        for (method, message) in readings(&self.world.names) {
             let path = format!("/stowage.{method}");
             let answer = stowage_testkit::call_raw(&admin, &path, message.into()).await;
             all.push((method, text(&answer)));
@@ -260,17 +244,47 @@ impl Run {
     }
 }
 
-/// Code, and the reason as it is in the details.
-fn reason(reply: &Reply) -> (Code, &str) {
-    let Err(status) = reply else { return (Code::Ok, "") };
+/// Methods that read what somebody might have changed, with what they are asked.
+fn readings(names: &Names) -> Vec<(&'static str, Vec<u8>)> {
+    let (parent, customer) = (names.account(), names.customer());
+    let account = accounts::GetAccountRequest { name: names.account() };
+    let keys = accounts::ListAccessKeysRequest { parent: parent.clone(), ..Default::default() };
+    let audit = accounts::ListAuditEntriesRequest { newest_first: true, ..Default::default() };
+    let api_keys = accounts::ListApiKeysRequest { customer, ..Default::default() };
+    let location = "locations/NL".to_owned();
+    let engine = storage::ListEngineAccountsRequest { parent: location, ..Default::default() };
+    let buckets = storage::ListBucketsRequest { parent: parent.clone(), ..Default::default() };
+    let deletions = storage::ListBucketDeletionsRequest { parent, ..Default::default() };
+    let objects = storage::ListObjectsRequest { parent: names.bucket(), ..Default::default() };
+    let service_ids = vec![names.service_id];
+    let subscription = billing::BatchGetSubscriptionsRequest { service_ids };
+    vec![
+        ("accounts.v1.AccountService/GetAccount", account.encode_to_vec()),
+        ("accounts.v1.AccountService/ListAccessKeys", keys.encode_to_vec()),
+        ("accounts.v1.AuditService/ListAuditEntries", audit.encode_to_vec()),
+        ("accounts.v1.SessionService/ListApiKeys", api_keys.encode_to_vec()),
+        ("accounts.v1.CustomerService/ListCustomers", Vec::new()),
+        ("accounts.v1.SagaService/ListSagas", Vec::new()),
+        ("billing.v1.PlanService/ListPlans", Vec::new()),
+        ("billing.v1.SubscriptionService/ListOpenSubscriptions", Vec::new()),
+        ("billing.v1.SubscriptionService/BatchGetSubscriptions", subscription.encode_to_vec()),
+        ("storage.v1.EngineAccountService/ListEngineAccounts", engine.encode_to_vec()),
+        ("storage.v1.BucketService/ListBuckets", buckets.encode_to_vec()),
+        ("storage.v1.BucketDeletionService/ListBucketDeletions", deletions.encode_to_vec()),
+        ("storage.v1.ObjectService/ListObjects", objects.encode_to_vec()),
+    ]
+}
+
+/// Whether a call failed for this reason, and with this code if one is given.
+fn fails(reply: &Reply, code: Option<Code>, wanted: &str) -> bool {
+    let Err(status) = reply else { return false };
     let details = status.get_error_details();
-    let reason = details.error_info().map(|info| info.reason.clone()).unwrap_or_default();
-    // Reasons are few, and the test is short.
-    (status.code(), String::leak(reason))
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    code.is_none_or(|code| code == status.code()) && reason == Some(wanted)
 }
 
 /// All that a client can tell one answer from another by.
-fn text(reply: &Reply) -> (Code, Bytes, Bytes) {
+fn text(reply: &Reply) -> Text {
     match reply {
         Ok(answer) => (Code::Ok, answer.clone(), Bytes::new()),
         Err(status) => {
@@ -278,6 +292,20 @@ fn text(reply: &Reply) -> (Code, Bytes, Bytes) {
             (status.code(), message, Bytes::copy_from_slice(status.details()))
         }
     }
+}
+
+/// The text with one name in place of another of the same length.
+fn renamed((code, message, details): Text, (from, to): (&str, &str)) -> Text {
+    let rename = |bytes: Bytes| {
+        let mut bytes = bytes.to_vec();
+        for start in 0..bytes.len().saturating_sub(from.len() - 1) {
+            if bytes[start..].starts_with(from.as_bytes()) {
+                bytes[start..start + to.len()].copy_from_slice(to.as_bytes());
+            }
+        }
+        Bytes::from(bytes)
+    };
+    (code, rename(message), rename(details))
 }
 
 /// Whether `secret` is anywhere in an answer.

@@ -65,6 +65,11 @@ impl Names {
         format!("subscriptions/{}", self.service_id)
     }
 
+    /// The same things, as if they belonged to another's account.
+    pub(super) fn under(&self, account: &Self) -> Self {
+        Self { s3uid: account.s3uid.clone(), account_id: account.account_id, ..self.clone() }
+    }
+
     /// The same, of things that do not exist. What is shared stays.
     pub(super) fn missing(&self) -> Self {
         const ID: &str = "01900000-0000-7000-8000-000000000000";
@@ -93,7 +98,9 @@ pub(super) struct World {
     pub(super) other: Customer,
     /// What the owner has.
     pub(super) names: Names,
-    /// What only he, and who acts for him, may get to see.
+    /// What the other has: an account.
+    pub(super) others: Names,
+    /// What only the owner, and who acts for him, may get to see.
     pub(super) private: Vec<String>,
     pub(super) secret_key: String,
 }
@@ -119,6 +126,7 @@ impl World {
             owner,
             other,
             names: Names::default(),
+            others: Names::default(),
             private: Vec::new(),
             secret_key: String::new(),
         };
@@ -129,8 +137,10 @@ impl World {
             world.names = world.fresh(*need).await;
         }
         world.deletion_ends().await;
+        let as_other = world.site().with_token(&world.other.token);
+        world.others = world.with_account_of(&as_other, world.fresh(Need::Serial).await).await;
         world.names.saga = world.saga().await;
-        world.secret_key = world.keys(&world.names).await.1;
+        world.secret_key = keys(&world.as_owner(), &world.names).await.1;
         world.kit.settle().await;
         world.private = vec![
             world.names.s3uid.clone(),
@@ -191,7 +201,11 @@ impl World {
         ask(&self.as_owner(), method, message).await
     }
 
-    async fn with_account(&self, mut names: Names) -> Names {
+    async fn with_account(&self, names: Names) -> Names {
+        self.with_account_of(&self.as_owner(), names).await
+    }
+
+    async fn with_account_of(&self, caller: &Caller, mut names: Names) -> Names {
         let bucket = format!("bucket-{}", names.serial);
         let create = accounts::CreateAccountRequest {
             plan: names.plan(),
@@ -199,7 +213,7 @@ impl World {
             ..Default::default()
         };
         let account: accounts::Account =
-            self.ask("accounts.v1.AccountService/CreateAccount", create).await;
+            ask(caller, "accounts.v1.AccountService/CreateAccount", create).await;
         names.s3uid = account.s3uid;
         names.account_id = account.account_id;
         names.service_id = account.service_id;
@@ -207,9 +221,9 @@ impl World {
         let ids = vec![names.service_id];
         let get = billing::BatchGetSubscriptionsRequest { service_ids: ids };
         let path = "billing.v1.SubscriptionService/BatchGetSubscriptions";
-        let got: billing::BatchGetSubscriptionsResponse = self.ask(path, get).await;
+        let got: billing::BatchGetSubscriptionsResponse = ask(caller, path, get).await;
         names.order_key = got.subscriptions[0].order_key.clone();
-        names.access_key = self.keys(&names).await.0;
+        names.access_key = keys(caller, &names).await.0;
         names
     }
 
@@ -237,7 +251,7 @@ impl World {
 
     /// An object in the account's bucket.
     async fn with_object(&self, names: Names) -> Names {
-        let (access_key, secret_key) = self.keys(&names).await;
+        let (access_key, secret_key) = keys(&self.as_owner(), &names).await;
         let s3 = s3_client(&format!("http://{}", self.site().s3), &access_key, &secret_key);
         let put = s3.put_object().bucket(&names.bucket).key("diary");
         let body = Bytes::from_static(b"dear diary");
@@ -279,19 +293,6 @@ impl World {
         .await;
     }
 
-    /// The account's first key pair.
-    async fn keys(&self, names: &Names) -> (String, String) {
-        let list = accounts::ListAccessKeysRequest {
-            parent: names.account(),
-            with_secrets: true,
-            ..Default::default()
-        };
-        let mut keys: accounts::ListAccessKeysResponse =
-            self.ask("accounts.v1.AccountService/ListAccessKeys", list).await;
-        let key = keys.access_keys.swap_remove(0);
-        (key.access_key, key.secret_key)
-    }
-
     async fn saga(&self) -> String {
         let list = accounts::ListSagasRequest::default();
         let path = "accounts.v1.SagaService/ListSagas";
@@ -315,6 +316,19 @@ pub(super) fn plan_of(title: &str) -> billing::Plan {
         prices: vec![price],
         ..Default::default()
     }
+}
+
+/// The account's first key pair.
+async fn keys(caller: &Caller, names: &Names) -> (String, String) {
+    let list = accounts::ListAccessKeysRequest {
+        parent: names.account(),
+        with_secrets: true,
+        ..Default::default()
+    };
+    let path = "accounts.v1.AccountService/ListAccessKeys";
+    let mut keys: accounts::ListAccessKeysResponse = ask(caller, path, list).await;
+    let key = keys.access_keys.swap_remove(0);
+    (key.access_key, key.secret_key)
 }
 
 /// Calls `accounts.v1.AccountService/GetAccount`, and such.
