@@ -14,7 +14,7 @@ use stowage_db::Db;
 use stowage_engine_embedded::Embedded;
 use stowage_gateway::Gateway;
 use stowage_keyring::Keyring;
-use stowage_runtime::{Protocols, ServerTls, telemetry};
+use stowage_runtime::{Protocols, RoleChannel, ServerTls, telemetry};
 use stowage_types::{ExposeSecret as _, SecretString, SystemRandom};
 use tokio::net::TcpListener;
 
@@ -27,6 +27,7 @@ use crate::listen::{GATEWAY, S3_ENDPOINT, address, listen, public_tls};
 use crate::roles::{self, Common, Located, Roles, Settings, location, part};
 use crate::running::Running;
 
+pub use crate::roles::AUDIENCE;
 pub use crate::tasks::Failure;
 
 /// A running server.
@@ -35,6 +36,7 @@ pub struct Server {
     gateway_addr: SocketAddr,
     s3_addr: SocketAddr,
     admin_token: SecretString,
+    channels: [(&'static str, RoleChannel); 4],
     running: Running,
     /// Given back last.
     data: DataDir,
@@ -80,6 +82,13 @@ impl Server {
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         self.data.path()
+    }
+
+    /// Every role by its name, behind its layers: what the gateway calls, and what a process of
+    /// the role alone would have on its port. Tests call it past the gateway.
+    #[must_use]
+    pub fn channels(&self) -> &[(&'static str, RoleChannel); 4] {
+        &self.channels
     }
 
     /// Waits until a part ends that should not; for ever, if all is well.
@@ -147,13 +156,15 @@ impl Parts {
         let dbs = self.dbs.all().into_iter().cloned().collect();
         let mut running = Running::new(dbs, &self.common);
         let Roles { accounts, storage, billing, metering } = self.roles;
+        let channels = [&accounts, &storage, &billing, &metering]
+            .map(|role| (role.name, role.channel.clone()));
         for role in [storage, billing, metering, accounts] {
             running.work_on(role.tasks);
         }
         running.serve("s3", |stop| self.engine.serve(s3, self.s3_tls, stop));
         running.serve("gateway", |stop| self.gateway.serve(gateway, self.gateway_tls, stop));
         let admin_token = self.admin_token;
-        Ok(Server { gateway_addr, s3_addr, admin_token, running, data })
+        Ok(Server { gateway_addr, s3_addr, admin_token, channels, running, data })
     }
 }
 

@@ -8,11 +8,12 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _};
 use stowage::config::{Config, Gateway, S3};
 use stowage::server::Server;
+use stowage_auth::PrincipalRole;
 use stowage_runtime::telemetry::{self, LogFormat};
 use stowage_types::ExposeSecret as _;
 use tempfile::TempDir;
 
-use crate::{Site, eventually};
+use crate::{RoleDoors, Signers, Site, eventually};
 
 /// How long work that was begun may take to end once nobody asks for more.
 const WORK_ENDS_WITHIN: Duration = Duration::from_secs(30);
@@ -70,19 +71,62 @@ impl Kit {
     /// # Panics
     /// When it cannot be written.
     pub async fn staff_token(&self) -> String {
-        const SQL: &str = "INSERT INTO token (token_hash, role, subject, fixed_address, \
-            create_time) VALUES ($1, $2, 'support', '', '2026-01-01T00:00:00.000000Z')";
         let token = "5afe".repeat(16);
+        self.write_token(&token, PrincipalRole::Staff, ("", None)).await;
+        token
+    }
+
+    /// Writes a token beside the server: one that is good from `address` alone (empty: from any),
+    /// until `end`.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub async fn write_token(
+        &self,
+        token: &str,
+        role: PrincipalRole,
+        (address, end): (&str, Option<&str>),
+    ) {
+        const SQL: &str = "INSERT INTO token (token_hash, role, subject, fixed_address, \
+            create_time, expire_time) \
+            VALUES ($1, $2, 'support', $3, '2026-01-01T00:00:00.000000Z', $4)";
         let path = self.server.data_dir().join("accounts.db");
         let options = SqliteConnectOptions::new().filename(path).busy_timeout(WORK_ENDS_WITHIN);
         let connection = options.disable_statement_logging().connect().await;
         let mut connection = connection.expect("the database can be opened");
         let insert = sqlx::query(SQL)
-            .bind(stowage_auth::hash_token(&token).bytes().to_vec())
-            .bind(i32::from(stowage_auth::PrincipalRole::Staff));
+            .bind(stowage_auth::hash_token(token).bytes().to_vec())
+            .bind(i32::from(role))
+            .bind(address)
+            .bind(end);
         insert.execute(&mut connection).await.expect("a token is written");
         connection.close().await.expect("the database can be closed");
-        token
+    }
+
+    /// Opens each role's own door, past the gateway.
+    ///
+    /// # Panics
+    /// When a port cannot be opened.
+    pub async fn role_doors(&self) -> RoleDoors {
+        RoleDoors::open(&self.server).await
+    }
+
+    /// What signs as this server does, and in other ways.
+    ///
+    /// # Panics
+    /// When the server's key cannot be read.
+    #[must_use]
+    pub fn signers(&self) -> Signers {
+        Signers::of(&self.server)
+    }
+
+    /// Waits until work that was begun has ended: no event is on its way, no order half-done.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn settle(&self) {
+        eventually("all work ends", WORK_ENDS_WITHIN, async || nothing_is_left(&self.server).await)
+            .await;
     }
 
     /// Waits until all work has ended, stops the server as SIGTERM does, and checks that no part

@@ -1,6 +1,7 @@
 //! The whole server through its doors: sockets, real clients, the real program.
 
 mod access;
+mod access_matrix;
 mod acting;
 mod audit;
 mod chaos;
