@@ -46,6 +46,13 @@ impl Kit {
         Self { db, place }
     }
 
+    /// With a database of the server to itself.
+    async fn whole() -> Self {
+        let place = Scratch::whole().await;
+        let db = place.open("role", &OLD).await.unwrap();
+        Self { db, place }
+    }
+
     /// On a file, whatever the tests run on.
     async fn on_file() -> Self {
         let place = Scratch::on_files();

@@ -13,7 +13,7 @@ fn server(kit: &Kit) -> Server {
 }
 
 async fn with_purses(cents: i64) -> Kit {
-    filled(Kit::start().await, cents).await
+    filled(Kit::whole().await, cents).await
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_commit_without_an_answer_is_unclear() {
 
 #[tokio::test]
 async fn with_all_connections_in_use_another_waits_and_is_refused() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let server = server(&kit).with_connections_max(1);
     let db = Db::connect(&server, "role", &OLD).await.unwrap();
     let held = db.begin().await.unwrap();
@@ -133,7 +133,7 @@ async fn a_lock_that_is_held_for_long_is_not_waited_for_for_ever() {
 
 #[tokio::test]
 async fn who_migrate_at_once_do_it_once() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let server = server(&kit);
     let starts = (0..6).map(|_| {
         let server = server.clone();
@@ -162,7 +162,7 @@ async fn roles_do_not_see_each_others_tables() {
 
 #[tokio::test]
 async fn a_text_compares_by_bytes() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let mut tx = kit.db.begin().await.unwrap();
     for name in ["b", "B", "a", "ä", "_", "Z"] {
         let sql = "INSERT INTO sequence (name, value) VALUES ($1, 1)";
@@ -176,7 +176,7 @@ async fn a_text_compares_by_bytes() {
 
 #[tokio::test]
 async fn a_sequence_waits_for_who_took_its_last_value() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let mut first = kit.db.begin().await.unwrap();
     assert_eq!(next_id(&mut first, "order").await.unwrap(), 1);
     let db = kit.db.clone();
@@ -193,7 +193,7 @@ async fn a_sequence_waits_for_who_took_its_last_value() {
 
 #[tokio::test]
 async fn no_error_tells_the_password() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let secret = "hunter2hunter2";
     let urls = [
         format!("postgres://nobody:{secret}@127.0.0.1:1/stowage"),
