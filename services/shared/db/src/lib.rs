@@ -39,6 +39,7 @@
 //! - `synchronous=NORMAL`: loses acknowledged commits when the power fails.
 
 mod args;
+pub mod copy;
 mod db;
 mod error;
 mod open;

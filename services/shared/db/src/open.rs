@@ -70,6 +70,16 @@ pub(crate) async fn check(path: &Path, migrator: &Migrator) -> Result<(), OpenEr
     }
 }
 
+/// A connection beside all others, to a file that is there.
+pub(crate) async fn alone(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    base(path).connect().await
+}
+
+/// A database that ends with its connection.
+pub(crate) async fn in_memory() -> Result<SqliteConnection, sqlx::Error> {
+    SqliteConnectOptions::new().in_memory(true).connect().await
+}
+
 fn base(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)

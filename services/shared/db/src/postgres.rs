@@ -51,6 +51,17 @@ const MIGRATION: [(&str, &str); 5] = [
     ("tcp_keepalives_count", "3"),
 ];
 
+/// The same for a session that copies a whole installation.
+const COPY: [(&str, &str); 7] = [
+    ("default_transaction_isolation", "read committed"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "10000"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
 /// Gives every text column the byte order that SQLite has, whatever the database's own order is:
 /// pages of lists go by it. Run after each migration; touches new columns only.
 const BYTE_ORDER: &str = "DO $$ DECLARE c record; BEGIN \
@@ -191,6 +202,12 @@ impl Server {
                 })
             })
             .connect_lazy_with(options)
+    }
+
+    /// A connection for a long transaction over all schemas.
+    pub(crate) async fn connect_to_copy(&self) -> Result<PgConnection, OpenError> {
+        let connected = self.named("copy").options(COPY).connect().await;
+        connected.map_err(|error| OpenError::of(self.place("copy"), error))
     }
 
     fn migrating(&self, schema: &str) -> PgConnectOptions {
