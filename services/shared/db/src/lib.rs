@@ -44,6 +44,7 @@ mod db;
 mod error;
 mod open;
 mod postgres;
+pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tx;

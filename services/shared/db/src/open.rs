@@ -80,7 +80,7 @@ pub(crate) async fn in_memory() -> Result<SqliteConnection, sqlx::Error> {
     SqliteConnectOptions::new().in_memory(true).connect().await
 }
 
-fn base(path: &Path) -> SqliteConnectOptions {
+pub(crate) fn base(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
@@ -92,7 +92,7 @@ fn base(path: &Path) -> SqliteConnectOptions {
 
 /// Makes an empty file that only its owner can read; its log files inherit the mode. Finds out
 /// early whether the folder can be written.
-fn touch(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn touch(path: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
@@ -125,6 +125,6 @@ async fn refuse_newer(path: &Path, migrator: &Migrator) -> Result<(), OpenError>
     probe.close().await.map_err(failed)
 }
 
-fn place(path: &Path) -> String {
+pub(crate) fn place(path: &Path) -> String {
     path.display().to_string()
 }

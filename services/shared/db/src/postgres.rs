@@ -204,6 +204,14 @@ impl Server {
             .connect_lazy_with(options)
     }
 
+    /// Where it is, without user and password: `database stowage at db.internal:5432`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let (host, port) = (self.options.get_host(), self.options.get_port());
+        let database = self.options.get_database().unwrap_or(self.options.get_username());
+        format!("database {database} at {host}:{port}")
+    }
+
     /// A connection for a long transaction over all schemas.
     pub(crate) async fn connect_to_copy(&self) -> Result<PgConnection, OpenError> {
         let connected = self.named("copy").options(COPY).connect().await;
@@ -219,9 +227,7 @@ impl Server {
     }
 
     fn place(&self, schema: &str) -> String {
-        let (host, port) = (self.options.get_host(), self.options.get_port());
-        let database = self.options.get_database().unwrap_or(self.options.get_username());
-        format!("schema {schema} of database {database} at {host}:{port}")
+        format!("schema {schema} of {}", self.shown())
     }
 }
 
