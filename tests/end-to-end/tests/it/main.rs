@@ -3,6 +3,7 @@
 mod access;
 mod acting;
 mod audit;
+mod backup;
 mod chaos;
 mod cli;
 mod concurrent;
@@ -22,6 +23,8 @@ mod life;
 mod limits;
 mod openapi;
 mod orders;
+mod postgres_backup;
+mod postgres_move;
 mod readme;
 mod repeats;
 mod secrets;
