@@ -28,6 +28,9 @@ const ADMIN_TOKEN: &str = "admin.token";
 /// File of the master keys.
 const KEYRING: &str = "keyring";
 
+/// File that says that the databases beside it were copied to a server, and to which.
+const MOVED: &str = "databases-moved";
+
 /// The data folder, held by this process until it is dropped.
 #[derive(Debug)]
 pub struct DataDir {
@@ -119,6 +122,25 @@ impl DataDir {
     #[must_use]
     pub fn token_file(&self) -> PathBuf {
         token_file(&self.path)
+    }
+
+    /// Where the databases of this folder were copied to, if they were.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`] if the note cannot be read.
+    pub fn moved_to(&self) -> Result<Option<String>, StartError> {
+        let note = read_secret(&self.path.join(MOVED))?;
+        Ok(note.map(|note| note.expose_secret().to_owned()))
+    }
+
+    /// Notes that they were. From then on nobody starts on the files by mistake.
+    ///
+    /// # Errors
+    /// [`StartError::Folder`]
+    pub fn note_moved(&self, to: &str) -> Result<(), StartError> {
+        let path = self.path.join(MOVED);
+        let written = write_secret(&path, &SecretString::from(to));
+        written.map_err(|error| folder_error(&path, "written", error))
     }
 
     /// Reads the secrets; makes them on first start.
@@ -243,6 +265,15 @@ fn secret(path: &Path, random: &dyn Random) -> Result<SecretString, StartError> 
     let secret = SecretString::from(hex::encode(bytes));
     write_secret(path, &secret).map_err(|error| folder_error(path, "written", error))?;
     Ok(secret)
+}
+
+/// The files that a copy of the folder must have beside databases and objects, those that are
+/// there.
+#[must_use]
+pub fn kept_files(data_dir: &Path, secrets_dir: &Path) -> Vec<PathBuf> {
+    let secrets = [KEYRING, SIGNING_KEY].map(|file| secrets_dir.join(file));
+    let others = [token_file(secrets_dir), data_dir.join(MOVED)];
+    secrets.into_iter().chain(others).filter(|file| file.exists()).collect()
 }
 
 /// Where the administrator's token is.

@@ -9,7 +9,7 @@ use crate::data::DataDir;
 use crate::error::StartError;
 
 /// Every role's name, which is its schema's, and its tables.
-const ROLES: [(&str, &Migrator); 4] = [
+pub(crate) const ROLES: [(&str, &'static Migrator); 4] = [
     ("accounts", &stowage_accounts::MIGRATOR),
     ("storage", &stowage_storage::MIGRATOR),
     ("billing", &stowage_billing::MIGRATOR),
@@ -39,7 +39,10 @@ impl<'a> Place<'a> {
     pub(crate) fn of(config: &Database, data: Option<&'a DataDir>) -> Result<Self, StartError> {
         Ok(match (server(config)?, data) {
             (Some(server), _) => Self::Server(server),
-            (None, Some(data)) => Self::Files(data),
+            (None, Some(data)) => match data.moved_to()? {
+                Some(to) => return Err(StartError::Moved { path: data.path().to_owned(), to }),
+                None => Self::Files(data),
+            },
             (None, None) => unreachable!("a process without a database server has a data folder"),
         })
     }

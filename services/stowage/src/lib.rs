@@ -5,6 +5,7 @@
 //! API ([`admin`]). [`server::Server`] is what tests start; [`run`] is what the binary does.
 
 pub mod admin;
+mod backup;
 pub mod banner;
 mod broker;
 pub mod config;
@@ -56,7 +57,7 @@ enum Command {
         #[command(subcommand)]
         command: Secrets,
     },
-    /// Operate a running server
+    /// Operate a server, or its data folder
     Admin(Box<admin::Admin>),
 }
 

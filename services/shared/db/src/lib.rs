@@ -39,11 +39,13 @@
 //! - `synchronous=NORMAL`: loses acknowledged commits when the power fails.
 
 mod args;
+pub mod copy;
 mod db;
 mod error;
 pub mod lease;
 mod open;
 mod postgres;
+pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tx;
