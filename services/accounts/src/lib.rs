@@ -217,7 +217,7 @@ mod tests {
         assert!(migration.contains(stowage_saga::SCHEMA));
         let later = include_str!("../migrations/0004_saga.sql");
         assert_eq!(later, stowage_saga::SCHEMA_STUCK);
-        let error = include_str!("../migrations/0005_saga_error.sql");
+        let error = include_str!("../migrations/0006_saga_error.sql");
         assert_eq!(error, stowage_saga::SCHEMA_ERROR);
     }
 }
