@@ -4,7 +4,7 @@ use prost::Message as _;
 use stowage_proto::storage as pb;
 
 use super::table::Answer::{DoneOr, Fails};
-use super::table::Foreign::{AsMissing, NotFound, Shared, Told};
+use super::table::Foreign::{AsMissing, Installation, NotFound, Shared, Told};
 use super::table::{Foreign, Need, OPERATORS, OWNERS, READERS, ROLES, Row};
 
 const NO_ACCOUNT: Foreign = NotFound("ACCOUNT_NOT_FOUND");
@@ -148,4 +148,20 @@ pub(super) const ROWS: &[Row] = &[
         pb::CollectUsageRequest { name: n.account(), ..Default::default() }.encode_to_vec()
     })
     .needs(Need::Serial),
+    Row::new("/stowage.storage.v1.SagaService/ListSagas", OPERATORS, Installation, |_| {
+        pb::ListSagasRequest::default().encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.SagaService/GetSaga", OPERATORS, Installation, |n| {
+        pb::GetSagaRequest { name: n.storage_saga.clone() }.encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.SagaService/RetrySaga", OPERATORS, Installation, |n| {
+        pb::RetrySagaRequest { name: n.storage_saga.clone(), ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial)
+    .answers(Fails("SAGA_ENDED")),
+    Row::new("/stowage.storage.v1.SagaService/UndoSaga", OPERATORS, Installation, |n| {
+        pb::UndoSagaRequest { name: n.storage_saga.clone(), ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial)
+    .answers(Fails("SAGA_ENDED")),
 ];

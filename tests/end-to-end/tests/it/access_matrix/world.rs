@@ -34,6 +34,8 @@ pub(super) struct Names {
     pub(super) token: String,
     /// `sagas/{id}`.
     pub(super) saga: String,
+    /// The same of storage: a bucket that was made.
+    pub(super) storage_saga: String,
 }
 
 impl Names {
@@ -140,6 +142,7 @@ impl World {
         let as_other = world.site().with_token(&world.other.token);
         world.others = world.with_account_of(&as_other, world.fresh(Need::Serial).await).await;
         world.names.saga = world.saga().await;
+        world.names.storage_saga = world.storage_saga().await;
         world.secret_key = keys(&world.as_owner(), &world.names).await.1;
         world.kit.settle().await;
         world.private = vec![
@@ -291,6 +294,13 @@ impl World {
             if deletion.state == done { Ok(()) } else { Err(format!("{deletion:?}")) }
         })
         .await;
+    }
+
+    async fn storage_saga(&self) -> String {
+        let list = storage::ListSagasRequest::default();
+        let path = "storage.v1.SagaService/ListSagas";
+        let sagas: storage::ListSagasResponse = ask(&self.site().as_admin(), path, list).await;
+        sagas.sagas[0].name.clone()
     }
 
     async fn saga(&self) -> String {
