@@ -9,8 +9,9 @@ use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, de};
+use stowage_db::{CONNECTIONS_DEFAULT, Server};
 use stowage_runtime::telemetry::LogFormat;
 use toml::{Table, Value};
 
@@ -18,7 +19,8 @@ use toml::{Table, Value};
 const NOT_SETTINGS: &[&str] = &["STOWAGE_CONFIG", "STOWAGE_ADDR", "STOWAGE_TOKEN"];
 
 /// Sections that a variable `STOWAGE_<SECTION>_<KEY>` can name.
-const SECTIONS: &[&str] = &["gateway", "s3", "accounts", "storage", "billing", "metering", "log"];
+const SECTIONS: &[&str] =
+    &["database", "gateway", "s3", "accounts", "storage", "billing", "metering", "log"];
 
 /// The variables whose names begin with `STOWAGE_`. An empty one counts as not set.
 #[derive(Clone, Default)]
@@ -93,6 +95,8 @@ impl fmt::Display for Faults {
 pub struct Config {
     /// Where everything durable is kept. Default `./stowage-data`.
     pub data_dir: PathBuf,
+    /// Where the roles keep their tables.
+    pub database: Database,
     /// The HTTP facade and gRPC on one port.
     pub gateway: Gateway,
     /// The embedded S3 endpoint.
@@ -107,6 +111,19 @@ pub struct Config {
     pub metering: stowage_metering::Config,
     /// What is logged, and how.
     pub log: Log,
+}
+
+/// `[database]`: PostgreSQL for the roles' tables; without it each role has a SQLite file in the
+/// data folder.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://user:password@host:port/database?sslmode=verify-full`. Each role has a schema of
+    /// its own name there. Default: none.
+    #[serde(deserialize_with = "secret")]
+    pub url: Option<SecretString>,
+    /// Connections of each role, at most. Default 16, at least 2, at most 1000.
+    pub connections_max: u32,
 }
 
 /// `[gateway]`: where it listens, and the settings of the gateway itself beside it.
@@ -150,6 +167,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from("./stowage-data"),
+            database: Database::default(),
             gateway: Gateway::default(),
             s3: S3::default(),
             accounts: stowage_accounts::Config::default(),
@@ -158,6 +176,12 @@ impl Default for Config {
             metering: stowage_metering::Config::default(),
             log: Log::default(),
         }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: None, connections_max: CONNECTIONS_DEFAULT }
     }
 }
 
@@ -199,6 +223,10 @@ impl<'de> Deserialize<'de> for Gateway {
         })?;
         Ok(gateway)
     }
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    Ok(Some(String::deserialize(deserializer)?.into()))
 }
 
 fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
@@ -260,6 +288,7 @@ impl Config {
             };
             faults.extend(found.into_iter().map(named));
         };
+        section("database", self.database.check());
         section("gateway", self.gateway.facade.check());
         section("s3", self.s3.check().collect());
         section("accounts", self.accounts.check());
@@ -267,6 +296,21 @@ impl Config {
         section("billing", self.billing.check());
         section("metering", self.metering.check());
         section("log", self.log.check());
+    }
+}
+
+impl Database {
+    /// The server, if one is set.
+    pub(crate) fn server(&self) -> Option<Result<Server, stowage_db::OpenError>> {
+        let server = Server::new(self.url.as_ref()?.expose_secret());
+        Some(server.map(|server| server.with_connections_max(self.connections_max)))
+    }
+
+    fn check(&self) -> Vec<String> {
+        let bad = self.server().and_then(Result::err).map(|error| format!("url: {error}"));
+        let is_bound = (2..=1000).contains(&self.connections_max);
+        let bound = (!is_bound).then(|| "connections_max: must be from 2 to 1000".to_owned());
+        bad.into_iter().chain(bound).collect()
     }
 }
 

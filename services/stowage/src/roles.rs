@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use stowage_auth::Signer;
 use stowage_bus::Bus;
-use stowage_db::{Db, OpenError};
+use stowage_db::{Db, OpenError, Server};
 use stowage_engine::Engine;
 use stowage_keyring::Keyring;
 use stowage_provider_ledger::Ledger;
@@ -60,26 +60,33 @@ pub(crate) struct Roles {
 
 impl Databases {
     /// Finds out whether any of them would be refused, before one is changed.
-    pub(crate) async fn check(data: &DataDir) -> Result<(), StartError> {
+    pub(crate) async fn check(data: &DataDir, server: Option<&Server>) -> Result<(), StartError> {
         for (role, migrator) in [
             ("accounts", &stowage_accounts::MIGRATOR),
             ("storage", &stowage_storage::MIGRATOR),
             ("billing", &stowage_billing::MIGRATOR),
             ("metering", &stowage_metering::MIGRATOR),
         ] {
-            Db::check(&data.database(role), migrator).await.map_err(refused)?;
+            let checked = match server {
+                Some(server) => server.check(role, migrator).await,
+                None => Db::check(&data.database(role), migrator).await,
+            };
+            checked.map_err(refused)?;
         }
         Ok(())
     }
 
     /// Opens all four, and brings each up to date.
-    pub(crate) async fn open(data: &DataDir) -> Result<Self, StartError> {
-        let path = |role| data.database(role);
+    pub(crate) async fn open(data: &DataDir, server: Option<&Server>) -> Result<Self, StartError> {
+        let open = async |role, migrator| match server {
+            Some(server) => Db::connect(server, role, migrator).await,
+            None => Db::open(&data.database(role), migrator).await,
+        };
         let (accounts, storage, billing, metering) = tokio::try_join!(
-            async { Db::open(&path("accounts"), &stowage_accounts::MIGRATOR).await },
-            async { Db::open(&path("storage"), &stowage_storage::MIGRATOR).await },
-            async { Db::open(&path("billing"), &stowage_billing::MIGRATOR).await },
-            async { Db::open(&path("metering"), &stowage_metering::MIGRATOR).await },
+            open("accounts", &stowage_accounts::MIGRATOR),
+            open("storage", &stowage_storage::MIGRATOR),
+            open("billing", &stowage_billing::MIGRATOR),
+            open("metering", &stowage_metering::MIGRATOR),
         )
         .map_err(refused)?;
         Ok(Self { accounts, storage, billing, metering })
@@ -99,6 +106,11 @@ pub(crate) fn refused(source: OpenError) -> StartError {
         }
         OpenError::NotADatabase { .. } => "restore it from a backup",
         OpenError::NotWritable { .. } => "give this user the right to write it",
+        OpenError::BadAddress => "correct the setting database.url",
+        OpenError::Unreachable { .. } => {
+            "see whether the server runs, and whether database.url has its address and a user it \
+             lets in"
+        }
         OpenError::Other { .. } => "see whether the disk is full; else restore it from a backup",
     };
     StartError::Database { source, advice }

@@ -161,9 +161,10 @@ impl Parts {
         let signer = Signer::from_seed(&signing_seed, AUDIENCE, Arc::clone(&clock));
         let stop = CancellationToken::new();
         let common = Common { bus: Bus::in_process(), clock, random, signer, stop };
-        Databases::check(data).await?;
+        let server = config.database.server().transpose().map_err(roles::refused)?;
+        Databases::check(data, server.as_ref()).await?;
         let engine = open_engine(data, &config.s3, &common, Arc::clone(&keyring)).await?;
-        let dbs = Databases::open(data).await?;
+        let dbs = Databases::open(data, server.as_ref()).await?;
         first_start(&dbs, &common, &admin_token).await?;
         let location = location(&config.s3, s3);
         let settings = Settings {
