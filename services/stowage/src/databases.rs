@@ -99,7 +99,8 @@ impl Databases {
 /// The server that is configured.
 pub(crate) fn server(config: &Database) -> Result<Option<Server>, StartError> {
     let url = config.full_url()?;
-    url.map(|url| Server::new(url.expose_secret())).transpose().map_err(refused)
+    let server = url.map(|url| Server::new(url.expose_secret())).transpose().map_err(refused)?;
+    Ok(server.map(|server| server.with_connections_max(config.connections_max)))
 }
 
 /// Brings the schemas of all roles up to date; answers which they are.

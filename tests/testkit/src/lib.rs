@@ -17,7 +17,7 @@ mod roles;
 mod s3;
 mod site;
 
-pub use database::read_texts;
+pub use database::{Beside, read_texts};
 pub use facade::{Answer, Facade};
 pub use kit::Kit;
 pub use poll::{eventually, try_eventually};

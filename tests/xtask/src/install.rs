@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::run;
+use crate::{postgres, run};
 
 /// A program the tests start, the Debian packages that have it, and what for.
 struct Tool {
@@ -48,6 +48,7 @@ const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
 /// Installs every missing tool.
 pub(crate) fn tools() -> Result<(), String> {
     let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !is_there(tool)).collect();
+    servers()?;
     if missing.is_empty() {
         return Ok(());
     }
@@ -62,6 +63,18 @@ pub(crate) fn tools() -> Result<(), String> {
     }
 }
 
+/// Installs the servers that tests run beside them.
+fn servers() -> Result<(), String> {
+    if !postgres::is_there() {
+        println!("missing: postgres (the database of production)");
+        packages(&["postgresql"])?;
+    }
+    match postgres::is_there() {
+        true => Ok(()),
+        false => Err("PostgreSQL was installed and is still not there".to_owned()),
+    }
+}
+
 fn is_there(tool: &Tool) -> bool {
     run::is_on_path(tool.program)
         && (tool.probe.is_empty() || run::succeeds(Command::new(tool.program).args(tool.probe)))
@@ -73,10 +86,7 @@ pub(crate) fn packages(packages: &[&str]) -> Result<(), String> {
     if !run::is_on_path("apt-get") {
         return Err(format!("this is not Debian or Ubuntu; {by_hand}"));
     }
-    let is_root = Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let is_root = run::is_root();
     if !is_root && !run::is_on_path("sudo") {
         return Err(format!("neither root nor sudo is at hand; {by_hand}"));
     }

@@ -7,6 +7,7 @@ mod chaos;
 mod cli;
 mod install;
 mod layout;
+mod postgres;
 mod python;
 mod run;
 mod test;
@@ -14,8 +15,7 @@ mod test;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    match cli::parse(&arguments).and_then(cli::dispatch) {
+    match cli::parse(&std::env::args().skip(1).collect::<Vec<_>>()).and_then(cli::dispatch) {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("\nxtask: {why}");

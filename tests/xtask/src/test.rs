@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{install, layout, python, run};
+use crate::{install, layout, postgres, python, run};
 
 /// One part of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,10 +24,13 @@ pub(crate) enum Stage {
     Clippy,
     /// Building and running all tests.
     Tests,
+    /// Running those that touch a database once more, on PostgreSQL.
+    Postgres,
 }
 
 impl Stage {
-    const ALL: [Self; 5] = [Self::Tools, Self::Fmt, Self::Layout, Self::Clippy, Self::Tests];
+    const ALL: [Self; 6] =
+        [Self::Tools, Self::Fmt, Self::Layout, Self::Clippy, Self::Tests, Self::Postgres];
 
     /// What the summary calls it.
     const fn name(self) -> &'static str {
@@ -37,6 +40,7 @@ impl Stage {
             Self::Layout => "layout",
             Self::Clippy => "clippy",
             Self::Tests => "tests",
+            Self::Postgres => "postgres",
         }
     }
 
@@ -79,6 +83,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
         Stage::Layout => check_layout(),
         Stage::Clippy => run_clippy(),
         Stage::Tests => run_tests(closing),
+        Stage::Postgres => run_on_postgres(closing),
     }
 }
 
@@ -112,11 +117,13 @@ fn run_tests(closing: &mut Vec<String>) -> Result<(), String> {
 }
 
 fn run_runner(folder: &Scratch, closing: &mut Vec<String>) -> Result<(), String> {
-    let has_nextest = run::succeeds(run::cargo().args(["nextest", "--version"]));
-    let arguments: &[&str] = if has_nextest {
-        &["nextest", "run", "--workspace", "--locked", "--no-fail-fast"]
+    let workspace = ["--workspace", "--locked", "--no-fail-fast"];
+    let arguments: Vec<&str> = if has_nextest() {
+        let filter = ["-E", "not test(/(^|::)postgres::/)"];
+        [["nextest", "run"].as_slice(), &workspace, &filter].concat()
     } else {
-        &["test", "--workspace", "--locked", "--no-fail-fast", "--lib", "--bins", "--tests"]
+        let filter = ["--lib", "--bins", "--tests", "--", "--skip", "postgres::"];
+        [["test"].as_slice(), &workspace, &filter].concat()
     };
     let (outcome, lines) =
         run::shown_and_kept(folder.at(run::cargo().args(arguments)), is_closing_line);
@@ -127,6 +134,48 @@ fn run_runner(folder: &Scratch, closing: &mut Vec<String>) -> Result<(), String>
     }
     let doc = ["test", "--workspace", "--locked", "--doc"];
     let (outcome, lines) = run::shown_and_kept(folder.at(run::cargo().args(doc)), is_closing_line);
+    closing.extend(lines);
+    outcome
+}
+
+fn has_nextest() -> bool {
+    run::succeeds(run::cargo().args(["nextest", "--version"]))
+}
+
+/// Packages whose tests open a database, or a whole server on one.
+const WITH_DATABASE: [&str; 10] = [
+    "stowage-db",
+    "stowage-bus",
+    "stowage-saga",
+    "stowage-request",
+    "stowage-accounts",
+    "stowage-storage",
+    "stowage-billing",
+    "stowage-provider-ledger",
+    "stowage-metering",
+    "stowage-end-to-end",
+];
+/// Parts of the names of tests that are about files, or start the program by itself on files.
+const ON_FILES: [&str; 2] = ["sqlite::", "chaos::"];
+
+/// The same tests on a server of their own. Without the server they fail.
+fn run_on_postgres(closing: &mut Vec<String>) -> Result<(), String> {
+    let folder = Scratch::new()?;
+    let server = postgres::Server::start()?;
+    let mut command = run::cargo();
+    let runner: &[&str] = if has_nextest() { &["nextest", "run"] } else { &["test"] };
+    command.args(runner).args(["--locked", "--no-fail-fast"]);
+    for package in WITH_DATABASE {
+        command.args(["-p", package]);
+    }
+    if has_nextest() {
+        command.args(["-E", &format!("not test(/(^|::)({})/)", ON_FILES.join("|"))]);
+    } else {
+        command.args(["--lib", "--tests", "--"]);
+        command.args(ON_FILES.iter().flat_map(|part| ["--skip", part]));
+    }
+    command.env("STOWAGE_TEST_DATABASE_URL", server.url());
+    let (outcome, lines) = run::shown_and_kept(folder.at(&mut command), is_closing_line);
     closing.extend(lines);
     outcome
 }

@@ -162,6 +162,7 @@ impl Rented {
 }
 
 /// A name that no other test has.
+#[expect(clippy::disallowed_methods, reason = "numbers of processes come again")]
 fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let n = COUNT.fetch_add(1, Ordering::Relaxed);

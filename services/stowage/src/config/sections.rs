@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, de};
+use stowage_db::CONNECTIONS_DEFAULT;
 use stowage_runtime::Identity;
 use toml::{Table, Value};
 
@@ -58,7 +59,7 @@ pub struct RoleSection<C> {
 }
 
 /// `[database]`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     /// URL of a PostgreSQL database, in which each role has a schema of its own:
@@ -67,6 +68,8 @@ pub struct Database {
     pub url: Option<SecretString>,
     /// File of the password, where the URL has none.
     pub password_file: Option<PathBuf>,
+    /// Connections of each role, at most. Default 16, at least 2, at most 1000.
+    pub connections_max: u32,
 }
 
 /// `[amqp]`.
@@ -131,6 +134,12 @@ impl Default for Gateway {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
         let facade = stowage_gateway::Config::default();
         Self { addr, plaintext: false, tls_cert: None, tls_key: None, facade }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: None, password_file: None, connections_max: CONNECTIONS_DEFAULT }
     }
 }
 
@@ -322,7 +331,12 @@ impl S3 {
 impl Database {
     pub(super) fn check(&self) -> Vec<String> {
         let form = ["postgres://", "postgresql://"];
-        check_url(self.url.as_ref(), &form, "postgres://user:password@host/database")
+        let mut faults =
+            check_url(self.url.as_ref(), &form, "postgres://user:password@host/database");
+        if !(2..=1000).contains(&self.connections_max) {
+            faults.push("connections_max: must be between 2 and 1000".to_owned());
+        }
+        faults
     }
 
     /// The URL with the password in it.

@@ -2,6 +2,7 @@
 
 use crate::transactions::{ADD, filled, sum};
 use crate::{Kit, NEW, OLD};
+use sqlx::Connection as _;
 use std::time::Duration;
 use stowage_db::{Db, Error, OpenError, Server, args, next_id};
 
@@ -214,6 +215,23 @@ async fn no_error_tells_the_password() {
         let told = format!("{error} {error:?}");
         assert!(!told.contains(secret), "{told}");
     }
+}
+
+/// By the one user of the server for tests who needs a password.
+#[tokio::test]
+async fn a_password_opens_and_a_wrong_one_does_not() {
+    let kit = Kit::whole().await;
+    let url = kit.place.server_url();
+    let mut admin = sqlx::PgConnection::connect(url).await.unwrap();
+    // Another run may have made him.
+    let create = "CREATE ROLE stowage_password SUPERUSER LOGIN PASSWORD 'right€'";
+    let _ = sqlx::raw_sql(create).execute(&mut admin).await;
+    let right = Server::new(&with_user(url, "stowage_password:right%E2%82%AC")).unwrap();
+    Db::connect(&right, "role", &OLD).await.unwrap().ping().await.unwrap();
+    let wrong = Server::new(&with_user(url, "stowage_password:wr0ngw0rd")).unwrap();
+    let error = Db::connect(&wrong, "role", &OLD).await.unwrap_err();
+    assert!(matches!(error, OpenError::Unreachable { .. }), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("wr0ngw0rd"));
 }
 
 /// The address with another user.
