@@ -1,6 +1,5 @@
-//! `cargo xtask`: the commands this repository runs on itself.
-//!
-//! Without dependencies on purpose: it is built before everything else, on every clean run.
+//! `cargo xtask`: the commands this repository runs on itself. It has no dependencies, on purpose:
+//! it is built before everything else, on every clean run.
 
 mod bench;
 mod chaos;
@@ -8,6 +7,7 @@ mod cli;
 mod install;
 mod layout;
 mod python;
+mod rabbitmq;
 mod run;
 mod test;
 
