@@ -23,6 +23,12 @@ const fn tool(program: &'static str, package: &'static str, why: &'static str) -
 
 const TOOLS: &[Tool] = &[
     tool("cc", "gcc libc6-dev", "SQLite and ring are compiled from C"),
+    // The path of Debian's, which does not change the user.
+    tool(
+        "/usr/lib/rabbitmq/bin/rabbitmq-server",
+        "rabbitmq-server",
+        "events travel over it in production",
+    ),
     tool("rclone", "rclone", "an S3 client that is not ours"),
     tool("s3cmd", "s3cmd", "another S3 client that is not ours"),
     tool("curl", "curl", "clients in the field use it, and its bodies on GET"),
@@ -41,6 +47,15 @@ const TOOLS: &[Tool] = &[
         why: "clients in the field are written in it",
     },
 ];
+
+/// Runs a command while no package may start a service: the tests start their own, privately.
+const NO_SERVICES: &str = r#"
+policy=/usr/sbin/policy-rc.d
+[ -e "$policy" ] && exec "$@"
+trap 'rm -f "$policy"' EXIT
+printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+"$@"
+"#;
 
 /// Cargo's own parts: the subcommand, and the rustup component that has it.
 const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
@@ -93,7 +108,8 @@ pub(crate) fn packages(packages: &[&str]) -> Result<(), String> {
     println!("installing by apt: {}", packages.join(" "));
     let apt = |arguments: &[&str]| {
         let mut command = Command::new(if is_root { "env" } else { "sudo" });
-        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]).args(arguments);
+        command.args(["DEBIAN_FRONTEND=noninteractive", "sh", "-c", NO_SERVICES, "sh"]);
+        command.args(["apt-get", "-q"]).args(arguments);
         run::shown(&mut command)
     };
     let wanted = [&["install", "-y", "--no-install-recommends"], packages].concat();

@@ -1,6 +1,5 @@
-//! `cargo xtask`: the commands this repository runs on itself.
-//!
-//! Without dependencies on purpose: it is built before everything else, on every clean run.
+//! `cargo xtask`: the commands this repository runs on itself. It has no dependencies, on purpose:
+//! it is built before everything else, on every clean run.
 
 mod bench;
 mod chaos;
@@ -9,6 +8,7 @@ mod install;
 mod layout;
 mod postgres;
 mod python;
+mod rabbitmq;
 mod run;
 mod test;
 

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::rabbitmq::{self, Broker};
 use crate::{install, layout, postgres, python, run};
 
 /// One part of the run.
@@ -22,15 +23,24 @@ pub(crate) enum Stage {
     Layout,
     /// `cargo clippy`.
     Clippy,
-    /// Building and running all tests.
+    /// Building all, and running the tests that need no server.
     Tests,
     /// Running those that touch a database once more, on PostgreSQL.
     Postgres,
+    /// The tests that need a broker, with one.
+    Amqp,
 }
 
 impl Stage {
-    const ALL: [Self; 6] =
-        [Self::Tools, Self::Fmt, Self::Layout, Self::Clippy, Self::Tests, Self::Postgres];
+    const ALL: [Self; 7] = [
+        Self::Tools,
+        Self::Fmt,
+        Self::Layout,
+        Self::Clippy,
+        Self::Tests,
+        Self::Postgres,
+        Self::Amqp,
+    ];
 
     /// What the summary calls it.
     const fn name(self) -> &'static str {
@@ -41,6 +51,7 @@ impl Stage {
             Self::Clippy => "clippy",
             Self::Tests => "tests",
             Self::Postgres => "postgres",
+            Self::Amqp => "amqp",
         }
     }
 
@@ -84,6 +95,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
         Stage::Clippy => run_clippy(),
         Stage::Tests => run_tests(closing),
         Stage::Postgres => run_on_postgres(closing),
+        Stage::Amqp => run_amqp(closing),
     }
 }
 
@@ -116,17 +128,73 @@ fn run_tests(closing: &mut Vec<String>) -> Result<(), String> {
     outcome
 }
 
+/// Which tests of all, by their names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Which {
+    /// Those that need no server.
+    Plain,
+    /// Those that need a broker, and leave it as it is.
+    Amqp,
+    /// Those that stop the broker and start it again: nothing runs beside them.
+    AmqpOutage,
+}
+
+/// Part of the names of tests that need a broker.
+const AMQP: &str = "amqp";
+/// Part of the names of tests that stop it, in addition.
+const OUTAGE: &str = "outage";
+
+impl Which {
+    fn for_nextest(self) -> String {
+        match self {
+            Self::Plain => format!("not test({AMQP}) and not test(/(^|::)postgres::/)"),
+            Self::Amqp => format!("test({AMQP}) and not test({AMQP}_{OUTAGE})"),
+            Self::AmqpOutage => format!("test({AMQP}_{OUTAGE})"),
+        }
+    }
+
+    fn for_cargo_test(self) -> Vec<String> {
+        let outage = format!("{AMQP}_{OUTAGE}");
+        match self {
+            Self::Plain => ["--skip", AMQP, "--skip", "postgres::"].map(str::to_owned).to_vec(),
+            Self::Amqp => vec![AMQP.to_owned(), "--skip".to_owned(), outage],
+            Self::AmqpOutage => vec![outage],
+        }
+    }
+
+    /// The command that runs them.
+    fn command(self) -> Command {
+        let mut command = run::cargo();
+        if has_nextest() {
+            command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "-E"]);
+            command.arg(self.for_nextest());
+        } else {
+            command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
+            command.args(["--lib", "--bins", "--tests", "--"]).args(self.for_cargo_test());
+        }
+        command
+    }
+}
+
+/// The tests that need a broker, first those that share it.
+fn run_amqp(closing: &mut Vec<String>) -> Result<(), String> {
+    let folder = Scratch::new()?;
+    let broker = Broker::start(&folder.path)?;
+    for which in [Which::Amqp, Which::AmqpOutage] {
+        let mut command = which.command();
+        let (outcome, lines) =
+            run::shown_and_kept(broker.at(folder.at(&mut command)), is_closing_line);
+        closing.extend(lines);
+        outcome?;
+    }
+    drop(broker);
+    drop(folder);
+    Ok(())
+}
+
 fn run_runner(folder: &Scratch, closing: &mut Vec<String>) -> Result<(), String> {
-    let workspace = ["--workspace", "--locked", "--no-fail-fast"];
-    let arguments: Vec<&str> = if has_nextest() {
-        let filter = ["-E", "not test(/(^|::)postgres::/)"];
-        [["nextest", "run"].as_slice(), &workspace, &filter].concat()
-    } else {
-        let filter = ["--lib", "--bins", "--tests", "--", "--skip", "postgres::"];
-        [["test"].as_slice(), &workspace, &filter].concat()
-    };
-    let (outcome, lines) =
-        run::shown_and_kept(folder.at(run::cargo().args(arguments)), is_closing_line);
+    let mut command = Which::Plain.command();
+    let (outcome, lines) = run::shown_and_kept(folder.at(&mut command), is_closing_line);
     closing.extend(lines);
     outcome?;
     if !layout::has_doc_tests(&run::root())? {
@@ -169,10 +237,11 @@ fn run_on_postgres(closing: &mut Vec<String>) -> Result<(), String> {
         command.args(["-p", package]);
     }
     if has_nextest() {
-        command.args(["-E", &format!("not test(/(^|::)({})/)", ON_FILES.join("|"))]);
+        let on_files = ON_FILES.join("|");
+        command.args(["-E", &format!("not test(/(^|::)({on_files})/) and not test({AMQP})")]);
     } else {
         command.args(["--lib", "--tests", "--"]);
-        command.args(ON_FILES.iter().flat_map(|part| ["--skip", part]));
+        command.args(ON_FILES.iter().chain([&AMQP]).flat_map(|part| ["--skip", part]));
     }
     command.env("STOWAGE_TEST_DATABASE_URL", server.url());
     let (outcome, lines) = run::shown_and_kept(folder.at(&mut command), is_closing_line);
@@ -239,6 +308,7 @@ fn remove_abandoned(parent: &std::path::Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let is_running = PathBuf::from("/proc").join(entry.file_name()).exists();
         if !is_running {
+            rabbitmq::stop_abandoned(&entry.path());
             // It is tried again by the next run.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -248,6 +318,15 @@ fn remove_abandoned(parent: &std::path::Path) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_test_is_run_by_one_selection() {
+        for which in [Which::Plain, Which::Amqp, Which::AmqpOutage] {
+            assert!(which.for_nextest().contains(AMQP));
+            assert!(which.for_cargo_test().iter().any(|word| word.starts_with(AMQP)));
+        }
+        assert!(format!("tests::restart::amqp_{OUTAGE}").contains(AMQP));
+    }
 
     #[test]
     fn closing_lines_of_both_runners_are_recognised() {

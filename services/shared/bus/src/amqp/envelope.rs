@@ -18,6 +18,8 @@ use crate::{BoxError, Event};
 
 const CONTENT_TYPE: &str = "application/protobuf";
 const SPEC_VERSION: &str = "1.0";
+/// Longest reason of a dead letter: all headers of a message share one frame.
+const REASON_CHARS_MAX: usize = 1000;
 /// Delivery mode of a message that is written to disk.
 const PERSISTENT: u8 = 2;
 
@@ -50,7 +52,8 @@ pub(super) fn dead_letter(
     let properties = properties(event)?;
     let mut headers = properties.headers().clone().unwrap_or_default();
     headers.insert("stowage:consumer".into(), text(consumer));
-    headers.insert("stowage:reason".into(), text(reason));
+    let reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+    headers.insert("stowage:reason".into(), text(&reason));
     headers.insert("stowage:attempts".into(), AMQPValue::LongLongInt(attempts.into()));
     Ok(properties.with_headers(headers))
 }

@@ -1,5 +1,17 @@
 //! What only a broker can do to events, and what it must not.
 
+/// Each number once, those of one subject in their order.
+pub(super) fn assert_in_order(effects: &[(String, i64)], count: usize) {
+    let mut numbers: Vec<i64> = effects.iter().map(|effect| effect.1).collect();
+    numbers.sort_unstable();
+    let expected: Vec<i64> = (0..i64::try_from(count).unwrap()).collect();
+    assert_eq!(numbers, expected, "each once");
+    for (subject, _) in effects {
+        let of_subject = effects.iter().filter(|effect| effect.0 == *subject);
+        assert!(of_subject.map(|effect| effect.1).is_sorted(), "order of {subject}");
+    }
+}
+
 mod amqp {
     use std::sync::Arc;
     use std::sync::Mutex;
@@ -19,6 +31,7 @@ mod amqp {
     };
     use super::super::proxy::Proxy;
     use super::super::wire::{Arm, Wire, url};
+    use super::assert_in_order;
     use crate::{
         AmqpOptions, Audience, BoxError, Bus, Event, Handler, InvalidUrl, PublishError,
         Subscription, backlog,
@@ -152,18 +165,6 @@ mod amqp {
         assert_eq!(backlog(&db).await.unwrap().dead, 0);
         bus.stop().await;
         wire.end().await;
-    }
-
-    /// Each number once, those of one subject in their order.
-    fn assert_in_order(effects: &[(String, i64)], count: usize) {
-        let mut numbers: Vec<i64> = effects.iter().map(|effect| effect.1).collect();
-        numbers.sort_unstable();
-        let expected: Vec<i64> = (0..i64::try_from(count).unwrap()).collect();
-        assert_eq!(numbers, expected, "each once");
-        for (subject, _) in effects {
-            let of_subject = effects.iter().filter(|effect| effect.0 == *subject);
-            assert!(of_subject.map(|effect| effect.1).is_sorted(), "order of {subject}");
-        }
     }
 
     #[tokio::test]
