@@ -65,7 +65,7 @@ pub enum StartError {
     /// The databases of the data folder are not those in use any more.
     #[error(
         "the databases in {path:?} were copied to {to}; set STOWAGE_DATABASE_URL to it. To go back \
-         to the files, and lose what happened since, remove {path:?}/databases-moved"
+         to the files, and lose what happened since, remove the file databases-moved there"
     )]
     Moved {
         /// The data folder.
