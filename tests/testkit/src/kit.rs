@@ -99,8 +99,9 @@ impl Kit {
         );
         let hash = stowage_auth::hash_token(token).bytes().to_vec();
         // A statement is a text of the program: a few of them stay until the test ends.
-        let written = self.beside("accounts").write(sql.leak(), (hash, i32::from(role).into()));
-        written.await.expect("a token is written");
+        let accounts = self.beside("accounts");
+        let written = accounts.write(sql.leak(), (hash, i32::from(role).into())).await;
+        written.expect("a token is written");
     }
 
     /// Opens each role's own door, past the gateway.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use stowage_db::testing::Scratch;
 use stowage_proto::accounts::{Saga, SagaDirection, SagaStatus};
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
@@ -31,7 +32,7 @@ impl Operator {
             faults: Some(Arc::clone(&faults)),
             ..Default::default()
         };
-        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let folder = Arc::new(Scratch::new().await);
         let engine = Arc::new(Memory::default());
         let kit = Kit::set(engine, folder, metered_bus(), settings).await;
         Self { kit, faults }
