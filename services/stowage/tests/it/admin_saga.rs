@@ -101,7 +101,7 @@ fn stuck_sagas_are_counted_found_shown_and_brought_to_their_end() {
     assert_eq!(fields, wanted, "{table}");
 
     let card = process.admin_prints(&["saga", "show", &deletion]);
-    for part in ["UNDO       never\n", "FAILED AT  somewhere\n", "WHY        no answer\n"] {
+    for part in ["UNDO        never\n", "FAILED AT   somewhere\n", "WHY         no answer\n"] {
         assert!(card.contains(part), "{card}");
     }
     let shown = process.admin_json(&["saga", "show", &order]);
