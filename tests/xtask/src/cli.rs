@@ -3,9 +3,8 @@
 use crate::{bench, chaos, test};
 
 const USAGE: &str = "usage:
-  cargo xtask test [--only STAGE]                     everything that must pass, or one stage of
-                                                      it: fmt, layout, clippy, tests, postgres,
-                                                      amqp
+  cargo xtask test [--only STAGE]                     everything that must pass, or one stage:
+                                                      fmt, layout, clippy, tests; postgres, amqp
   cargo xtask bench [-- FLAGS]                        measures the release build, writes the table
   cargo xtask chaos [--kills N] [--seed N]            kills the server under load, 1000 times";
 

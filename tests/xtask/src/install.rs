@@ -23,12 +23,6 @@ const fn tool(program: &'static str, package: &'static str, why: &'static str) -
 
 const TOOLS: &[Tool] = &[
     tool("cc", "gcc libc6-dev", "SQLite and ring are compiled from C"),
-    // The path of Debian's, which does not change the user.
-    tool(
-        "/usr/lib/rabbitmq/bin/rabbitmq-server",
-        "rabbitmq-server",
-        "events travel over it in production",
-    ),
     tool("rclone", "rclone", "an S3 client that is not ours"),
     tool("s3cmd", "s3cmd", "another S3 client that is not ours"),
     tool("curl", "curl", "clients in the field use it, and its bodies on GET"),
@@ -62,8 +56,18 @@ const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
 
 /// Installs every missing tool.
 pub(crate) fn tools() -> Result<(), String> {
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !is_there(tool)).collect();
-    servers()?;
+    install(TOOLS)
+}
+
+/// Installs the broker that tests run beside them.
+pub(crate) fn broker() -> Result<(), String> {
+    // The path of Debian's, which does not change the user.
+    let program = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+    install(&[tool(program, "rabbitmq-server", "events travel over it in production")])
+}
+
+fn install(tools: &[Tool]) -> Result<(), String> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -78,8 +82,8 @@ pub(crate) fn tools() -> Result<(), String> {
     }
 }
 
-/// Installs the servers that tests run beside them.
-fn servers() -> Result<(), String> {
+/// Installs the database server that tests run beside them.
+pub(crate) fn database_server() -> Result<(), String> {
     if !postgres::is_there() {
         println!("missing: postgres (the database of production)");
         packages(&["postgresql"])?;

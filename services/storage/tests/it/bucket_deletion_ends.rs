@@ -55,7 +55,7 @@ async fn nudge(kit: &Kit, name: &str) {
 }
 
 async fn attempts(kit: &Kit) -> i64 {
-    kit.count("SELECT sum(attempts) FROM bucket_deletion").await
+    kit.count("SELECT CAST(sum(attempts) AS bigint) FROM bucket_deletion").await
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ async fn end_leases(db: &Db) {
         let sql = format!("UPDATE {table} SET lease_until = '2000-01-01T00:00:00.000000Z'");
         tx.execute_built(sql, stowage_db::args![]).await.unwrap();
     }
+    tx.execute("DELETE FROM lease", stowage_db::args![]).await.unwrap();
     tx.commit().await.unwrap();
 }
 

@@ -293,7 +293,8 @@ async fn copy_table(
     let failed = |error| CopyError::target(table.shown(), error);
     let statement = format!("COPY {} ({}) FROM STDIN", table.quoted(), table.column_list());
     let mut copy = to.copy_in_raw(&statement).await.map_err(failed)?;
-    let mut rows = sqlx::query_as::<Sqlite, Cells>(AssertSqlSafe(table.from_file())).fetch(from);
+    let mut rows =
+        sqlx::query_as::<Sqlite, Cells>(AssertSqlSafe(table.select_from_file())).fetch(from);
     let (mut chunk, mut count) = (Vec::with_capacity(CHUNK_BYTES), 0_u64);
     loop {
         let row = match rows.try_next().await {
@@ -330,7 +331,7 @@ async fn file_sums(
     for table in tables {
         let failed = |error| CopyError::source(table.shown(), error);
         let mut sums = Sums::of(table);
-        let sql = AssertSqlSafe(table.from_file());
+        let sql = AssertSqlSafe(table.select_from_file());
         let mut rows = sqlx::query_as::<Sqlite, Cells>(sql).fetch(&mut *connection);
         while let Some(row) = rows.try_next().await.map_err(failed)? {
             sums.add(&row.canonical(table), table);
@@ -343,7 +344,7 @@ async fn file_sums(
 async fn server_sums(connection: &mut PgConnection, table: &Table) -> Result<Sums, CopyError> {
     let failed = |error| CopyError::target(table.shown(), error);
     let mut sums = Sums::of(table);
-    let sql = AssertSqlSafe(table.from_server());
+    let sql = AssertSqlSafe(table.select_from_server());
     let mut rows = sqlx::query_as::<Postgres, Cells>(sql).fetch(connection);
     while let Some(row) = rows.try_next().await.map_err(failed)? {
         sums.add(&row.canonical(table), table);

@@ -75,8 +75,9 @@ impl Table {
         self.list(|column| format!("\"{}\"", column.name))
     }
 
-    /// Reads all rows of the file, each value as a text; the same texts as [`Self::from_server`].
-    pub(super) fn from_file(&self) -> String {
+    /// Reads all rows of the file, each value as a text; the same texts as
+    /// [`Self::select_from_server`].
+    pub(super) fn select_from_file(&self) -> String {
         let value = |Column { name, of }: &Column| match of {
             // `hex` makes an empty text of NULL.
             Type::Uuid | Type::Bytea => {
@@ -88,7 +89,7 @@ impl Table {
     }
 
     /// Reads all rows of the server, each value as a text.
-    pub(super) fn from_server(&self) -> String {
+    pub(super) fn select_from_server(&self) -> String {
         let value = |Column { name, of }: &Column| match of {
             Type::Text => format!("\"{name}\""),
             Type::Bigint | Type::Json => format!("\"{name}\"::text"),
