@@ -39,17 +39,19 @@ export RABBITMQ_CONF_ENV_FILE="$folder/none" RABBITMQ_ENABLED_PLUGINS_FILE="$fol
 export RABBITMQ_NODENAME=stowage-test@localhost RABBITMQ_DIST_PORT="$dist" ERL_EPMD_PORT="$epmd"
 export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
 
-# Sends a signal to the process of a file, if it still is the one that was started here.
-signal() {
-    pid=$(cat "$folder/$2" 2>/dev/null) || return 1
-    tr '\0' '\n' 2>/dev/null <"/proc/$pid/environ" | grep -qxF "HOME=$folder" || return 1
-    kill "-$1" "$pid" 2>/dev/null
+# The process of a file, if it still is the one that was started here.
+ours() {
+    found=$(cat "$folder/$1" 2>/dev/null) || return 1
+    tr '\0' '\n' 2>/dev/null <"/proc/$found/environ" | grep -qxF "HOME=$folder" || return 1
+    echo "$found"
 }
 
-# Waits until the process of a file is gone.
-gone() {
+# Sends a signal to a process and waits until it is gone. The broker removes its file long before
+# that, and what ends has no environment any more: from here on only the number counts.
+end() {
+    kill "-$1" "$2" 2>/dev/null || return 0
     left=300
-    while signal 0 "$1"; do
+    while state=$(cut -d ' ' -f 3 "/proc/$2/stat" 2>/dev/null) && [ "$state" != Z ]; do
         left=$((left - 1))
         [ "$left" -gt 0 ] || return 1
         sleep 0.1
@@ -58,7 +60,7 @@ gone() {
 
 case "$1" in
 start)
-    if ! signal 0 epmd.pid; then
+    if ! ours epmd.pid >/dev/null; then
         epmd -address 127.0.0.1 -port "$epmd" >>"$folder/epmd.out" 2>&1 </dev/null &
         echo $! >"$folder/epmd.pid"
     fi
@@ -66,12 +68,13 @@ start)
     setsid nohup "$programs/rabbitmq-server" >>"$folder/broker.out" 2>&1 </dev/null &
     ;;
 stop)
-    signal TERM broker.pid && { gone broker.pid || signal KILL broker.pid; }
-    signal KILL epmd.pid
-    gone broker.pid && gone epmd.pid
+    broker=$(ours broker.pid) && { end TERM "$broker" || end KILL "$broker"; }
+    mapper=$(ours epmd.pid) && end KILL "$mapper"
+    # Neither may be left; one that never ran is fine.
+    ! ours broker.pid >/dev/null && ! ours epmd.pid >/dev/null
     ;;
 kill)
-    signal KILL broker.pid && gone broker.pid
+    broker=$(ours broker.pid) && end KILL "$broker"
     ;;
 *)
     echo "usage: $0 start|stop|kill" >&2

@@ -8,6 +8,8 @@
 //!
 //! - Exchanges and queues are durable, queues are quorum queues, events are persistent: what the
 //!   broker has confirmed survives its crash, on a cluster also the loss of a minority of nodes.
+//!   But for the first seconds of a queue's life: version 3.10 of the server writes the name of a
+//!   new quorum queue to disk with a delay, and one killed before that finds the queue empty.
 //! - Publishing awaits a confirm for each event (module `publish`). Only what was confirmed leaves
 //!   the outbox.
 //! - A queue is consumed by one replica at a time (`x-single-active-consumer`), one event after

@@ -84,13 +84,9 @@ enum Taken {
 
 impl Consumer {
     async fn run(self, connection: &Connection, kept: &Kept) -> Result<(), BoxError> {
-        let channel = connection.create_channel().await?;
-        channel.basic_qos(self.amqp.options.prefetch, BasicQosOptions::default()).await?;
-        channel.confirm_select(ConfirmSelectOptions::default()).await?;
-        let queue = self.queue(&channel).await?;
-        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
-        let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
-        let mut deliveries = consuming.await?;
+        // A queue that has no leader keeps whoever asks waiting.
+        let opening = tokio::time::timeout(self.amqp.options.connect_max, self.open(connection));
+        let (channel, mut deliveries) = opening.await??;
         kept.lock().unwrap_or_else(PoisonError::into_inner).push(deliveries.clone());
         self.tell_missed().await?;
         self.hearing.send_modify(|count| *count += 1);
@@ -101,6 +97,17 @@ impl Consumer {
             }
         }
         Ok(())
+    }
+
+    async fn open(&self, connection: &Connection) -> lapin::Result<(Channel, lapin::Consumer)> {
+        let channel = connection.create_channel().await?;
+        channel.basic_qos(self.amqp.options.prefetch, BasicQosOptions::default()).await?;
+        channel.confirm_select(ConfirmSelectOptions::default()).await?;
+        let queue = self.queue(&channel).await?;
+        let (options, arguments) = (BasicConsumeOptions::default(), FieldTable::default());
+        let consuming = channel.basic_consume(queue.into(), "".into(), options, arguments);
+        let deliveries = consuming.await?;
+        Ok((channel, deliveries))
     }
 
     async fn queue(&self, channel: &Channel) -> lapin::Result<String> {
