@@ -85,6 +85,12 @@ pub(crate) enum Error {
         /// The cause, for logs.
         source: stowage_db::Error,
     },
+    /// The database did not say whether a commit was stored.
+    #[error("the answer of the database was lost; the call may have been executed")]
+    Unclear {
+        /// The cause, for logs.
+        source: stowage_db::Error,
+    },
     /// A change of a bucket was turned back.
     #[error("the change failed, and all is as before: {why}")]
     ChangeFailed {
@@ -175,6 +181,7 @@ impl Error {
             Self::EngineUnsupported => (Code::FailedPrecondition, ErrorReason::EngineUnsupported),
             Self::EngineUnavailable { .. } => (Code::Unavailable, ErrorReason::EngineUnavailable),
             Self::Unavailable { .. } => (Code::Unavailable, ErrorReason::Unavailable),
+            Self::Unclear { .. } => (Code::Unknown, ErrorReason::ConnectionBroken),
             // A request's error knows its own form.
             Self::Request(_) | Self::Internal { .. } => (Code::Internal, ErrorReason::Internal),
         }
@@ -219,9 +226,10 @@ impl From<stowage_saga::Error> for Error {
 impl From<stowage_db::Error> for Error {
     fn from(error: stowage_db::Error) -> Self {
         match error {
-            stowage_db::Error::Full
-            | stowage_db::Error::Unavailable { .. }
-            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source: error },
+            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
+                Self::Unavailable { source: error }
+            }
+            stowage_db::Error::Unclear { .. } => Self::Unclear { source: error },
             other => Self::Internal { source: Box::new(other) },
         }
     }
@@ -327,6 +335,11 @@ mod tests {
             (Error::EngineUnsupported, Code::FailedPrecondition, ErrorReason::EngineUnsupported),
             (engine().into(), Code::Unavailable, ErrorReason::EngineUnavailable),
             (stowage_db::Error::Full.into(), Code::Unavailable, ErrorReason::Unavailable),
+            (
+                stowage_db::Error::Unclear { source: None }.into(),
+                Code::Unknown,
+                ErrorReason::ConnectionBroken,
+            ),
             (Error::Internal { source: "a secret".into() }, Code::Internal, ErrorReason::Internal),
         ];
         assert_answers(table);

@@ -39,13 +39,30 @@ pub struct DataDir {
     _lock: File,
 }
 
-/// The secrets that the first start made.
+/// The secrets of an installation.
 #[derive(Debug)]
 pub struct Secrets {
     /// Seed of the key that assertions are signed with.
     pub signing_seed: [u8; 32],
     /// The administrator's token.
     pub admin_token: SecretString,
+    /// The master keys.
+    pub keyring: Arc<Keyring>,
+}
+
+impl Secrets {
+    /// Those in a folder, which has them all.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`], [`StartError::Part`] of the keyring.
+    pub fn read(folder: &Path) -> Result<Self, StartError> {
+        let token = token_file(folder);
+        Ok(Self {
+            signing_seed: read_signing_seed(folder)?,
+            admin_token: read_secret(&token)?.ok_or_else(|| missing(token))?,
+            keyring: read_keyring(folder)?,
+        })
+    }
 }
 
 impl DataDir {
@@ -154,9 +171,8 @@ impl DataDir {
         if has_data && !keyring.exists() {
             return Err(lost(keyring));
         }
-        secret(&self.path.join(SIGNING_KEY), random)?;
-        let admin_token = secret(&self.token_file(), random)?;
-        Ok(Secrets { signing_seed: read_signing_seed(&self.path)?, admin_token })
+        make_secrets(&self.path, &[], random)?;
+        Secrets::read(&self.path)
     }
 
     /// Writes and syncs a file and removes it: finds a read-only folder and a full disk.

@@ -18,8 +18,8 @@ pub(crate) fn make_secrets(environment: &Environment, passwords: &[String]) -> E
     if let Some(name) = passwords.iter().find(|name| name.is_empty() || name.contains('/')) {
         return fail(2, &format!("--password: {name:?} is not the name of a file"));
     }
-    let folder = config.secrets_dir.unwrap_or(config.data_dir);
-    match data::make_secrets(&folder, passwords, &SystemRandom) {
+    let folder = config.secrets_folder();
+    match data::make_secrets(folder, passwords, &SystemRandom) {
         Ok(made) if made.is_empty() => {
             println!("all secrets are in {} already", folder.display());
             ExitCode::SUCCESS

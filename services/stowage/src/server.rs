@@ -6,21 +6,20 @@
 //! them, then the databases, so that nothing that was acknowledged is waited for in vain.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stowage_auth::hash_token;
 use stowage_db::Db;
 use stowage_engine_embedded::Embedded;
 use stowage_gateway::Gateway;
-use stowage_keyring::Keyring;
 use stowage_runtime::{Protocols, RoleChannel, ServerTls, telemetry};
 use stowage_types::{ExposeSecret as _, SecretString, SystemRandom};
 use tokio::net::TcpListener;
 
 use crate::broker;
 use crate::config::Config;
-use crate::data::{DataDir, Secrets};
+use crate::data::{DataDir, Secrets, token_file};
 use crate::databases::{Databases, Place};
 use crate::error::StartError;
 use crate::listen::{GATEWAY, S3_ENDPOINT, address, listen, public_tls};
@@ -36,6 +35,7 @@ pub struct Server {
     gateway_addr: SocketAddr,
     s3_addr: SocketAddr,
     admin_token: SecretString,
+    token_file: PathBuf,
     channels: [(&'static str, RoleChannel); 4],
     running: Running,
     /// Given back last.
@@ -78,6 +78,12 @@ impl Server {
         &self.admin_token
     }
 
+    /// The file of the administrator's token.
+    #[must_use]
+    pub fn token_file(&self) -> &Path {
+        &self.token_file
+    }
+
     /// The data folder.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
@@ -112,15 +118,19 @@ struct Parts {
     gateway_tls: Option<Arc<ServerTls>>,
     s3_tls: Option<Arc<ServerTls>>,
     admin_token: SecretString,
+    token_file: PathBuf,
 }
 
 impl Parts {
     async fn build(config: Config, data: &DataDir, s3: SocketAddr) -> Result<Self, StartError> {
         let gateway_tls = public_tls(config.gateway.identity(), Protocols::Both)?;
         let s3_tls = public_tls(config.s3.identity(), Protocols::Http1)?;
-        let Secrets { signing_seed, admin_token } = data.secrets(&SystemRandom)?;
-        let keyring = Keyring::load_or_create(&data.keyring(), &SystemRandom);
-        let keyring = Arc::new(keyring.map_err(|error| part("the keyring", error))?);
+        let secrets = match &config.secrets_dir {
+            Some(folder) => Secrets::read(folder)?,
+            None => data.secrets(&SystemRandom)?,
+        };
+        let Secrets { signing_seed, admin_token, keyring } = secrets;
+        let token_file = token_file(config.secrets_folder());
         let common = Common::new(&signing_seed, broker::open(&config.amqp)?);
         let place = Place::of(&config.database, Some(data))?;
         Databases::check(&place).await?;
@@ -143,7 +153,17 @@ impl Parts {
         }
         let channels = all.map(|role| role.channel.clone());
         let gateway = roles::build_gateway(config.gateway.facade, &common, channels, ready);
-        Ok(Self { common, dbs, engine, roles, gateway, gateway_tls, s3_tls, admin_token })
+        Ok(Self {
+            common,
+            dbs,
+            engine,
+            roles,
+            gateway,
+            gateway_tls,
+            s3_tls,
+            admin_token,
+            token_file,
+        })
     }
 
     fn run(
@@ -163,8 +183,8 @@ impl Parts {
         }
         running.serve("s3", |stop| self.engine.serve(s3, self.s3_tls, stop));
         running.serve("gateway", |stop| self.gateway.serve(gateway, self.gateway_tls, stop));
-        let admin_token = self.admin_token;
-        Ok(Server { gateway_addr, s3_addr, admin_token, channels, running, data })
+        let (admin_token, token_file) = (self.admin_token, self.token_file);
+        Ok(Server { gateway_addr, s3_addr, admin_token, token_file, channels, running, data })
     }
 }
 

@@ -89,8 +89,6 @@ pub struct Single {
 struct Site {
     config: Config,
     common: Common,
-    /// Where the shared secrets are.
-    secrets: std::path::PathBuf,
     /// Absent where the part keeps nothing on its own disk.
     data: Option<DataDir>,
     callers: Option<Arc<ClientTls>>,
@@ -152,8 +150,7 @@ impl Site {
         }
         // What is wrong with a file is found before anything is made.
         let (callers, tls) = (caller_tls(&config.tls)?, role_tls(&config.tls)?);
-        let secrets = config.secrets_dir.clone().unwrap_or_else(|| config.data_dir.clone());
-        let seed = data::read_signing_seed(&secrets)?;
+        let seed = data::read_signing_seed(config.secrets_folder())?;
         // The gateway keeps nothing; the engine of storage is on the disk.
         let keeps = match part {
             Part::Gateway => false,
@@ -162,7 +159,7 @@ impl Site {
         };
         let data = keeps.then(|| DataDir::create(&config.data_dir)).transpose()?;
         let common = Common::new(&seed, broker::open(&config.amqp)?);
-        Ok(Self { config, common, secrets, data, callers, tls })
+        Ok(Self { config, common, data, callers, tls })
     }
 
     async fn db(
@@ -191,9 +188,9 @@ impl Site {
     }
 
     async fn accounts(mut self, port: TcpListener) -> Result<Single, StartError> {
-        let keyring = data::read_keyring(&self.secrets)?;
+        let keyring = data::read_keyring(self.config.secrets_folder())?;
         let db = self.db("accounts", &stowage_accounts::MIGRATOR).await?;
-        if let Some(token) = data::read_secret(&data::token_file(&self.secrets))? {
+        if let Some(token) = data::read_secret(&data::token_file(self.config.secrets_folder()))? {
             seed_accounts(&db, &self.common, &token).await?;
         }
         let peers = self.peers()?;
@@ -221,7 +218,7 @@ impl Site {
         let s3 = listen(&S3_ENDPOINT, self.config.s3.addr).await?;
         let s3_addr = address(&s3)?;
         let s3_tls = public_tls(self.config.s3.identity(), Protocols::Http1)?;
-        let keyring = data::read_keyring(&self.secrets)?;
+        let keyring = data::read_keyring(self.config.secrets_folder())?;
         let db = self.db("storage", &stowage_storage::MIGRATOR).await?;
         let data = self.data.as_ref().expect("storage has a data folder");
         let engine = roles::open_embedded(&self.config.s3, data, &self.common, keyring).await?;

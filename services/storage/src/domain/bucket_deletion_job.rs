@@ -287,7 +287,10 @@ impl Turn<'_> {
     async fn put_off(&self, error: Error) -> Result<(), Error> {
         let is_passing = matches!(
             error,
-            Error::EngineUnavailable { .. } | Error::Unavailable { .. } | Error::BucketNotEmpty
+            Error::EngineUnavailable { .. }
+                | Error::Unavailable { .. }
+                | Error::Unclear { .. }
+                | Error::BucketNotEmpty
         );
         let attempts = self.job.attempts + 1;
         let is_final = !is_passing || attempts >= ATTEMPTS_MAX;

@@ -121,7 +121,7 @@ fn step_error(error: Error) -> StepError {
         Error::EngineUnavailable { source } => {
             StepError::retry(format!("the storage engine is unavailable: {source}"))
         }
-        Error::Unavailable { source } => StepError::from(source),
+        Error::Unavailable { source } | Error::Unclear { source } => StepError::from(source),
         Error::Internal { source } => StepError::retry(source.to_string()),
         refused => {
             let reason = refused.reason().as_str_name().trim_start_matches(REASON);

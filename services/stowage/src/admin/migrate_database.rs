@@ -69,7 +69,9 @@ pub(super) async fn run(
     output: Output,
     config: Config,
 ) -> Result<(), Error> {
-    let Some(url) = command.to.or(config.database.url) else {
+    let configured =
+        config.database.full_url().map_err(|error| Error::Failed(error.to_string()))?;
+    let Some(url) = command.to.or(configured) else {
         let what = "set STOWAGE_DATABASE_URL, or --to, to postgres://user:password@host/database";
         return Err(Error::Usage(what.to_owned()));
     };

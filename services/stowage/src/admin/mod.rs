@@ -22,8 +22,6 @@ mod plan;
 mod reconcile;
 mod saga;
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::config::{Config, Environment};
@@ -131,8 +129,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         .addr
         .or_else(|| environment.get("STOWAGE_ADDR").map(str::to_owned))
         .unwrap_or_else(|| config.gateway.addr.to_string());
-    let data_dir: PathBuf = config.data_dir;
-    let client = Client::connect(&addr, environment.token(), &data_dir).await?;
+    let client = Client::connect(&addr, environment.token(), config.secrets_folder()).await?;
     let session = Session { client, output };
     match command {
         OfServer::Customer(command) => customer::run(command, &session).await,

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use stowage::config::{Config, Environment};
 
-use crate::process::{finish, stderr, stowage};
+use crate::process::{Process, finish, stderr, stowage};
 
 fn load(pairs: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let environment: Environment =
@@ -180,4 +180,35 @@ fn who_is_not_there_is_not_ready_and_a_schema_needs_a_server() {
     assert_eq!(migrated.status.code(), Some(1), "{}", stderr(&migrated));
     assert!(stderr(&migrated).contains("127.0.0.1"), "{migrated:?}");
     assert!(!stderr(&migrated).contains("hidden"), "{migrated:?}");
+}
+
+#[test]
+fn all_roles_in_one_process_take_secrets_from_a_folder_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, secrets) = (folder.path().join("data"), folder.path().join("secrets"));
+    let program = || {
+        let mut command = stowage(&data);
+        command.env("STOWAGE_SECRETS_DIR", &secrets);
+        command
+    };
+    let early = finish(program().arg("serve"));
+    assert_eq!(early.status.code(), Some(1), "{}", stderr(&early));
+    assert!(stderr(&early).contains("stowage secrets make"), "{}", stderr(&early));
+    assert!(finish(program().args(["secrets", "make"])).status.success());
+
+    let server = Process::spawn(program().arg("serve"), &data);
+    let token = secrets.join("admin.token").display().to_string();
+    assert!(server.banner.contains(&token), "{}", server.banner);
+    assert!(server.banner.contains("STOWAGE_SECRETS_DIR="), "{}", server.banner);
+    for name in ["signing.key", "admin.token", "keyring"] {
+        assert!(!data.join(name).exists(), "{name} is in its own folder only");
+    }
+    let ask = |command: &mut std::process::Command| {
+        let listing = ["admin", "customer", "list"];
+        finish(command.env("STOWAGE_ADDR", &server.gateway).args(listing))
+    };
+    let known = ask(&mut program());
+    assert!(known.status.success(), "{}", stderr(&known));
+    let elsewhere = ask(&mut stowage(&data));
+    assert!(!elsewhere.status.success(), "the token is not in the data folder");
 }
