@@ -143,7 +143,7 @@ async fn an_installation_is_copied_and_goes_on_where_it_was() {
         assert_eq!(*before, after, "{arguments:?}");
     }
     goes_on(&server, &shop).await;
-    let label: String = sqlx::query_scalar("SELECT max(label) FROM accounts.api_key")
+    let label: String = sqlx::query_scalar("SELECT min(label) FROM accounts.api_key")
         .fetch_one(&mut server_of(&place).await)
         .await
         .expect("a label");
