@@ -128,6 +128,12 @@ pub enum Error {
         /// Why.
         source: BoxError,
     },
+    /// The database did not say whether a commit was stored.
+    #[error("the answer of the database was lost; the call may have been executed")]
+    Unclear {
+        /// What the database's driver said.
+        source: BoxError,
+    },
     /// A fault of ours.
     #[error("internal error")]
     Internal {
@@ -175,6 +181,7 @@ impl Error {
             Self::SagaKindUnknown { .. } => (Code::FailedPrecondition, Reason::SagaKindUnknown),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
             Self::Unavailable { .. } => (Code::Unavailable, Reason::Unavailable),
+            Self::Unclear { .. } => (Code::Unknown, Reason::ConnectionBroken),
             // A request's error knows its own form.
             Self::Request(_) | Self::Internal { .. } => (Code::Internal, Reason::Internal),
         }
@@ -207,6 +214,10 @@ impl From<Error> for Status {
                 tracing::warn!(error = %source, "a call found something unavailable");
                 builder.retry_after(RETRY_AFTER).source(source)
             }
+            Error::Unclear { source } => {
+                tracing::warn!(error = %source, "nobody knows whether a commit was stored");
+                builder.source(source)
+            }
             Error::Internal { source } => {
                 tracing::error!(error = %source, "a call failed by a fault of ours");
                 builder.source(source)
@@ -226,9 +237,10 @@ impl From<Violations> for Error {
 impl From<stowage_db::Error> for Error {
     fn from(error: stowage_db::Error) -> Self {
         match error {
-            stowage_db::Error::Full
-            | stowage_db::Error::Unavailable { .. }
-            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source: error.into() },
+            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
+                Self::Unavailable { source: error.into() }
+            }
+            stowage_db::Error::Unclear { .. } => Self::Unclear { source: error.into() },
             _ => Self::internal(error),
         }
     }
@@ -306,6 +318,11 @@ mod tests {
             (Error::SagaKindUnknown { kind: why() }, Code::FailedPrecondition, R::SagaKindUnknown),
             (Error::DeadlineExceeded, Code::DeadlineExceeded, R::DeadlineExceeded),
             (Error::Unavailable { source: why().into() }, Code::Unavailable, R::Unavailable),
+            (
+                stowage_db::Error::Unclear { source: None }.into(),
+                Code::Unknown,
+                R::ConnectionBroken,
+            ),
             (Error::internal(why()), Code::Internal, R::Internal),
         ];
         for (error, code, reason) in cases {

@@ -23,8 +23,13 @@ const PROBE_BYTES: usize = 256 * 1024;
 
 /// File of the seed of the key that assertions are signed with.
 const SIGNING_KEY: &str = "signing.key";
+/// File of the administrator's token.
+const ADMIN_TOKEN: &str = "admin.token";
 /// File of the master keys.
 const KEYRING: &str = "keyring";
+
+/// File that says that the databases beside it were copied to a server, and to which.
+const MOVED: &str = "databases-moved";
 
 /// The data folder, held by this process until it is dropped.
 #[derive(Debug)]
@@ -34,13 +39,30 @@ pub struct DataDir {
     _lock: File,
 }
 
-/// The secrets that the first start made.
+/// The secrets of an installation.
 #[derive(Debug)]
 pub struct Secrets {
     /// Seed of the key that assertions are signed with.
     pub signing_seed: [u8; 32],
     /// The administrator's token.
     pub admin_token: SecretString,
+    /// The master keys.
+    pub keyring: Arc<Keyring>,
+}
+
+impl Secrets {
+    /// Those in a folder, which has them all.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`], [`StartError::Part`] of the keyring.
+    pub fn read(folder: &Path) -> Result<Self, StartError> {
+        let token = token_file(folder);
+        Ok(Self {
+            signing_seed: read_signing_seed(folder)?,
+            admin_token: read_secret(&token)?.ok_or_else(|| missing(token))?,
+            keyring: read_keyring(folder)?,
+        })
+    }
 }
 
 impl DataDir {
@@ -119,6 +141,25 @@ impl DataDir {
         token_file(&self.path)
     }
 
+    /// Where the databases of this folder were copied to, if they were.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`] if the note cannot be read.
+    pub fn moved_to(&self) -> Result<Option<String>, StartError> {
+        let note = read_secret(&self.path.join(MOVED))?;
+        Ok(note.map(|note| note.expose_secret().to_owned()))
+    }
+
+    /// Notes that they were. From then on nobody starts on the files by mistake.
+    ///
+    /// # Errors
+    /// [`StartError::Folder`]
+    pub fn note_moved(&self, to: &str) -> Result<(), StartError> {
+        let path = self.path.join(MOVED);
+        let written = write_secret(&path, &SecretString::from(to));
+        written.map_err(|error| folder_error(&path, "written", error))
+    }
+
     /// Reads the secrets; makes them on first start.
     ///
     /// # Errors
@@ -130,9 +171,8 @@ impl DataDir {
         if has_data && !keyring.exists() {
             return Err(lost(keyring));
         }
-        secret(&self.path.join(SIGNING_KEY), random)?;
-        let admin_token = secret(&self.token_file(), random)?;
-        Ok(Secrets { signing_seed: read_signing_seed(&self.path)?, admin_token })
+        make_secrets(&self.path, &[], random)?;
+        Secrets::read(&self.path)
     }
 
     /// Writes and syncs a file and removes it: finds a read-only folder and a full disk.
@@ -164,22 +204,34 @@ impl DataDir {
     }
 }
 
-/// Makes the secrets that all processes of an installation share, those that are not there yet;
-/// answers which it made.
+/// Makes the secrets that all processes of an installation share, and passwords in files of these
+/// names: those that are not there yet. Answers which it made.
 ///
 /// # Errors
 /// [`StartError::Folder`], [`StartError::Secret`], [`StartError::Part`] of the keyring.
-pub fn make_secrets(folder: &Path, random: &dyn Random) -> Result<Vec<PathBuf>, StartError> {
+pub fn make_secrets(
+    folder: &Path,
+    passwords: &[String],
+    random: &dyn Random,
+) -> Result<Vec<PathBuf>, StartError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
         .map_err(|error| folder_error(folder, "made", error))?;
-    let files = [folder.join(SIGNING_KEY), token_file(folder), folder.join(KEYRING)];
-    let made: Vec<_> = files.iter().filter(|file| !file.exists()).cloned().collect();
-    secret(&files[0], random)?;
-    secret(&files[1], random)?;
-    Keyring::load_or_create(&files[2], random).map_err(|error| part("the keyring", error))?;
+    let keyring = folder.join(KEYRING);
+    let mut made = Vec::new();
+    let names = [SIGNING_KEY, ADMIN_TOKEN].into_iter().chain(passwords.iter().map(String::as_str));
+    for path in names.map(|name| folder.join(name)) {
+        if !path.exists() {
+            made.push(path.clone());
+        }
+        secret(&path, random)?;
+    }
+    if !keyring.exists() {
+        made.push(keyring.clone());
+    }
+    Keyring::load_or_create(&keyring, random).map_err(|error| part("the keyring", error))?;
     Ok(made)
 }
 
@@ -231,10 +283,19 @@ fn secret(path: &Path, random: &dyn Random) -> Result<SecretString, StartError> 
     Ok(secret)
 }
 
+/// The files that a copy of the folder must have beside databases and objects, those that are
+/// there.
+#[must_use]
+pub fn kept_files(data_dir: &Path, secrets_dir: &Path) -> Vec<PathBuf> {
+    let secrets = [KEYRING, SIGNING_KEY].map(|file| secrets_dir.join(file));
+    let others = [token_file(secrets_dir), data_dir.join(MOVED)];
+    secrets.into_iter().chain(others).filter(|file| file.exists()).collect()
+}
+
 /// Where the administrator's token is.
 #[must_use]
 pub fn token_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("admin.token")
+    data_dir.join(ADMIN_TOKEN)
 }
 
 /// Reads a secret; `None` if there is no such file.

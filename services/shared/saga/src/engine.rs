@@ -194,6 +194,7 @@ impl<C: Send + Sync + 'static> Sagas<C> {
             attempts: 0,
             status: if is_done { Status::Completed } else { Status::Running },
             failure: None,
+            attempt_error: None,
         };
         let id = new_id(&*inner.clock, &*inner.random);
         let (kind, trace) = (K::KIND.to_owned(), Trace::current());

@@ -180,7 +180,8 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 fn the_migration_of_the_tests_is_the_documented_table() {
     assert!(include_str!("../tests/migrations/0001_first.sql").starts_with(SCHEMA));
     assert_eq!(include_str!("../tests/migrations/0002_stuck.sql"), SCHEMA_STUCK);
-    assert_eq!(include_str!("../tests/migrations/0003_trace.sql"), SCHEMA_TRACE);
+    assert_eq!(include_str!("../tests/migrations/0003_error.sql"), SCHEMA_ERROR);
+    assert_eq!(include_str!("../tests/migrations/0004_trace.sql"), SCHEMA_TRACE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

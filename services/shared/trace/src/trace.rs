@@ -40,11 +40,16 @@ impl Trace {
     /// The place that a caller named in headers.
     #[must_use]
     pub fn of_headers(headers: &HeaderMap) -> Self {
-        let text = |name: &HeaderName| {
-            let text = headers.get(name)?.to_str().ok()?;
-            (!text.is_empty() && text.len() <= BYTES_MAX).then(|| text.to_owned())
-        };
-        Self { parent: text(&PARENT), state: text(&STATE) }
+        Self::of_texts([PARENT, STATE].map(|name| headers.get(name)?.to_str().ok()))
+    }
+
+    /// The place that a parent and a state from outside name, such as those of a message.
+    #[must_use]
+    pub fn of_texts(sent: [Option<&str>; 2]) -> Self {
+        let [parent, state] = sent.map(|text| {
+            text.filter(|text| !text.is_empty() && text.len() <= BYTES_MAX).map(str::to_owned)
+        });
+        Self { parent, state }
     }
 
     /// Names the place in headers, instead of what is there. An empty one changes nothing.

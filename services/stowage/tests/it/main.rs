@@ -4,7 +4,9 @@
 mod admin;
 mod admin_saga;
 mod audit;
+mod compose;
 mod config;
+mod parts;
 mod process;
 mod start;
 mod stop;

@@ -27,6 +27,7 @@ use Told::{As, Elsewhere, Not};
 const STEP: &str = "other roles only, on the way of an order or a deletion, which is told as a \
                     whole by accounts, with the same request id";
 const SAGAS: &str = "needs a saga that hangs: services/accounts/tests/it/sagas.rs";
+const BUCKET_SAGAS: &str = "needs a saga that hangs: services/storage/tests/it/sagas.rs";
 const JOBS: &str = "needs a deletion that lasts: services/storage/tests/it/bucket_deletions.rs";
 const FIGURES: &str = "brings figures up to date sooner than by themselves; what a customer has, \
                        may do and pays stays as it is";
@@ -86,6 +87,8 @@ const TOLD: &[(&str, Told)] = &[
         "storage.v1.BucketDeletionService/ResumeBucketDeletion",
         Not("what it lets go on is told when it starts and ends"),
     ),
+    ("storage.v1.SagaService/RetrySaga", Elsewhere(BUCKET_SAGAS)),
+    ("storage.v1.SagaService/UndoSaga", Elsewhere(BUCKET_SAGAS)),
     ("storage.v1.ObjectService/DeleteObject", As(&["file.deleted"])),
     ("storage.v1.EngineAccountService/EnsureEngineAccount", Not(STEP)),
     ("storage.v1.EngineAccountService/RemoveEngineAccount", Not(STEP)),

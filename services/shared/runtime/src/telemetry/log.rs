@@ -6,6 +6,10 @@ use serde::Deserialize;
 use stowage_trace::current_ids;
 use tracing_subscriber::EnvFilter;
 
+/// What is not logged unless the filter names it: the library of the broker tells each lost
+/// connection many times as an error, and prints what an event holds. The bus says what matters.
+const QUIET: &str = "lapin=off";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -23,7 +27,7 @@ pub enum LogFormat {
 /// # Errors
 /// What is wrong with the filter.
 pub fn init_log(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|bad| bad.to_string())?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|bad| bad.to_string())?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())

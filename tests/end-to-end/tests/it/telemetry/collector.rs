@@ -139,7 +139,7 @@ impl TraceService for Collector {
                 kept.spans.extend(spans.map(|span| seen(span, &resource)));
             }
         });
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
 
@@ -157,6 +157,6 @@ impl MetricsService for Collector {
                 }
             }
         });
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 }
