@@ -142,12 +142,17 @@ enum Which {
     Plain,
     /// Those that need a broker, and leave it as it is.
     Amqp,
+    /// Those that start each part of the program in a process of its own, under the program's
+    /// names at the broker, on PostgreSQL: one after the other.
+    AmqpParts,
     /// Those that stop the broker and start it again: nothing runs beside them.
     AmqpOutage,
 }
 
 /// Part of the names of tests that need a broker.
 const AMQP: &str = "amqp";
+/// Part of the names of tests that start the parts on it, in addition.
+const PARTS: &str = "parts";
 /// Part of the names of tests that stop it, in addition.
 const OUTAGE: &str = "outage";
 
@@ -155,16 +160,23 @@ impl Which {
     fn for_nextest(self) -> String {
         match self {
             Self::Plain => format!("not test({AMQP}) and not test(/(^|::)postgres/)"),
-            Self::Amqp => format!("test({AMQP}) and not test({AMQP}_{OUTAGE})"),
+            Self::Amqp => {
+                format!("test({AMQP}) and not test({AMQP}_{PARTS}) and not test({AMQP}_{OUTAGE})")
+            }
+            Self::AmqpParts => format!("test({AMQP}_{PARTS})"),
             Self::AmqpOutage => format!("test({AMQP}_{OUTAGE})"),
         }
     }
 
     fn for_cargo_test(self) -> Vec<String> {
-        let outage = format!("{AMQP}_{OUTAGE}");
+        let [parts, outage] = [PARTS, OUTAGE].map(|kind| format!("{AMQP}_{kind}"));
         match self {
             Self::Plain => ["--skip", AMQP, "--skip", "postgres"].map(str::to_owned).to_vec(),
-            Self::Amqp => vec![AMQP.to_owned(), "--skip".to_owned(), outage],
+            Self::Amqp => {
+                let skip = || "--skip".to_owned();
+                vec![AMQP.to_owned(), skip(), parts, skip(), outage]
+            }
+            Self::AmqpParts => vec![parts, "--test-threads=1".to_owned()],
             Self::AmqpOutage => vec![outage],
         }
     }
@@ -175,6 +187,9 @@ impl Which {
         if has_nextest() {
             command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "-E"]);
             command.arg(self.for_nextest());
+            if self == Self::AmqpParts {
+                command.args(["--test-threads", "1"]);
+            }
         } else {
             command.args(["test", "--workspace", "--locked", "--no-fail-fast"]);
             command.args(["--lib", "--bins", "--tests", "--"]).args(self.for_cargo_test());
@@ -186,16 +201,21 @@ impl Which {
 /// The tests that need a broker, first those that share it.
 fn run_amqp(closing: &mut Vec<String>) -> Result<(), String> {
     install::broker()?;
+    install::database_server()?;
     let folder = Scratch::new()?;
     let broker = Broker::start(&folder.path)?;
-    for which in [Which::Amqp, Which::AmqpOutage] {
+    let database = postgres::Server::start()?;
+    for which in [Which::Amqp, Which::AmqpParts, Which::AmqpOutage] {
         let mut command = which.command();
+        if which == Which::AmqpParts {
+            command.env("STOWAGE_TEST_DATABASE_URL", database.url());
+        }
         let (outcome, lines) =
             run::shown_and_kept(broker.at(folder.at(&mut command)), is_closing_line);
         closing.extend(lines);
         outcome?;
     }
-    drop(broker);
+    drop((broker, database));
     drop(folder);
     Ok(())
 }
@@ -330,7 +350,7 @@ mod tests {
 
     #[test]
     fn every_test_is_run_by_one_selection() {
-        for which in [Which::Plain, Which::Amqp, Which::AmqpOutage] {
+        for which in [Which::Plain, Which::Amqp, Which::AmqpParts, Which::AmqpOutage] {
             assert!(which.for_nextest().contains(AMQP));
             assert!(which.for_cargo_test().iter().any(|word| word.starts_with(AMQP)));
         }

@@ -25,6 +25,9 @@ pub fn about_call(kind: Kind, path: &str) -> About {
 /// Says in the span how the call ended, as far as the head of its answer tells: a failure is told
 /// there.
 pub fn end_call(span: &Span, kind: &Kind, head: &HeaderMap) {
+    if span.is_none() {
+        return;
+    }
     let code = Status::from_header_map(head).map_or(Code::Ok, |status| status.code());
     span.set("rpc.grpc.status_code", i64::from(i32::from(code)));
     if is_error(kind, code) {

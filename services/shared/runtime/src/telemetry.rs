@@ -19,4 +19,4 @@ mod otlp;
 
 pub use log::{LogFormat, init_log};
 pub use metrics::{render_metrics, upkeep_metrics};
-pub use otlp::{Collector, Exporting, Otlp, export};
+pub use otlp::{Collector, Exporting, Identity, Otlp, Pace, export};

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::sync::OnceLock;
 
+use futures_util::future::Either;
 use opentelemetry::context::FutureExt as _;
 use opentelemetry::global::BoxedTracer;
 use opentelemetry::trace::{Status, TraceContextExt as _, Tracer as _};
@@ -107,9 +108,15 @@ impl Span {
         self.0.as_ref().map(Trace::of).unwrap_or_default()
     }
 
+    /// Whether it is nothing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Runs a future with this span as the current one.
     pub fn run<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        future.with_context(self.0.clone().unwrap_or_else(current))
+        within(self.0.as_ref(), future)
     }
 }
 
@@ -123,7 +130,19 @@ impl Drop for Span {
 
 /// Runs a future in another task with the span that is current here.
 pub fn follow<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
-    future.with_context(current())
+    within(None, future)
+}
+
+/// Runs a future in a context, or else in the one that is current here. Where no spans are made
+/// the future is left as it is: each poll in a context costs a little.
+fn within<F: Future>(
+    context: Option<&Context>,
+    future: F,
+) -> impl Future<Output = F::Output> + use<F> {
+    if !is_on() {
+        return Either::Left(future);
+    }
+    Either::Right(future.with_context(context.cloned().unwrap_or_else(Context::current)))
 }
 
 /// Sets an attribute of the span that is current.
@@ -131,10 +150,6 @@ pub fn set_on_current(key: &'static str, value: impl Into<Value>) {
     if is_on() {
         Context::map_current(|cx| cx.span().set_attribute(KeyValue::new(key, value)));
     }
-}
-
-fn current() -> Context {
-    if is_on() { Context::current() } else { Context::new() }
 }
 
 fn begin(tracer: &BoxedTracer, about: About, parent: &Context) -> Context {

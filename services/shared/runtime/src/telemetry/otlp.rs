@@ -1,8 +1,9 @@
 //! Traces and metrics to a collector, by OTLP over gRPC.
 //!
-//! The SDK reads what is not here from the environment by itself: headers, timeouts, the sampler,
-//! batches, attributes of the resource (`OTEL_*`).
+//! The SDK reads what is not here from the environment by itself: headers, the sampler, attributes
+//! of the resource (`OTEL_*`).
 
+use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
@@ -17,7 +18,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
-use opentelemetry_sdk::metrics::{SdkMeterProvider, Temporality};
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider, Temporality};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{
     BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, Span, SpanData,
@@ -39,6 +40,41 @@ pub struct Collector {
     pub endpoint: String,
     /// Authority that its certificate is checked against, PEM; absent: those of the system.
     pub ca: Option<Vec<u8>>,
+    /// By what this process shows who it is.
+    pub identity: Option<Identity>,
+    /// Longest time that one export may take.
+    pub timeout: Duration,
+}
+
+/// A certificate and its key.
+#[derive(Clone)]
+pub struct Identity(tonic::transport::Identity);
+
+impl Identity {
+    /// Both as PEM. They are looked at when the exporter is made.
+    #[must_use]
+    pub fn new(cert: Vec<u8>, key: Vec<u8>) -> Self {
+        Self(tonic::transport::Identity::from_pem(cert, key))
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Identity")
+    }
+}
+
+/// How much is kept, and how often it is sent.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// Most spans that wait to be sent.
+    pub queue_max: usize,
+    /// Most spans of one export.
+    pub batch_max: usize,
+    /// Longest time that a span waits.
+    pub traces_every: Duration,
+    /// Between two exports of metrics.
+    pub metrics_every: Duration,
 }
 
 /// What goes to a collector.
@@ -54,8 +90,8 @@ pub struct Otlp {
     pub traces: Option<Collector>,
     /// Absent: metrics are for Prometheus alone.
     pub metrics: Option<Collector>,
-    /// Most spans that wait to be sent. Default 2048.
-    pub queue_max: usize,
+    /// How much is kept, and how often it is sent.
+    pub pace: Pace,
 }
 
 /// What is being exported.
@@ -116,33 +152,47 @@ impl Exporting {
 
 fn traces_to(collector: &Collector, otlp: &Otlp) -> Result<SdkTracerProvider, ExporterBuildError> {
     let mut exporter = SpanExporter::builder().with_tonic().with_endpoint(&collector.endpoint);
+    exporter = exporter.with_timeout(collector.timeout);
     if let Some(tls) = tls(collector) {
         exporter = exporter.with_tls_config(tls);
     }
     let waiting = Arc::new(AtomicUsize::new(0));
     let sender = Sender { to: exporter.build()?, waiting: Arc::clone(&waiting), said: Said::new() };
-    let batches = BatchConfigBuilder::default().with_max_queue_size(otlp.queue_max).build();
+    let Pace { queue_max, batch_max, traces_every, .. } = otlp.pace;
+    let batches = BatchConfigBuilder::default()
+        .with_max_queue_size(queue_max)
+        .with_max_export_batch_size(batch_max.min(queue_max))
+        .with_scheduled_delay(traces_every)
+        .build();
     let queue = BatchSpanProcessor::builder(sender).with_batch_config(batches).build();
-    let queue = Queue { inner: queue, waiting, waiting_max: otlp.queue_max, said: Said::new() };
+    let queue = Queue { inner: queue, waiting, waiting_max: queue_max, said: Said::new() };
     let provider = SdkTracerProvider::builder().with_resource(resource(otlp));
     Ok(provider.with_span_processor(queue).build())
 }
 
 fn metrics_to(collector: &Collector, otlp: &Otlp) -> Result<SdkMeterProvider, ExporterBuildError> {
     let mut exporter = MetricExporter::builder().with_tonic().with_endpoint(&collector.endpoint);
+    exporter = exporter.with_timeout(collector.timeout);
     if let Some(tls) = tls(collector) {
         exporter = exporter.with_tls_config(tls);
     }
     let sender = MetricSender { to: exporter.build()?, said: Said::new() };
+    let reader = PeriodicReader::builder(sender).with_interval(otlp.pace.metrics_every).build();
     let provider = SdkMeterProvider::builder().with_resource(resource(otlp));
-    Ok(provider.with_periodic_exporter(sender).build())
+    Ok(provider.with_reader(reader).build())
 }
 
 fn tls(collector: &Collector) -> Option<ClientTlsConfig> {
     let is_tls = collector.endpoint.starts_with("https:");
-    is_tls.then(|| match &collector.ca {
-        Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
-        None => ClientTlsConfig::new().with_enabled_roots(),
+    is_tls.then(|| {
+        let tls = match &collector.ca {
+            Some(pem) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
+            None => ClientTlsConfig::new().with_enabled_roots(),
+        };
+        match &collector.identity {
+            Some(Identity(identity)) => tls.identity(identity.clone()),
+            None => tls,
+        }
     })
 }
 
@@ -198,10 +248,10 @@ impl SpanProcessor for Queue {
     }
 
     fn on_end(&self, span: SpanData) {
-        if self.waiting.load(Ordering::Relaxed) < self.waiting_max {
-            self.waiting.fetch_add(1, Ordering::Relaxed);
+        if self.waiting.fetch_add(1, Ordering::Relaxed) < self.waiting_max {
             return self.inner.on_end(span);
         }
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
         metrics::counter!(LOST, "reason" => "queue_full").increment(1);
         if self.said.is_due() {
             tracing::warn!(waiting = self.waiting_max, "spans are lost: too many wait to be sent");

@@ -1,0 +1,54 @@
+//! The same over five processes, as in production: over PostgreSQL and RabbitMQ.
+
+mod amqp_parts {
+    use std::collections::BTreeSet;
+
+    use stowage_testkit::{Facade, Parts};
+
+    use super::super::collector::Collector;
+    use super::super::{
+        ACTIVATED, CALLER, CHANGED, CREATE, ORDER, SERVER, TRACE, UPDATE, assert_change,
+        assert_order, assert_silent, order, rename_plan, settings, trace_with,
+    };
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_order_is_one_trace_through_five_processes() {
+        let collector = Collector::start().await;
+        let parts = Parts::start_with(&settings(&collector.endpoint())).await;
+        let token = order(&parts.site, "traced-1").await;
+        let sent = format!("send stowage.events:{ACTIVATED}");
+        let spans = trace_with(&collector, &[ORDER, CREATE, &sent]).await;
+        assert_order(&spans, "postgresql", &sent);
+        let services = |kind| -> BTreeSet<&str> {
+            let of_kind =
+                spans.iter().filter(|span| span.kind == kind && span.name.contains(".v1."));
+            of_kind.map(|span| span.resource["service.name"].as_str()).collect()
+        };
+        let [accounts, gateway] = ["stowage-accounts", "stowage-gateway"];
+        let others = ["stowage-billing", "stowage-metering", "stowage-storage"];
+        assert_eq!(services(CALLER), BTreeSet::from([accounts, gateway]));
+        let serving = services(SERVER);
+        assert!(serving.contains(accounts) && others.iter().all(|o| serving.contains(o)));
+        assert_silent(&collector, &["traced-1", "@example.com", &token, &parts.site.admin_token]);
+
+        let line = format!(r#""trace_id":"{TRACE}""#);
+        assert!(parts.log("accounts").contains(&line), "{}", parts.log("accounts"));
+        for (part, address) in parts.addresses() {
+            let metrics = Facade::new(address).get("/metrics", &[]).await.text();
+            assert!(metrics.contains("\n# TYPE stowage_"), "{part}: {metrics}");
+        }
+        parts.stop().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_event_goes_on_with_the_trace_over_the_broker() {
+        let collector = Collector::start().await;
+        let parts = Parts::start_with(&settings(&collector.endpoint())).await;
+        rename_plan(&parts.site).await;
+        let sent = format!("send stowage.events:{CHANGED}");
+        let taken = format!("process stowage.events:{CHANGED}:stowage.accounts.history");
+        let spans = trace_with(&collector, &[UPDATE, &sent, &taken, "INSERT inbox"]).await;
+        assert_change(&spans, &sent, &taken, "rabbitmq");
+        parts.stop().await;
+    }
+}
