@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
+use stowage_trace::Trace;
 use stowage_types::{Clock, FakeClock, SystemRandom};
 use time::OffsetDateTime;
 
@@ -79,6 +80,8 @@ async fn an_event_comes_whole(arm: Arm) {
     let db = open(&place).await;
     let (outbox, wire) = (outbox(), Wire::new(arm));
     let mut sent = event("things/1", 7);
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
+    sent.trace = Trace { parent: Some(parent), state: Some("other=1".to_owned()) };
     // What a database keeps of a time, and no more.
     sent.time = sent.time.replace_microsecond(123_456).unwrap();
     push(&db, &outbox, "things/2", 8).await;
