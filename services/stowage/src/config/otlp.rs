@@ -161,7 +161,7 @@ impl Environment {
             return;
         }
         if !BY_RATIO.contains(&sampler) {
-            let all = "every trace is sent that its caller's is";
+            let all = "it is parentbased_always_on";
             ignored.push(format!("OTEL_TRACES_SAMPLER: {sampler:?} is none of ours; {all}"));
             return;
         }
