@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stowage_auth::Verifier;
 use stowage_bus::{Bus, Outbox, relay};
 use stowage_db::Db;
+use stowage_proto::billing::invoice_service_server::InvoiceServiceServer;
 use stowage_proto::billing::plan_service_server::PlanServiceServer;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
 use stowage_provider::Provider;
@@ -16,7 +17,7 @@ use tonic::service::Routes;
 
 use crate::Config;
 use crate::domain::Billing;
-use crate::grpc::{PlanGrpc, SubscriptionGrpc};
+use crate::grpc::{InvoiceGrpc, PlanGrpc, SubscriptionGrpc};
 
 /// What the role depends on.
 #[derive(Debug, Clone)]
@@ -46,7 +47,7 @@ pub enum BuildError {
 }
 
 /// Builds the role. Its tasks carry events from the outbox, and tell the provider of scheduled
-/// ends.
+/// ends, and accounts of overdue invoices.
 ///
 /// # Errors
 /// `Config` with every fault of the settings.
@@ -61,13 +62,19 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         .taking_over(db.is_exclusive());
     let billing = Arc::new(Billing::new(db.clone(), clock, outbox.clone(), provider, &config));
     let plans = PlanGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
+    let invoices = InvoiceGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let routes = Routes::new(PlanServiceServer::new(plans))
+        .add_service(InvoiceServiceServer::new(invoices))
         .add_service(SubscriptionServiceServer::new(SubscriptionGrpc(Arc::clone(&billing))));
     let stack = StackConfig { role: "billing", verifier, call_timeout: config.call_timeout() };
     let tasks = vec![
         Task::new("billing.outbox", relay(db.clone(), &outbox, bus, stop.clone())),
         Task::new("billing.requests", requests.clean_up(stop.clone())),
-        Task::new("billing.mirror", billing.mirror_until(config.mirror_interval(), stop)),
+        Task::new(
+            "billing.mirror",
+            Arc::clone(&billing).mirror_until(config.mirror_interval(), stop.clone()),
+        ),
+        Task::new("billing.dunning", billing.dun_until(config.dunning_interval(), stop)),
     ];
     let ready = Arc::new(move || {
         let db = db.clone();

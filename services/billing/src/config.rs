@@ -17,11 +17,26 @@ pub struct Config {
     /// How often the provider is told again of scheduled ends it has not taken, in milliseconds.
     /// Default 30000.
     pub mirror_interval_ms: u64,
+    /// From the issue of an invoice of the ledger to the day it is due, in days. Default 14; at
+    /// most 366.
+    pub invoice_due_days: u32,
+    /// How many days after an invoice was due its account is suspended, until it is paid. Absent:
+    /// never, which is the default; at most 3660.
+    pub suspend_after_days: Option<u32>,
+    /// How often overdue invoices are looked for, in milliseconds. Default 60000.
+    pub dunning_interval_ms: u64,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { call_timeout_ms: 30_000, provider_timeout_ms: 20_000, mirror_interval_ms: 30_000 }
+        Self {
+            call_timeout_ms: 30_000,
+            provider_timeout_ms: 20_000,
+            mirror_interval_ms: 30_000,
+            invoice_due_days: 14,
+            suspend_after_days: None,
+            dunning_interval_ms: 60_000,
+        }
     }
 }
 
@@ -34,9 +49,18 @@ impl Config {
             ("call_timeout_ms", self.call_timeout_ms),
             ("provider_timeout_ms", self.provider_timeout_ms),
             ("mirror_interval_ms", self.mirror_interval_ms),
+            ("dunning_interval_ms", self.dunning_interval_ms),
         ] {
             if !(1..=600_000).contains(&value) {
                 faults.push(format!("billing.{name} must be from 1 to 600000, it is {value}"));
+            }
+        }
+        for (name, days, max) in [
+            ("invoice_due_days", self.invoice_due_days, 366),
+            ("suspend_after_days", self.suspend_after_days.unwrap_or(0), 3660),
+        ] {
+            if days > max {
+                faults.push(format!("billing.{name} must be from 0 to {max}, it is {days}"));
             }
         }
         if self.provider_timeout_ms > self.call_timeout_ms {
@@ -55,6 +79,20 @@ impl Config {
         Duration::from_millis(self.provider_timeout_ms)
     }
 
+    /// From the issue of an invoice of the ledger to the day it is due.
+    #[must_use]
+    pub fn invoice_due_after(&self) -> time::Duration {
+        time::Duration::days(self.invoice_due_days.into())
+    }
+
+    pub(crate) fn suspend_after(&self) -> Option<time::Duration> {
+        self.suspend_after_days.map(|days| time::Duration::days(days.into()))
+    }
+
+    pub(crate) fn dunning_interval(&self) -> Duration {
+        Duration::from_millis(self.dunning_interval_ms)
+    }
+
     pub(crate) fn mirror_interval(&self) -> Duration {
         Duration::from_millis(self.mirror_interval_ms)
     }
@@ -67,7 +105,14 @@ mod tests {
     #[test]
     fn the_defaults_are_good_and_every_fault_is_told() {
         assert_eq!(Config::default().check(), Vec::<String>::new());
-        let bad = Config { call_timeout_ms: 0, provider_timeout_ms: 7, mirror_interval_ms: 0 };
-        assert_eq!(bad.check().len(), 3, "{:?}", bad.check());
+        let bad = Config {
+            call_timeout_ms: 0,
+            provider_timeout_ms: 7,
+            mirror_interval_ms: 0,
+            invoice_due_days: 367,
+            suspend_after_days: Some(3661),
+            dunning_interval_ms: 0,
+        };
+        assert_eq!(bad.check().len(), 6, "{:?}", bad.check());
     }
 }

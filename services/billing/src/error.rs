@@ -92,6 +92,24 @@ pub(crate) enum Error {
         /// Why, in words for the customer.
         why: String,
     },
+    /// No such invoice, or not visible to the caller.
+    #[error("invoice not found")]
+    InvoiceNotFound,
+    /// The invoice is not open.
+    #[error("the invoice is not open")]
+    InvoiceState,
+    /// The payment is more than is left to pay, or in another currency.
+    #[error("only {balance} is left to pay")]
+    PaymentTooHigh {
+        /// What is left, with its currency.
+        balance: String,
+    },
+    /// The provider did not book the payment.
+    #[error("the payment was not booked: {why}")]
+    PaymentRefused {
+        /// Why, in words for an operator.
+        why: &'static str,
+    },
     /// The provider is away, or its answer was unclear.
     #[error("the billing provider is unavailable")]
     ProviderUnavailable {
@@ -143,6 +161,10 @@ impl Error {
             Self::SubscriptionState { .. } => {
                 (Code::FailedPrecondition, ErrorReason::SubscriptionState)
             }
+            Self::InvoiceNotFound => (Code::NotFound, ErrorReason::InvoiceNotFound),
+            Self::InvoiceState => (Code::FailedPrecondition, ErrorReason::InvoiceState),
+            Self::PaymentTooHigh { .. } => (Code::FailedPrecondition, ErrorReason::PaymentTooHigh),
+            Self::PaymentRefused { .. } => (Code::FailedPrecondition, ErrorReason::PaymentRefused),
             Self::OrderKeyReused => (Code::AlreadyExists, ErrorReason::RequestIdReused),
             Self::OrderRefused { .. } => (Code::FailedPrecondition, ErrorReason::OrderRefused),
             Self::ProviderUnavailable { .. } => {
@@ -173,6 +195,7 @@ impl Error {
             }
             Self::SubscriptionState { state } => vec![("state", (*state).to_owned())],
             Self::OrderRefused { why } => vec![("why", why.clone())],
+            Self::PaymentTooHigh { balance } => vec![("balance", balance.clone())],
             _ => Vec::new(),
         }
     }
@@ -211,6 +234,7 @@ impl From<stowage_db::Error> for Error {
                 Self::Unavailable { source }
             }
             stowage_db::Error::Unclear { .. } => Self::Unclear { source },
+            stowage_db::Error::Nul => Violations::nul().into(),
             other => Self::internal(other),
         }
     }
@@ -222,6 +246,7 @@ impl From<ProviderError> for Error {
             ProviderError::NotFound => {
                 Self::internal("the billing provider does not know an order of ours")
             }
+            error @ ProviderError::Payment(_) => Self::internal(error),
             ProviderError::Undone => Self::SubscriptionState { state: "cancelled" },
             ProviderError::Refused { why } => Self::OrderRefused { why },
             source @ (ProviderError::Pending { .. } | ProviderError::Unavailable { .. }) => {
@@ -280,6 +305,15 @@ mod tests {
                 Code::Unknown,
                 R::ConnectionBroken,
             ),
+            (Error::InvoiceNotFound, Code::NotFound, R::InvoiceNotFound),
+            (Error::InvoiceState, Code::FailedPrecondition, R::InvoiceState),
+            (
+                Error::PaymentTooHigh { balance: text() },
+                Code::FailedPrecondition,
+                R::PaymentTooHigh,
+            ),
+            (Error::PaymentRefused { why: "" }, Code::FailedPrecondition, R::PaymentRefused),
+            (stowage_db::Error::Nul.into(), Code::InvalidArgument, R::InvalidField),
             (stowage_db::Error::RowNotFound.into(), Code::Internal, R::Internal),
             (Error::internal("fault"), Code::Internal, R::Internal),
         ] {

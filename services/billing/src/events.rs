@@ -1,12 +1,16 @@
 //! The events that billing sends.
 
 use stowage_auth::RequestContext;
-pub(crate) use stowage_proto::billing::PlanChanged;
+pub(crate) use stowage_proto::billing::{InvoiceOverdue, InvoiceSettled, PlanChanged};
 
 use crate::domain::plan::Plan;
 
 /// Type of [`PlanChanged`].
 pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
+/// Type of [`InvoiceOverdue`].
+pub(crate) const INVOICE_OVERDUE: &str = "stowage.billing.invoice.overdue.v1";
+/// Type of [`InvoiceSettled`].
+pub(crate) const INVOICE_SETTLED: &str = "stowage.billing.invoice.settled.v1";
 
 /// What happened to a plan.
 #[derive(Debug, Clone, Copy)]

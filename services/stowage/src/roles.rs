@@ -148,7 +148,8 @@ pub(crate) async fn build_billing(
     common: &Common,
     db: &Db,
 ) -> Result<Role, StartError> {
-    let provider = Ledger::new(db.clone(), Arc::clone(&common.clock));
+    let clock = Arc::clone(&common.clock);
+    let provider = Ledger::new(db.clone(), clock, config.invoice_due_after());
     let deps = stowage_billing::Deps {
         db: db.clone(),
         bus: common.bus.clone(),

@@ -1,5 +1,7 @@
 //! The rules of billing.
 
+pub(crate) mod dunning;
+pub(crate) mod invoice;
 pub(crate) mod mirror;
 pub(crate) mod period;
 pub(crate) mod plan;
@@ -25,6 +27,8 @@ pub(crate) struct Billing {
     outbox: Outbox,
     provider: Arc<dyn Provider>,
     provider_timeout: Duration,
+    /// How long after an invoice was due its account is suspended; absent: never.
+    suspend_after: Option<time::Duration>,
     /// Woken when a scheduled end was changed.
     schedule_changed: Arc<Notify>,
 }
@@ -39,7 +43,8 @@ impl Billing {
     ) -> Self {
         let provider_timeout = config.provider_timeout();
         let schedule_changed = Arc::new(Notify::new());
-        Self { db, clock, outbox, provider, provider_timeout, schedule_changed }
+        let suspend_after = config.suspend_after();
+        Self { db, clock, outbox, provider, provider_timeout, suspend_after, schedule_changed }
     }
 
     /// Waits for the provider for its bounded time. What it has not answered by then is unclear.

@@ -1,7 +1,9 @@
 //! Contracts to rules and back. Nothing here decides.
 
+mod invoice;
 mod plan;
 mod subscription;
 
+pub(crate) use invoice::InvoiceGrpc;
 pub(crate) use plan::PlanGrpc;
 pub(crate) use subscription::SubscriptionGrpc;

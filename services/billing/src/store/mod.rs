@@ -1,6 +1,7 @@
 //! Billing's tables.
 
 pub(crate) mod amount;
+pub(crate) mod dunning;
 pub(crate) mod plan;
 pub(crate) mod subscription;
 

@@ -11,6 +11,7 @@ use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_proto::Money;
 use stowage_proto::billing as pb;
+use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::plan_service_client::PlanServiceClient;
 use stowage_proto::billing::subscription_service_client::SubscriptionServiceClient;
 use stowage_proto::common::ErrorReason;
@@ -28,6 +29,7 @@ use crate::provider_trouble::Wobbly;
 /// When every test begins.
 pub(crate) const START: OffsetDateTime = datetime!(2026-01-31 10:00:00 UTC);
 
+pub(crate) type Invoices = InvoiceServiceClient<RoleChannel>;
 pub(crate) type Plans = PlanServiceClient<RoleChannel>;
 pub(crate) type Subscriptions = SubscriptionServiceClient<RoleChannel>;
 
@@ -43,11 +45,28 @@ impl Handler for Heard {
     }
 }
 
+/// Keeps what is told of invoices: the event, the account and the invoice.
+#[derive(Debug, Default)]
+pub(crate) struct Dunned(Mutex<Vec<(String, String, i64)>>);
+
+#[async_trait::async_trait]
+impl Handler for Dunned {
+    async fn handle(&self, event: &Event) -> Result<(), BoxError> {
+        // Both messages have the same fields.
+        let pb::InvoiceOverdue { s3uid, invoice_id } = event.message()?;
+        assert_eq!(event.subject, format!("accounts/{s3uid}"));
+        let what = event.kind.trim_start_matches("stowage.billing.invoice.").to_owned();
+        self.0.lock().await.push((what, s3uid, invoice_id));
+        Ok(())
+    }
+}
+
 pub(crate) struct Kit {
     pub(crate) db: Db,
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) provider: Arc<Wobbly>,
     heard: Arc<Heard>,
+    dunned: Arc<Dunned>,
     channel: RoleChannel,
     signer: Signer,
     stop: CancellationToken,
@@ -71,7 +90,11 @@ impl Kit {
         let db = place.open("billing", &MIGRATOR).await.unwrap();
         let clock = Arc::new(FakeClock::at(START));
         seed_catalogue(&db, &*clock).await.unwrap();
-        let provider = Arc::new(Wobbly::new(Ledger::new(db.clone(), clock.clone())));
+        let provider = Arc::new(Wobbly::new(Ledger::new(
+            db.clone(),
+            clock.clone(),
+            config.invoice_due_after(),
+        )));
         // Callers live by the real clock, so that a test may move billing's own by years.
         let signer = Signer::from_seed(&[7; 32], "test", Arc::new(SystemClock));
         let (bus, stop) = (Bus::in_process(), CancellationToken::new());
@@ -81,6 +104,13 @@ impl Kit {
             kinds: &["stowage.billing.plan.changed.v1"],
             audience: Audience::OneReplica,
             handler: heard.clone(),
+        });
+        let dunned = Arc::new(Dunned::default());
+        bus.subscribe(Consumer {
+            consumer: "test.dunning",
+            kinds: &["stowage.billing.invoice.overdue.v1", "stowage.billing.invoice.settled.v1"],
+            audience: Audience::OneReplica,
+            handler: dunned.clone(),
         });
         let deps = Deps {
             db: db.clone(),
@@ -96,7 +126,17 @@ impl Kit {
         for task in role.tasks {
             tokio::spawn(task.future);
         }
-        Self { db, clock, provider, heard, channel: role.channel, signer, stop, _place: place }
+        Self {
+            db,
+            clock,
+            provider,
+            heard,
+            dunned,
+            channel: role.channel,
+            signer,
+            stop,
+            _place: place,
+        }
     }
 
     /// The role as `principal` reaches it.
@@ -124,6 +164,23 @@ impl Kit {
     /// The catalogue as the administrator reaches it.
     pub(crate) fn office(&self) -> Plans {
         self.plans(&principal(PrincipalRole::Administrator, None))
+    }
+
+    /// Invoices as `principal` reaches them.
+    pub(crate) fn invoices(&self, principal: &Principal) -> Invoices {
+        InvoiceServiceClient::new(self.channel(principal))
+    }
+
+    /// Waits until so many things were told of invoices, and answers all of them.
+    pub(crate) async fn dunned(&self, count: usize) -> Vec<(String, String, i64)> {
+        for _ in 0..500 {
+            let told = self.dunned.0.lock().await.clone();
+            if told.len() >= count {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{count} events did not come in 5 s");
     }
 
     /// The role as somebody without a token reaches it.

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod catalogue;
+mod invoices;
 mod kit;
 mod orders;
 mod periods;

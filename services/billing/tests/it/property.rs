@@ -91,8 +91,8 @@ async fn check(kit: &Kit, spent: &HashSet<i64>) {
         'terminated', 'undone')";
     assert_eq!(count(kit, disagree).await, 0, "the ledger is behind billing");
     for number in spent {
-        let again = make(kit, Call::Place, *number).await;
-        assert_eq!(again.unwrap_err().code(), Code::FailedPrecondition, "k{number} came back");
+        let again = make(kit, Call::Place, *number).await.unwrap_err();
+        assert_eq!(again.code(), Code::FailedPrecondition, "k{number} came back: {again:?}");
     }
 }
 

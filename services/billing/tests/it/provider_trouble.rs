@@ -7,7 +7,10 @@ use async_trait::async_trait;
 use stowage_billing::Config;
 use stowage_proto::billing as pb;
 use stowage_proto::common::ErrorReason;
-use stowage_provider::{Error, NewOrder, OrderRef, PlacedOrder, Provider};
+use stowage_provider::{
+    Error, Invoice, InvoiceListing, NewOrder, OrderRef, OverdueListing, Payment, PlacedOrder,
+    Provider,
+};
 use stowage_provider_ledger::Ledger;
 use time::OffsetDateTime;
 use tonic::Code;
@@ -91,6 +94,23 @@ impl Provider for Wobbly {
         self.pass(self.ledger.mirror_end(order, end)).await?;
         self.ends.lock().unwrap().push(end);
         Ok(())
+    }
+
+    // Readings are made by tasks of the role too, at any moment: they meet no trouble.
+    async fn find_invoice(&self, id: i64) -> Result<Option<Invoice>, Error> {
+        self.ledger.find_invoice(id).await
+    }
+
+    async fn list_invoices(&self, listing: InvoiceListing) -> Result<Vec<Invoice>, Error> {
+        self.ledger.list_invoices(listing).await
+    }
+
+    async fn list_overdue(&self, listing: OverdueListing) -> Result<Vec<Invoice>, Error> {
+        self.ledger.list_overdue(listing).await
+    }
+
+    async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error> {
+        self.pass(self.ledger.record_payment(payment)).await
     }
 }
 

@@ -226,7 +226,7 @@ mod tests {
         for take in takes.collect::<Vec<_>>() {
             take.await.unwrap();
         }
-        let found = store::account::find(&store.db, &uid(1)).await.unwrap().unwrap();
+        let found = account::find(&store.db, &uid(1)).await.unwrap().unwrap();
         assert_eq!(found.stored_bytes, i64::from(EVENTS) * 10);
         let newest = store.now() - time::Duration::minutes(1);
         assert_eq!(found.newest_sample_time, Some(newest));

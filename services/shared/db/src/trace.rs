@@ -39,6 +39,7 @@ fn kind_of(error: &Error) -> &'static str {
         Error::Full => "FULL",
         Error::Unavailable { .. } => "UNAVAILABLE",
         Error::Unclear { .. } => "UNCLEAR",
+        Error::Nul => "NUL",
         Error::RowNotFound => "ROW_NOT_FOUND",
         Error::Other { .. } => "OTHER",
     }

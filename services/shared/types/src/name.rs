@@ -119,6 +119,23 @@ pub fn parse_bucket_deletion(text: &str) -> Result<(S3uid, Uuid), Malformed> {
     Ok((S3uid::parse(uid)?, Uuid::parse_str(id).map_err(|_| other())?))
 }
 
+/// `invoices/{invoice_id}`.
+#[must_use]
+pub fn invoice(id: i64) -> String {
+    format!("invoices/{id}")
+}
+
+/// Reads `invoices/{invoice_id}`.
+///
+/// # Errors
+/// `Malformed` otherwise.
+pub fn parse_invoice(text: &str) -> Result<i64, Malformed> {
+    match strip(text, "invoices/", "invoices/1")?.parse() {
+        Ok(id) if id > 0 => Ok(id),
+        _ => Err(Malformed::new("is not a name like invoices/1")),
+    }
+}
+
 /// `subscriptions/{service_id}`.
 #[must_use]
 pub fn subscription(service_id: i64) -> String {
@@ -152,6 +169,7 @@ mod tests {
         assert_eq!(parse_plan(&plan(PlanId(3))), Ok(PlanId(3)));
         assert_eq!(parse_location("locations/NL").as_deref(), Ok("NL"));
         assert_eq!(parse_subscription(&subscription(9)), Ok(9));
+        assert_eq!(parse_invoice(&invoice(9)), Ok(9));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod backup;
 mod bucket;
 mod client;
 mod customer;
+mod invoice;
 mod location;
 mod migrate_database;
 mod output;
@@ -73,6 +74,9 @@ enum OfServer {
     /// Plans: what is sold, and at what price
     #[command(subcommand)]
     Plan(Box<plan::Command>),
+    /// Invoices: what customers owe, and the payments that come in
+    #[command(subcommand)]
+    Invoice(invoice::Command),
     /// S3 accounts of all customers
     #[command(subcommand)]
     Account(account::Command),
@@ -135,6 +139,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Customer(command) => customer::run(command, &session).await,
         OfServer::ApiKey(command) => api_key::run(command, &session).await,
         OfServer::Plan(command) => plan::run(*command, &session).await,
+        OfServer::Invoice(command) => invoice::run(command, &session).await,
         OfServer::Account(command) => account::run(command, &session).await,
         OfServer::Key(command) => access_key::run(command, &session).await,
         OfServer::Audit(command) => audit::run(command, &session).await,

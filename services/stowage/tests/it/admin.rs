@@ -144,3 +144,24 @@ fn a_server_that_is_away_and_a_token_that_is_wrong() {
     let said = stderr(&output);
     assert!(said.contains("STOWAGE_TOKEN") && !said.contains("anything"), "{said}");
 }
+
+#[tokio::test]
+async fn invoices_are_listed_and_paid_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(folder.path());
+    let list = process.admin_prints(&["invoice", "list"]);
+    assert!(list.starts_with("INVOICE  CUSTOMER  ACCOUNT"), "{list}");
+    assert_eq!(process.admin_json(&["invoice", "list", "--state", "open"]), serde_json::json!([]));
+    let pay = ["invoice", "pay", "1", "--reference", "BANK-1"];
+    for (words, exit, said) in [
+        (&["invoice", "show", "1"][..], 1, "invoice not found"),
+        (&pay, 1, "invoice not found"),
+        (&["invoice", "show", "0"], 2, "is not a name like invoices/1"),
+        (&["invoice", "pay", "1", "--reference", " "], 2, "--reference: must be a text"),
+        (&["invoice", "list", "--customer", "x"], 2, "--customer"),
+    ] {
+        let output = process.admin(words);
+        assert_eq!(output.status.code(), Some(exit), "{words:?}");
+        assert!(stderr(&output).contains(said), "{words:?}: {}", stderr(&output));
+    }
+}

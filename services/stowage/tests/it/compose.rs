@@ -7,10 +7,9 @@ use std::process::Command;
 use stowage::config::{Config, Environment};
 
 /// The file as compose reads it: merged and filled in.
-fn composed(profile: &[&str]) -> String {
+fn composed() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut command = Command::new("docker-compose");
-    let run = command.args(profile).arg("config").current_dir(root).output();
+    let run = Command::new("docker-compose").arg("config").current_dir(root).output();
     let run = run.expect("docker-compose is installed: `cargo xtask test` does it");
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     String::from_utf8(run.stdout).expect("the answer is text")
@@ -37,7 +36,7 @@ fn settings(composed: &str) -> BTreeMap<String, Vec<(String, String)>> {
 
 #[test]
 fn compose_takes_the_file_and_the_program_takes_its_settings() {
-    let composed = composed(&[]);
+    let composed = composed();
     let settings = settings(&composed);
     for part in ["accounts", "storage", "billing", "metering", "gateway"] {
         assert!(composed.contains(&format!("- {part}\n")), "`serve {part}` is a command");
@@ -49,14 +48,18 @@ fn compose_takes_the_file_and_the_program_takes_its_settings() {
         assert!(!format!("{config:?}").contains("rabbitmq/%2f"), "addresses are not printed");
     }
     assert!(settings.contains_key("secrets"), "{settings:?}");
-    assert!(!composed.contains("collector.yaml"), "nobody is made to have a collector");
 }
 
 #[test]
-fn the_collector_of_the_profile_has_its_file() {
-    let composed = composed(&["--profile", "telemetry"]);
-    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("collector.yaml");
-    assert!(composed.contains("services/stowage/collector.yaml"), "{composed}");
-    let file = std::fs::read_to_string(&place).unwrap();
-    assert!(file.contains("endpoint: 0.0.0.0:4317"), "the port that the example at the top names");
+fn nobody_is_made_to_have_a_collector_and_it_has_its_file() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docker-compose.yml");
+    let compose = std::fs::read_to_string(file).unwrap();
+    let collector = compose.split("  collector:\n").nth(1).expect("there is one");
+    let collector = collector.split("\n\n").next().unwrap_or_default();
+    assert!(collector.contains("profiles: [telemetry]"), "{collector}");
+    assert!(collector.contains("./services/stowage/collector.yaml:"), "{collector}");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("collector.yaml");
+    let settings = std::fs::read_to_string(file).unwrap();
+    assert!(compose.contains("OTEL_EXPORTER_OTLP_ENDPOINT=http://collector:4317"), "{compose}");
+    assert!(settings.contains("endpoint: 0.0.0.0:4317"), "{settings}");
 }

@@ -6,8 +6,11 @@ use stowage_proto::Money;
 use stowage_proto::accounts as pb;
 use stowage_proto::accounts::account_service_client::AccountServiceClient;
 use stowage_proto::accounts::reconcile_service_client::ReconcileServiceClient;
+use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::plan_service_client::PlanServiceClient;
-use stowage_proto::billing::{CreatePlanRequest, Plan, PlanPrice};
+use stowage_proto::billing::{
+    CreatePlanRequest, InvoiceState, ListInvoicesRequest, Plan, PlanPrice, RecordPaymentRequest,
+};
 use stowage_testkit::{Account, Customer, Kit, Site, eventually, s3_client};
 
 use crate::walk::SHOWN_WITHIN;
@@ -70,17 +73,30 @@ struct Shop {
 
 impl Shop {
     async fn start() -> Self {
-        let kit = Kit::start().await;
+        let shop = Self::with(Kit::start().await).await;
+        assert!(put(&shop.account, "kept").await);
+        shop
+    }
+
+    async fn with(kit: Kit) -> Self {
         let customer = kit.site.customer("lively@example.com", "EUR").await;
         let plan_id = kit.site.plans().await.0;
         let account = kit.site.order(&customer.token, plan_id, "lively").await;
-        assert!(put(&account, "kept").await);
         let name = format!("accounts/{}", account.s3uid);
         Self { kit, customer, account, name }
     }
 
     fn keys(&self) -> (&str, &str) {
         (&self.account.access_key, &self.account.secret_key)
+    }
+
+    /// Waits until `get_users` shows this status.
+    async fn comes_to(&self, wanted: &str) {
+        let look = async || match self.status().await {
+            status if status == wanted => Ok(()),
+            status => Err(status),
+        };
+        eventually(wanted, SHOWN_WITHIN, look).await;
     }
 
     /// The status that `get_users` shows.
@@ -110,6 +126,36 @@ async fn a_suspended_account_is_refused_by_the_engine_and_loses_nothing() {
     assert!(can_read(&shop.account, shop.keys()).await);
     assert_eq!(shop.status().await, "active");
     assert_agreement(site).await;
+    shop.kit.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unpaid_invoice_holds_the_account_until_it_is_paid() {
+    let kit = Kit::start_with(|config| {
+        let billing = &mut config.billing.own;
+        billing.invoice_due_days = 0;
+        billing.suspend_after_days = Some(0);
+        billing.dunning_interval_ms = 50;
+    });
+    let shop = Shop::with(kit.await).await;
+    shop.comes_to("suspended").await;
+    assert!(!put(&shop.account, "kept").await);
+
+    let mut invoices = InvoiceServiceClient::new(shop.kit.site.as_admin());
+    let list = ListInvoicesRequest { state: InvoiceState::Open.into(), ..Default::default() };
+    let open = invoices.list_invoices(list).await.expect("they are listed").into_inner().invoices;
+    assert_eq!(open.len(), 1, "{open:?}");
+    assert_eq!((&open[0].s3uid, open[0].overdue_time.is_some()), (&shop.account.s3uid, true));
+    let payment = RecordPaymentRequest {
+        name: open[0].name.clone(),
+        reference: "BANK-1".to_owned(),
+        ..Default::default()
+    };
+    let paid = invoices.record_payment(payment).await.expect("it is booked").into_inner();
+    assert_eq!(paid.state(), InvoiceState::Paid);
+    shop.comes_to("active").await;
+    assert!(put(&shop.account, "kept").await);
+    assert_agreement(&shop.kit.site).await;
     shop.kit.stop().await;
 }
 

@@ -4,7 +4,10 @@
 use stowage_types::{Currency, CustomerId, Money, PlanId, S3uid};
 use time::{Duration, OffsetDateTime};
 
-use crate::{Error, NewOrder, OrderKey, OrderRef, Period, PlacedOrder, Provider};
+use crate::{
+    Error, InvoiceListing, InvoiceState, NewOrder, OrderKey, OrderRef, OverdueListing, Payment,
+    PaymentRefusal, Period, PlacedOrder, Provider,
+};
 
 /// Runs every rule.
 ///
@@ -16,6 +19,9 @@ pub async fn run(provider: &dyn Provider) {
     every_step_may_be_repeated(provider).await;
     an_undone_key_is_spent(provider).await;
     what_was_never_placed_is_not_found(provider).await;
+    an_invoice_follows_its_order(provider).await;
+    a_payment_counts_once(provider).await;
+    invoices_are_listed(provider).await;
 }
 
 /// An order of the suite; a zero price makes it a free one.
@@ -100,4 +106,122 @@ async fn what_was_never_placed_is_not_found(provider: &dyn Provider) {
     ] {
         assert!(matches!(answer, Err(Error::NotFound)), "{what}: {answer:?}");
     }
+}
+
+/// An accepted order of the suite, and the id of its invoice.
+async fn accepted(provider: &dyn Provider, key: &str, price_units: i128) -> (OrderRef, i64) {
+    let order = order(key, price_units);
+    let placed = place(provider, &order).await;
+    let reference = reference(&order, Some(placed));
+    provider.activate(&reference).await.expect("a placed order is accepted");
+    (reference, placed.invoice_id)
+}
+
+async fn state(provider: &dyn Provider, id: i64) -> InvoiceState {
+    let found = provider.find_invoice(id).await.expect("the provider is there");
+    found.expect("there is such an invoice").state
+}
+
+async fn an_invoice_follows_its_order(provider: &dyn Provider) {
+    let order = order("suite-invoice", 10);
+    let placed = place(provider, &order).await;
+    let id = placed.invoice_id;
+    assert_eq!(state(provider, id).await, InvoiceState::Draft, "nothing is owed yet");
+    let reference = reference(&order, Some(placed));
+    for _ in 0..2 {
+        provider.activate(&reference).await.expect("it is accepted");
+        let invoice = provider.find_invoice(id).await.expect("there").expect("it is there");
+        assert_eq!(invoice.state, InvoiceState::Open);
+        assert_eq!((invoice.total, invoice.balance()), (order.period_price, order.period_price));
+        assert_eq!((invoice.customer, invoice.service_id), (order.customer, placed.service_id));
+        assert!(invoice.issue_time.is_some() && invoice.due_time >= invoice.issue_time);
+    }
+    provider.terminate(&reference).await.expect("it ends");
+    assert_eq!(state(provider, id).await, InvoiceState::Open, "what was had is owed");
+    let (undone, id) = accepted(provider, "suite-invoice-undone", 10).await;
+    provider.undo_order(&undone).await.expect("it is undone");
+    assert_eq!(state(provider, id).await, InvoiceState::Void, "as if it had not been placed");
+    let absent = provider.find_invoice(i64::MAX).await.expect("the provider is there");
+    assert_eq!(absent, None);
+}
+
+/// Books a payment of the suite, in whole units of its currency; 0: what is left.
+async fn pay(
+    provider: &dyn Provider,
+    (invoice_id, reference): (i64, &str),
+    (units, currency): (i128, &str),
+) -> Result<InvoiceState, Error> {
+    let currency = Currency::parse(currency).expect("three letters");
+    let amount = (units > 0).then(|| Money::from_nanos(units * 1_000_000_000, currency));
+    let (reference, actor) = (reference.to_owned(), "suite".to_owned());
+    let payment = Payment { reference, invoice_id, amount, actor };
+    provider.record_payment(&payment).await.map(|invoice| invoice.state)
+}
+
+async fn a_payment_counts_once(provider: &dyn Provider) {
+    let (_, id) = accepted(provider, "suite-paid", 10).await;
+    let (_, other) = accepted(provider, "suite-paid-too", 10).await;
+    let refused = |answer: &Result<_, Error>, wanted: fn(&PaymentRefusal) -> bool| match answer {
+        Err(Error::Payment(refusal)) => wanted(refusal),
+        _ => false,
+    };
+    let is_too_high = |refusal: &_| matches!(refusal, PaymentRefusal::TooHigh { .. });
+    let is_other = |refusal: &_| matches!(refusal, PaymentRefusal::Other { .. });
+    for (units, currency) in [(11, "EUR"), (4, "USD")] {
+        let answer = pay(provider, (id, "suite-p1"), (units, currency)).await;
+        assert!(refused(&answer, is_too_high), "{units} {currency}: {answer:?}");
+    }
+    for _ in 0..2 {
+        let answer = pay(provider, (id, "suite-p1"), (4, "EUR")).await;
+        assert_eq!(answer.expect("a part is paid"), InvoiceState::Open);
+    }
+    let answer = pay(provider, (id, "suite-p2"), (7, "EUR")).await;
+    assert!(refused(&answer, is_too_high), "6 are left: {answer:?}");
+    for (invoice, units) in [(id, 5), (other, 4)] {
+        let answer = pay(provider, (invoice, "suite-p1"), (units, "EUR")).await;
+        assert!(refused(&answer, is_other), "another payment of the same name: {answer:?}");
+    }
+    for _ in 0..2 {
+        let answer = pay(provider, (id, "suite-p2"), (0, "EUR")).await;
+        assert_eq!(answer.expect("the rest is paid"), InvoiceState::Paid);
+    }
+    let answer = pay(provider, (id, "suite-p3"), (0, "EUR")).await;
+    assert!(refused(&answer, |refusal| *refusal == PaymentRefusal::NotOpen), "{answer:?}");
+    let answer = pay(provider, (i64::MAX, "suite-p4"), (1, "EUR")).await;
+    assert!(matches!(answer, Err(Error::NotFound)), "{answer:?}");
+}
+
+async fn invoices_are_listed(provider: &dyn Provider) {
+    let all = InvoiceListing { customer: None, state: None, before: None, max: 1000 };
+    let every = provider.list_invoices(all).await.expect("the provider is there");
+    assert!(every.windows(2).all(|pair| pair[0].id > pair[1].id), "newest first");
+    let states = [InvoiceState::Draft, InvoiceState::Open, InvoiceState::Paid, InvoiceState::Void];
+    for state in states {
+        let of_state = InvoiceListing { state: Some(state), ..all };
+        let listed = provider.list_invoices(of_state).await.expect("the provider is there");
+        let expected: Vec<_> =
+            every.iter().filter(|invoice| invoice.state == state).cloned().collect();
+        assert!(!expected.is_empty(), "the suite has made one that is {state:?}");
+        assert_eq!(listed, expected, "{state:?}");
+    }
+    let (first, rest) = every.split_first().expect("the suite has made some");
+    let page = InvoiceListing { before: Some(first.id), max: 2, ..all };
+    let page = provider.list_invoices(page).await.expect("the provider is there");
+    assert_eq!(page, rest[..2], "a page goes on where the one before has ended");
+    let nobody = InvoiceListing { customer: Some(CustomerId(1002)), ..all };
+    assert_eq!(provider.list_invoices(nobody).await.expect("there"), [], "another customer's");
+
+    let open: Vec<_> =
+        every.iter().rev().filter(|invoice| invoice.state == InvoiceState::Open).collect();
+    let newest_due = open.iter().filter_map(|invoice| invoice.due_time).max().expect("some");
+    let mut overdue = OverdueListing { due_before: newest_due, after: 0, max: 1000 };
+    let none_yet = provider.list_overdue(overdue).await.expect("the provider is there");
+    assert!(none_yet.iter().all(|invoice| invoice.due_time < Some(newest_due)));
+    overdue.due_before = newest_due + Duration::seconds(1);
+    let listed = provider.list_overdue(overdue).await.expect("the provider is there");
+    assert_eq!(listed.iter().collect::<Vec<_>>(), open, "by id");
+    overdue.after = open[0].id;
+    overdue.max = 1;
+    let listed = provider.list_overdue(overdue).await.expect("the provider is there");
+    assert_eq!(listed.iter().collect::<Vec<_>>(), open[1..2]);
 }

@@ -1,13 +1,15 @@
 //! Why a provider did not do it.
 
+use crate::PaymentRefusal;
+
 /// Cause of a failure inside a provider, for logs only.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Why a provider did not do it; billing acts differently on each.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// No order was placed with this key.
-    #[error("the billing provider has no such order")]
+    /// No order was placed with this key, or there is no such invoice.
+    #[error("the billing provider has no such order or invoice")]
     NotFound,
     /// The order was undone, or has ended; its key is spent.
     #[error("the order was undone")]
@@ -18,6 +20,9 @@ pub enum Error {
         /// Why, in words for the customer.
         why: String,
     },
+    /// The provider did not book a payment; nothing was changed.
+    #[error("the payment was not booked: {0}")]
+    Payment(#[from] PaymentRefusal),
     /// The answer was lost or unclear: it may have been done. A repeat under the same key settles
     /// it.
     #[error("the billing provider gave no clear answer")]

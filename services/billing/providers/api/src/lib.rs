@@ -1,5 +1,5 @@
 //! What the billing role asks of a billing provider: to place an order, accept it, undo it, end
-//! it, and to be told of an end that is planned.
+//! it, and to be told of an end that is planned; and what it tells of its invoices.
 //!
 //! Invariants every provider keeps, checked by [`conformance`]:
 //! - every method may be repeated under its order key, also at the same time, and then answers
@@ -16,12 +16,14 @@
 
 pub mod conformance;
 mod error;
+mod invoice;
 mod order;
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
 pub use error::{BoxError, Error};
+pub use invoice::{Invoice, InvoiceListing, InvoiceState, OverdueListing, Payment, PaymentRefusal};
 pub use order::{NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
 
 /// A billing provider, as the billing role sees it.
@@ -63,4 +65,29 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `NotFound` if it was not placed; `Pending`, `Unavailable`.
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error>;
+
+    /// An invoice; `None`: it has none of this id.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn find_invoice(&self, id: i64) -> Result<Option<Invoice>, Error>;
+
+    /// Invoices, newest first.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn list_invoices(&self, listing: InvoiceListing) -> Result<Vec<Invoice>, Error>;
+
+    /// Invoices that should have been paid, by id.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn list_overdue(&self, listing: OverdueListing) -> Result<Vec<Invoice>, Error>;
+
+    /// Books a payment. The same one again changes nothing. Answers the invoice after it.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such invoice, `Payment` if it is refused; `Pending`,
+    /// `Unavailable`.
+    async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error>;
 }

@@ -1,28 +1,38 @@
-//! The built-in billing provider, `ledger`: orders and the numbers of their first invoices, in
-//! billing's own database.
+//! The built-in billing provider, `ledger`: orders, their first invoices and the payments of these,
+//! booked twice over, in billing's own database.
 //!
 //! Invariants:
 //! - its tables are `ledger_*`, written by this crate only; the migrations that make them are in
 //!   billing's folder, since a database has one history of migrations;
 //! - a state is only left by statements that name it, so that calls which race cannot undo each
 //!   other's work; an undone key keeps a row and is refused for ever;
-//! - the invoice of an order is a draft: its number and the agreed amount. Nothing is issued,
-//!   posted or collected from it by this version, and an undo voids it.
+//! - the invoice of an order is a draft until the order is accepted, and then open until it is
+//!   paid; an undo withdraws it. Of later periods nothing is invoiced by this version;
+//! - whatever is owed or paid is an entry of the journal, written once under its key in the
+//!   transaction that changes the invoice: debit and credit of each are the same;
+//! - what was paid for an order that was undone after all stays the customer's: his account of what
+//!   he owes is below zero by it.
 //!
 //! Rejected: taking part in billing's own transaction. It would be one commit less, but a trait
 //! that only the ledger could fulfil.
 
 #![deny(clippy::float_arithmetic)]
 
+mod invoice;
 mod store;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use stowage_db::{Db, Tx, next_id, next_ids};
-use stowage_provider::{Error, NewOrder, OrderRef, PlacedOrder, Provider};
+use stowage_provider::{
+    Error, Invoice, InvoiceListing, NewOrder, OrderRef, OverdueListing, Payment, PlacedOrder,
+    Provider,
+};
 use stowage_types::Clock;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
+
+use store::order;
 
 /// What subscriptions billed by the ledger say in `provider`.
 pub const NAME: &str = "ledger";
@@ -32,13 +42,16 @@ pub const NAME: &str = "ledger";
 pub struct Ledger {
     db: Db,
     clock: Arc<dyn Clock>,
+    /// From the issue of an invoice to the day it is due.
+    due_after: Duration,
 }
 
 impl Ledger {
-    /// A ledger in `db`, the database of the billing role, with its migrations applied.
+    /// A ledger in `db`, the database of the billing role, with its migrations applied. Its
+    /// invoices are due `due_after` their issue.
     #[must_use]
-    pub fn new(db: Db, clock: Arc<dyn Clock>) -> Self {
-        Self { db, clock }
+    pub fn new(db: Db, clock: Arc<dyn Clock>, due_after: Duration) -> Self {
+        Self { db, clock, due_after }
     }
 }
 
@@ -51,20 +64,19 @@ impl Provider for Ledger {
     async fn place_order(&self, order: &NewOrder) -> Result<PlacedOrder, Error> {
         let amount_nanos = amount_column(order)?;
         let mut tx = self.db.begin().await.map_err(away)?;
-        if let Some(known) = store::find_order(&mut tx, &order.key).await.map_err(away)? {
+        if let Some(known) = order::find(&mut tx, &order.key).await.map_err(away)? {
             return known;
         }
         let placed = take_ids(&mut tx, amount_nanos > 0).await.map_err(away)?;
         let now = self.clock.now();
-        if !store::insert_order(&mut tx, order, placed, now).await.map_err(away)? {
+        if !order::insert(&mut tx, order, placed, now).await.map_err(away)? {
             // A twin was first; the ids taken here are given back with the transaction.
             drop(tx);
-            let known = store::find_order(&self.db, &order.key).await.map_err(away)?;
+            let known = order::find(&self.db, &order.key).await.map_err(away)?;
             return known.unwrap_or_else(|| Err(Error::pending("a twin of the order is running")));
         }
         if amount_nanos > 0 {
-            let invoice = store::Invoice { id: placed.invoice_id, amount_nanos };
-            store::insert_invoice(&mut tx, order, &invoice, now);
+            store::invoice::insert(&mut tx, order, (placed.invoice_id, amount_nanos), now);
         }
         tx.commit().await.map_err(away)?;
         Ok(placed)
@@ -72,10 +84,11 @@ impl Provider for Ledger {
 
     async fn activate(&self, order: &OrderRef) -> Result<(), Error> {
         let mut tx = self.db.begin().await.map_err(away)?;
-        if store::activate(&mut tx, &order.key, self.clock.now()).await.map_err(away)? {
+        if order::activate(&mut tx, &order.key, self.clock.now()).await.map_err(away)? {
+            self.issue(&mut tx, &order.key).await.map_err(away)?;
             return tx.commit().await.map_err(away);
         }
-        match store::find_order(&mut tx, &order.key).await.map_err(away)? {
+        match order::find(&mut tx, &order.key).await.map_err(away)? {
             None => Err(Error::NotFound),
             Some(_) => Err(Error::Undone),
         }
@@ -83,13 +96,14 @@ impl Provider for Ledger {
 
     async fn undo_order(&self, order: &OrderRef) -> Result<(), Error> {
         let mut tx = self.db.begin().await.map_err(away)?;
-        store::undo(&mut tx, order, self.clock.now()).await.map_err(away)?;
+        order::undo(&mut tx, order, self.clock.now()).await.map_err(away)?;
+        self.withdraw(&mut tx, &order.key).await.map_err(away)?;
         tx.commit().await.map_err(away)
     }
 
     async fn terminate(&self, order: &OrderRef) -> Result<(), Error> {
         let mut tx = self.db.begin().await.map_err(away)?;
-        if !store::terminate(&mut tx, &order.key, self.clock.now()).await.map_err(away)? {
+        if !order::terminate(&mut tx, &order.key, self.clock.now()).await.map_err(away)? {
             return Err(Error::NotFound);
         }
         tx.commit().await.map_err(away)
@@ -97,10 +111,26 @@ impl Provider for Ledger {
 
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error> {
         let mut tx = self.db.begin().await.map_err(away)?;
-        if !store::set_end(&mut tx, &order.key, end).await.map_err(away)? {
+        if !order::set_end(&mut tx, &order.key, end).await.map_err(away)? {
             return Err(Error::NotFound);
         }
         tx.commit().await.map_err(away)
+    }
+
+    async fn find_invoice(&self, id: i64) -> Result<Option<Invoice>, Error> {
+        store::invoice::find(&self.db, id).await.map_err(away)
+    }
+
+    async fn list_invoices(&self, listing: InvoiceListing) -> Result<Vec<Invoice>, Error> {
+        store::invoice::list(&self.db, listing).await.map_err(away)
+    }
+
+    async fn list_overdue(&self, listing: OverdueListing) -> Result<Vec<Invoice>, Error> {
+        store::invoice::list_overdue(&self.db, listing).await.map_err(away)
+    }
+
+    async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error> {
+        self.pay(payment).await
     }
 }
 

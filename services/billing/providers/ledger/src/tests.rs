@@ -13,7 +13,7 @@ async fn ledger() -> (Ledger, Scratch) {
     let place = Scratch::new().await;
     let db = place.open("billing", &MIGRATOR).await.unwrap();
     let clock = Arc::new(FakeClock::at(OffsetDateTime::UNIX_EPOCH));
-    (Ledger::new(db, clock), place)
+    (Ledger::new(db, clock, Duration::days(14)), place)
 }
 
 fn order(key: &str, nanos: i128) -> NewOrder {
@@ -67,6 +67,62 @@ async fn an_undo_voids_the_draft() {
     let reference = OrderRef { key: order.key, customer: order.customer, placed };
     ledger.undo_order(&reference).await.unwrap();
     assert_eq!(invoices(&ledger).await, [(1, 1, "void".to_owned())]);
+}
+
+/// Every account of the journal with its sum, in order.
+async fn sums(ledger: &Ledger) -> Vec<(String, i64)> {
+    const UNBALANCED: &str = "SELECT entry_key FROM ledger_posting \
+        GROUP BY entry_key, currency HAVING sum(amount_nanos) <> 0 OR count(*) < 2";
+    let unbalanced: Vec<(String,)> = ledger.db.fetch_all(UNBALANCED, args![]).await.unwrap();
+    assert_eq!(unbalanced, []);
+    const SUMS: &str = "SELECT account, CAST(sum(amount_nanos) AS bigint) FROM ledger_posting \
+        GROUP BY account ORDER BY account";
+    ledger.db.fetch_all(SUMS, args![]).await.unwrap()
+}
+
+#[tokio::test]
+async fn what_is_owed_and_paid_is_booked_twice_over() {
+    let (ledger, _place) = ledger().await;
+    let accept = async |key: &str| {
+        let order = order(key, 10);
+        let placed = Some(ledger.place_order(&order).await.unwrap());
+        let reference = OrderRef { key: order.key, customer: order.customer, placed };
+        for _ in 0..2 {
+            ledger.activate(&reference).await.unwrap();
+        }
+        reference
+    };
+    let account = |name: &str, sum: i64| (name.to_owned(), sum);
+    let one = accept("one").await;
+    assert_eq!(sums(&ledger).await, [account("receivable/7", 10), account("revenue", -10)]);
+    let payment = |reference: &str, invoice_id, nanos| Payment {
+        reference: reference.to_owned(),
+        invoice_id,
+        amount: Some(Money::from_nanos(nanos, Currency::parse("EUR").unwrap())),
+        actor: "tester".to_owned(),
+    };
+    // One payment that is reported by many at once.
+    let paid = payment("BANK-1", 1, 4);
+    for answer in join_all((0..20).map(|_| ledger.record_payment(&paid))).await {
+        assert_eq!(answer.unwrap().balance().nanos(), 6);
+    }
+    let booked = [account("cash", 4), account("receivable/7", 6), account("revenue", -10)];
+    assert_eq!(sums(&ledger).await, booked);
+    // What was paid for an order that is undone stays the customer's.
+    ledger.undo_order(&one).await.unwrap();
+    let credit = [account("cash", 4), account("receivable/7", -4), account("revenue", 0)];
+    assert_eq!(sums(&ledger).await, credit);
+    let late = ledger.record_payment(&payment("BANK-2", 1, 6)).await;
+    assert!(matches!(late, Err(Error::Payment(_))), "{late:?}");
+    assert_eq!(sums(&ledger).await, credit);
+    // One reference for two invoices at once.
+    accept("two").await;
+    accept("three").await;
+    let twins = [payment("BANK-3", 2, 10), payment("BANK-3", 3, 10)];
+    let answers = join_all(twins.iter().map(|twin| ledger.record_payment(twin))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
+    let all = [account("cash", 14), account("receivable/7", 6), account("revenue", -20)];
+    assert_eq!(sums(&ledger).await, all);
 }
 
 #[tokio::test]

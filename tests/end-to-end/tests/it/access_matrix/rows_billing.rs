@@ -7,6 +7,7 @@ use super::table::Foreign::{AsMissing, NotFound, Shared};
 use super::table::{Foreign, Need, OPERATORS, READERS, ROLES, Row};
 use super::world::plan_of;
 
+const NO_INVOICE: Foreign = NotFound("INVOICE_NOT_FOUND");
 const NO_SUBSCRIPTION: Foreign = NotFound("SUBSCRIPTION_NOT_FOUND");
 
 pub(super) const ROWS: &[Row] = &[
@@ -37,6 +38,27 @@ pub(super) const ROWS: &[Row] = &[
         pb::ArchivePlanRequest { name, ..Default::default() }.encode_to_vec()
     })
     .needs(Need::Plan),
+    Row::new("/stowage.billing.v1.InvoiceService/ListInvoices", READERS, AsMissing, |n| {
+        pb::ListInvoicesRequest { customer: n.customer(), ..Default::default() }.encode_to_vec()
+    }),
+    Row::new("/stowage.billing.v1.InvoiceService/GetInvoice", READERS, NO_INVOICE, |n| {
+        pb::GetInvoiceRequest { name: n.invoice() }.encode_to_vec()
+    }),
+    // A billionth at a time: every call of the row finds something left to pay.
+    Row::new("/stowage.billing.v1.InvoiceService/RecordPayment", OPERATORS, NO_INVOICE, |n| {
+        let request = pb::RecordPaymentRequest {
+            name: n.invoice(),
+            amount: Some(stowage_proto::Money {
+                currency_code: "EUR".to_owned(),
+                units: 0,
+                nanos: 1,
+            }),
+            reference: format!("matrix-{}", n.serial),
+            ..Default::default()
+        };
+        request.encode_to_vec()
+    })
+    .needs(Need::Serial),
     Row::new("/stowage.billing.v1.SubscriptionService/QuoteOrder", ROLES, AsMissing, |n| {
         let quote = pb::QuoteOrderRequest {
             customer_id: n.customer,

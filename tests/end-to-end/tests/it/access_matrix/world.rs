@@ -22,6 +22,7 @@ pub(super) struct Names {
     pub(super) s3uid: String,
     pub(super) account_id: i64,
     pub(super) service_id: i64,
+    pub(super) invoice_id: i64,
     pub(super) order_key: String,
     pub(super) bucket: String,
     pub(super) deletion_id: String,
@@ -67,6 +68,10 @@ impl Names {
         format!("subscriptions/{}", self.service_id)
     }
 
+    pub(super) fn invoice(&self) -> String {
+        format!("invoices/{}", self.invoice_id)
+    }
+
     /// The same things, as if they belonged to another's account.
     pub(super) fn under(&self, account: &Self) -> Self {
         Self { s3uid: account.s3uid.clone(), account_id: account.account_id, ..self.clone() }
@@ -80,6 +85,7 @@ impl Names {
             s3uid: "0".repeat(32),
             account_id: 999_999_999,
             service_id: 999_999_999,
+            invoice_id: 999_999_999,
             order_key: "no-such-order".to_owned(),
             deletion_id: ID.to_owned(),
             access_key: "NOSUCHKEY00000000000".to_owned(),
@@ -226,6 +232,7 @@ impl World {
         let path = "billing.v1.SubscriptionService/BatchGetSubscriptions";
         let got: billing::BatchGetSubscriptionsResponse = ask(caller, path, get).await;
         names.order_key = got.subscriptions[0].order_key.clone();
+        names.invoice_id = got.subscriptions[0].invoice_id;
         names.access_key = keys(caller, &names).await.0;
         names
     }

@@ -1,14 +1,8 @@
-//! The ledger's tables.
+//! Orders.
 
 use stowage_db::{Error, Query, Tx, args};
 use stowage_provider::{NewOrder, OrderKey, OrderRef, PlacedOrder};
 use time::OffsetDateTime;
-
-/// A draft invoice.
-pub(crate) struct Invoice {
-    pub(crate) id: i64,
-    pub(crate) amount_nanos: i64,
-}
 
 #[derive(sqlx::FromRow)]
 struct OrderRow {
@@ -19,7 +13,7 @@ struct OrderRow {
 }
 
 /// What is known of a key: its ids, or that it is spent.
-pub(crate) async fn find_order(
+pub(crate) async fn find(
     mut from: impl Query,
     key: &OrderKey,
 ) -> Result<Option<Result<PlacedOrder, stowage_provider::Error>>, Error> {
@@ -40,7 +34,7 @@ pub(crate) async fn find_order(
 }
 
 /// Stores an order; false if its key is there already.
-pub(crate) async fn insert_order(
+pub(crate) async fn insert(
     tx: &mut Tx,
     order: &NewOrder,
     placed: PlacedOrder,
@@ -68,26 +62,6 @@ pub(crate) async fn insert_order(
     Ok(rows == 1)
 }
 
-pub(crate) fn insert_invoice(
-    tx: &mut Tx,
-    order: &NewOrder,
-    invoice: &Invoice,
-    now: OffsetDateTime,
-) {
-    tx.defer(
-        "INSERT INTO ledger_invoice (invoice_id, order_key, title, currency, amount_nanos, \
-         state, create_time) VALUES ($1, $2, $3, $4, $5, 'draft', $6)",
-        args![
-            invoice.id,
-            order.key.as_str(),
-            order.title.as_str(),
-            order.period_price.currency().as_str(),
-            invoice.amount_nanos,
-            now
-        ],
-    );
-}
-
 /// Accepts an order; false if it is not there, or was undone, or has ended.
 pub(crate) async fn activate(
     tx: &mut Tx,
@@ -105,18 +79,13 @@ pub(crate) async fn activate(
     Ok(rows == 1)
 }
 
-/// Spends the key, whether its order came or not, and voids its invoice.
+/// Spends the key, whether its order came or not.
 pub(crate) async fn undo(tx: &mut Tx, order: &OrderRef, now: OffsetDateTime) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO ledger_order (order_key, customer_id, state, create_time, close_time) \
          VALUES ($1, $2, 'undone', $3, $3) ON CONFLICT (order_key) DO UPDATE SET \
          state = 'undone', close_time = COALESCE(ledger_order.close_time, excluded.close_time)",
         args![order.key.as_str(), order.customer.0, now],
-    )
-    .await?;
-    tx.execute(
-        "UPDATE ledger_invoice SET state = 'void' WHERE order_key = $1",
-        args![order.key.as_str()],
     )
     .await?;
     Ok(())

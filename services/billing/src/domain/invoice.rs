@@ -1,0 +1,161 @@
+//! Invoices: the provider's, shown with the account they are for, and their payments.
+
+use std::collections::BTreeMap;
+
+use stowage_auth::{RequestContext, Scope};
+use stowage_provider::{
+    Error as ProviderError, Invoice, InvoiceListing, InvoiceState, Payment, PaymentRefusal,
+};
+use stowage_request::Once;
+use stowage_types::{CustomerId, Malformed, Money, page};
+use time::OffsetDateTime;
+
+use super::Billing;
+use crate::error::Error;
+use crate::store;
+
+/// An invoice, and what billing knows of it beside what the provider says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Bill {
+    pub(crate) invoice: Invoice,
+    /// The account it is for; empty: none of ours.
+    pub(crate) s3uid: String,
+    /// When it was announced as overdue.
+    pub(crate) overdue_time: Option<OffsetDateTime>,
+}
+
+/// Which invoices are listed.
+#[derive(Debug, Clone)]
+pub(crate) struct BillListing {
+    /// Rows of a page.
+    pub(crate) size: i64,
+    pub(crate) token: String,
+    pub(crate) customer: Option<CustomerId>,
+    pub(crate) state: Option<InvoiceState>,
+}
+
+/// A payment that came in.
+#[derive(Debug, Clone)]
+pub(crate) struct Receipt {
+    pub(crate) invoice_id: i64,
+    /// Absent: all that is left to pay.
+    pub(crate) amount: Option<Money>,
+    pub(crate) reference: String,
+}
+
+impl BillListing {
+    /// Whose invoices the caller gets: what he asks for, of what he sees. `None`: nobody's.
+    fn customers(&self, scope: Scope) -> Option<Option<CustomerId>> {
+        match (scope, self.customer) {
+            (Scope::Everything, wanted) => Some(wanted),
+            (Scope::Customer(own), None) => Some(Some(own)),
+            (Scope::Customer(own), Some(wanted)) => (own == wanted).then_some(Some(own)),
+        }
+    }
+
+    /// What a token of this listing is bound to.
+    fn scope_text(&self, customer: Option<CustomerId>) -> String {
+        let customer = customer.map(|id| id.to_string()).unwrap_or_default();
+        format!("{customer}/{:?}", self.state)
+    }
+}
+
+impl Billing {
+    /// Returns an invoice that the caller sees.
+    pub(crate) async fn get_invoice(&self, cx: &RequestContext, id: i64) -> Result<Bill, Error> {
+        let found = self.ask(self.provider.find_invoice(id)).await?;
+        let found = found.filter(|found| cx.sees(found.customer));
+        self.to_bill(found.ok_or(Error::InvoiceNotFound)?).await
+    }
+
+    /// Returns a page of invoices, newest first, and the token of the next one; empty: the end.
+    pub(crate) async fn list_invoices(
+        &self,
+        cx: &RequestContext,
+        listing: BillListing,
+    ) -> Result<(Vec<Bill>, String), Error> {
+        let Some(customer) = listing.customers(cx.principal.scope()) else {
+            return Ok((Vec::new(), String::new()));
+        };
+        let scope = listing.scope_text(customer);
+        let refused = |bad: Malformed| Error::PageToken { why: bad.why };
+        let before = match page::decode("invoices", &scope, &listing.token).map_err(refused)? {
+            None => None,
+            Some(cursor) => Some(
+                cursor
+                    .parse()
+                    .map_err(|_| refused(Malformed::new("is not a token of this listing")))?,
+            ),
+        };
+        let wanted =
+            InvoiceListing { customer, state: listing.state, before, max: listing.size + 1 };
+        let mut found = self.ask(self.provider.list_invoices(wanted)).await?;
+        let rows = usize::try_from(listing.size).map_err(Error::internal)?;
+        let has_more = found.len() > rows;
+        found.truncate(rows);
+        let next = match found.last() {
+            Some(last) if has_more => page::encode("invoices", &scope, &last.id.to_string()),
+            _ => String::new(),
+        };
+        Ok((self.to_bills(found).await?, next))
+    }
+
+    /// Books a payment with the provider, and lets the account go if it was held for this.
+    pub(crate) async fn record_payment(
+        &self,
+        cx: &RequestContext,
+        receipt: Receipt,
+        once: &Once<Bill>,
+    ) -> Result<Bill, Error> {
+        let invoice_id = receipt.invoice_id;
+        self.get_invoice(cx, invoice_id).await?;
+        let Receipt { amount, reference, .. } = receipt;
+        let payment = Payment { reference, invoice_id, amount, actor: cx.actor() };
+        let paid = match self.ask(self.provider.record_payment(&payment)).await {
+            Ok(paid) => paid,
+            Err(ProviderError::NotFound) => return Err(Error::InvoiceNotFound),
+            Err(ProviderError::Payment(refusal)) => return Err(refused(refusal)),
+            Err(error) => return Err(error.into()),
+        };
+        let mut tx = self.db.begin().await?;
+        if paid.state != InvoiceState::Open {
+            self.settle(&mut tx, invoice_id).await?;
+        }
+        let bill = self.to_bill(paid).await?;
+        once.answer(&mut tx, &bill).await?;
+        tx.commit().await?;
+        Ok(bill)
+    }
+
+    async fn to_bill(&self, invoice: Invoice) -> Result<Bill, Error> {
+        let mut bills = self.to_bills(vec![invoice]).await?;
+        bills.pop().ok_or(Error::InvoiceNotFound)
+    }
+
+    async fn to_bills(&self, invoices: Vec<Invoice>) -> Result<Vec<Bill>, Error> {
+        let provider = self.provider.name();
+        let services: Vec<i64> = invoices.iter().map(|invoice| invoice.service_id).collect();
+        let found =
+            store::subscription::list(&self.db, provider, Scope::Everything, &services).await?;
+        let s3uids: BTreeMap<i64, String> = found
+            .into_iter()
+            .filter_map(|of| Some((of.placed?.service_id, of.s3uid.to_string())))
+            .collect();
+        let ids: Vec<i64> = invoices.iter().map(|invoice| invoice.id).collect();
+        let announced = store::dunning::announced(&self.db, provider, &ids).await?;
+        let bill = |invoice: Invoice| Bill {
+            s3uid: s3uids.get(&invoice.service_id).cloned().unwrap_or_default(),
+            overdue_time: announced.get(&invoice.id).copied(),
+            invoice,
+        };
+        Ok(invoices.into_iter().map(bill).collect())
+    }
+}
+
+fn refused(refusal: PaymentRefusal) -> Error {
+    match refusal {
+        PaymentRefusal::NotOpen => Error::InvoiceState,
+        PaymentRefusal::TooHigh { balance } => Error::PaymentTooHigh { balance },
+        PaymentRefusal::Other { why } => Error::PaymentRefused { why },
+    }
+}
