@@ -122,6 +122,35 @@ pub enum Error {
     /// The caller stopped waiting; the work goes on.
     #[error("the deadline has passed; the work goes on")]
     DeadlineExceeded,
+    /// The keyring has no such master key.
+    #[error("there is no master key {version}")]
+    MasterKeyNotFound {
+        /// The version.
+        version: u32,
+    },
+    /// A role has records under it, or may still seal some.
+    #[error("master key {version} is needed: {why}")]
+    MasterKeyInUse {
+        /// The version.
+        version: u32,
+        /// By what.
+        why: String,
+    },
+    /// A record is sealed under a master key that the keyring has not.
+    #[error("a secret is sealed under master key {version}, which the keyring has not")]
+    MasterKeyLost {
+        /// The version.
+        version: u32,
+    },
+    /// The master keys are not in a file that this process may write.
+    #[error("the server cannot change the master keys: {why}")]
+    KeyringReadOnly {
+        /// Where they are.
+        why: String,
+    },
+    /// It holds as many master keys as it may.
+    #[error("the keyring is full")]
+    KeyringFull,
     /// The database, or another role, is away.
     #[error("accounts is unavailable at present")]
     Unavailable {
@@ -173,6 +202,11 @@ impl Error {
             Self::SagaEnded { .. } => (Code::FailedPrecondition, Reason::SagaEnded),
             Self::SagaForwardOnly { .. } => (Code::FailedPrecondition, Reason::SagaForwardOnly),
             Self::SagaKindUnknown { .. } => (Code::FailedPrecondition, Reason::SagaKindUnknown),
+            Self::MasterKeyNotFound { .. } => (Code::NotFound, Reason::MasterKeyNotFound),
+            Self::MasterKeyInUse { .. } => (Code::FailedPrecondition, Reason::MasterKeyInUse),
+            Self::MasterKeyLost { .. } => (Code::DataLoss, Reason::MasterKeyLost),
+            Self::KeyringReadOnly { .. } => (Code::FailedPrecondition, Reason::KeyringReadOnly),
+            Self::KeyringFull => (Code::ResourceExhausted, Reason::KeyringFull),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
             Self::Unavailable { .. } => (Code::Unavailable, Reason::Unavailable),
             // A request's error knows its own form.
@@ -203,6 +237,13 @@ impl From<Error> for Status {
             Error::SagaEnded { status } => builder.meta("status", status),
             Error::SagaForwardOnly { kind } => builder.meta("kind", kind),
             Error::SagaKindUnknown { kind } => builder.meta("kind", kind),
+            Error::MasterKeyInUse { why, .. } | Error::KeyringReadOnly { why } => {
+                builder.meta("why", why)
+            }
+            Error::MasterKeyLost { version } => {
+                tracing::error!(version, "a secret is sealed under a master key that is not there");
+                builder.meta("version", version.to_string())
+            }
             Error::Unavailable { source } => {
                 tracing::warn!(error = %source, "a call found something unavailable");
                 builder.retry_after(RETRY_AFTER).source(source)
@@ -245,7 +286,11 @@ impl From<stowage_saga::Error> for Error {
 
 impl From<stowage_keyring::Error> for Error {
     fn from(error: stowage_keyring::Error) -> Self {
-        Self::internal(error)
+        match error {
+            stowage_keyring::Error::UnknownVersion { version } => Self::MasterKeyLost { version },
+            stowage_keyring::Error::Full => Self::KeyringFull,
+            error => Self::internal(error),
+        }
     }
 }
 
@@ -304,6 +349,15 @@ mod tests {
             (Error::SagaEnded { status: "undone" }, Code::FailedPrecondition, R::SagaEnded),
             (Error::SagaForwardOnly { kind: "k" }, Code::FailedPrecondition, R::SagaForwardOnly),
             (Error::SagaKindUnknown { kind: why() }, Code::FailedPrecondition, R::SagaKindUnknown),
+            (Error::MasterKeyNotFound { version: 1 }, Code::NotFound, R::MasterKeyNotFound),
+            (
+                Error::MasterKeyInUse { version: 1, why: why() },
+                Code::FailedPrecondition,
+                R::MasterKeyInUse,
+            ),
+            (Error::MasterKeyLost { version: 1 }, Code::DataLoss, R::MasterKeyLost),
+            (Error::KeyringReadOnly { why: why() }, Code::FailedPrecondition, R::KeyringReadOnly),
+            (Error::KeyringFull, Code::ResourceExhausted, R::KeyringFull),
             (Error::DeadlineExceeded, Code::DeadlineExceeded, R::DeadlineExceeded),
             (Error::Unavailable { source: why().into() }, Code::Unavailable, R::Unavailable),
             (Error::internal(why()), Code::Internal, R::Internal),

@@ -6,6 +6,7 @@ mod bucket_deletion_job;
 pub(crate) mod change;
 pub(crate) mod engine_account;
 pub(crate) mod engine_view;
+pub(crate) mod keyring;
 pub(crate) mod location;
 pub(crate) mod object;
 pub(crate) mod usage;

@@ -12,9 +12,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stowage_keyring::Keyring;
-use stowage_types::{ExposeSecret as _, Random, SecretString, SystemRandom};
+use stowage_keyring::{Keyring, Source};
+use stowage_types::{ExposeSecret as _, Random, SecretString, SystemClock, SystemRandom};
 
+use crate::config;
 use crate::error::StartError;
 use crate::roles::part;
 
@@ -101,12 +102,6 @@ impl DataDir {
         self.path.join(format!("{role}.db"))
     }
 
-    /// The master keys.
-    #[must_use]
-    pub fn keyring(&self) -> PathBuf {
-        self.path.join(KEYRING)
-    }
-
     /// What the embedded engine keeps.
     #[must_use]
     pub fn engine(&self) -> PathBuf {
@@ -124,11 +119,13 @@ impl DataDir {
     /// # Errors
     /// [`StartError::Secret`] if one is malformed, may be read by others, or is missing beside
     /// databases that were made with it.
-    pub fn secrets(&self, random: &dyn Random) -> Result<Secrets, StartError> {
+    pub fn secrets(&self, keyring: &Source, random: &dyn Random) -> Result<Secrets, StartError> {
         let has_data = self.database("accounts").exists();
-        let keyring = self.keyring();
-        if has_data && !keyring.exists() {
-            return Err(lost(keyring));
+        if let Source::File(path) = keyring
+            && has_data
+            && !path.exists()
+        {
+            return Err(lost(path.clone()));
         }
         secret(&self.path.join(SIGNING_KEY), random)?;
         let admin_token = secret(&self.token_file(), random)?;
@@ -165,21 +162,28 @@ impl DataDir {
 }
 
 /// Makes the secrets that all processes of an installation share, those that are not there yet;
-/// answers which it made.
+/// answers which it made. Master keys that come from elsewhere are not made.
 ///
 /// # Errors
 /// [`StartError::Folder`], [`StartError::Secret`], [`StartError::Part`] of the keyring.
-pub fn make_secrets(folder: &Path, random: &dyn Random) -> Result<Vec<PathBuf>, StartError> {
+pub fn make_secrets(
+    folder: &Path,
+    keyring: &config::Keyring,
+    random: &dyn Random,
+) -> Result<Vec<PathBuf>, StartError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(folder)
         .map_err(|error| folder_error(folder, "made", error))?;
-    let files = [folder.join(SIGNING_KEY), token_file(folder), folder.join(KEYRING)];
+    let mut files = vec![folder.join(SIGNING_KEY), token_file(folder)];
+    if let Source::File(path) = keyring_source(keyring, folder) {
+        files.push(path);
+    }
     let made: Vec<_> = files.iter().filter(|file| !file.exists()).cloned().collect();
     secret(&files[0], random)?;
     secret(&files[1], random)?;
-    Keyring::load_or_create(&files[2], random).map_err(|error| part("the keyring", error))?;
+    open_keyring(keyring, folder)?;
     Ok(made)
 }
 
@@ -198,18 +202,32 @@ pub fn read_signing_seed(folder: &Path) -> Result<[u8; 32], StartError> {
     Ok(bytes)
 }
 
-/// Reads the master keys.
+/// Where the master keys come from; a file beside the other secrets, if nothing else is set.
+#[must_use]
+pub fn keyring_source(keyring: &config::Keyring, secrets: &Path) -> Source {
+    keyring.source(&secrets.join(KEYRING))
+}
+
+/// Reads the master keys; makes the file of them if that is their source and it is not there.
+///
+/// # Errors
+/// [`StartError::Part`]
+pub fn open_keyring(keyring: &config::Keyring, secrets: &Path) -> Result<Arc<Keyring>, StartError> {
+    let source = keyring_source(keyring, secrets);
+    let opened =
+        Keyring::open_source(source, keyring.rules(), Arc::new(SystemClock), &SystemRandom);
+    opened.map(Arc::new).map_err(|error| part("the keyring", error))
+}
+
+/// Reads the master keys that all processes share: a file must be there.
 ///
 /// # Errors
 /// [`StartError::Secret`], [`StartError::Part`]
-pub fn read_keyring(folder: &Path) -> Result<Arc<Keyring>, StartError> {
-    let path = folder.join(KEYRING);
-    if !path.exists() {
-        return Err(missing(path));
+pub fn read_keyring(keyring: &config::Keyring, secrets: &Path) -> Result<Arc<Keyring>, StartError> {
+    match keyring_source(keyring, secrets) {
+        Source::File(path) if !path.exists() => Err(missing(path)),
+        _ => open_keyring(keyring, secrets),
     }
-    // It exists, so that nothing is made.
-    let keyring = Keyring::load_or_create(&path, &SystemRandom);
-    keyring.map(Arc::new).map_err(|error| part("the keyring", error))
 }
 
 fn missing(path: PathBuf) -> StartError {
@@ -299,6 +317,10 @@ fn folder_error(path: &Path, deed: &'static str, source: io::Error) -> StartErro
 mod tests {
     use super::*;
 
+    fn file(folder: &Path) -> Source {
+        keyring_source(&config::Keyring::default(), folder)
+    }
+
     fn mode(path: &Path) -> u32 {
         path.metadata().unwrap().permissions().mode() & 0o777
     }
@@ -307,8 +329,8 @@ mod tests {
     fn secrets_are_made_once_and_for_the_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
-        let first = DataDir::create(&path).unwrap().secrets(&SystemRandom).unwrap();
-        let again = DataDir::create(&path).unwrap().secrets(&SystemRandom).unwrap();
+        let first = DataDir::create(&path).unwrap().secrets(&file(&path), &SystemRandom).unwrap();
+        let again = DataDir::create(&path).unwrap().secrets(&file(&path), &SystemRandom).unwrap();
         assert_eq!(first.signing_seed, again.signing_seed);
         assert_eq!(first.admin_token.expose_secret(), again.admin_token.expose_secret());
         assert_eq!(mode(&path), 0o700);
@@ -329,9 +351,9 @@ mod tests {
     fn a_secret_that_others_may_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::create(folder.path()).unwrap();
-        dir.secrets(&SystemRandom).unwrap();
+        dir.secrets(&file(folder.path()), &SystemRandom).unwrap();
         std::fs::set_permissions(dir.token_file(), Permissions::from_mode(0o644)).unwrap();
-        let error = dir.secrets(&SystemRandom).unwrap_err().to_string();
+        let error = dir.secrets(&file(folder.path()), &SystemRandom).unwrap_err().to_string();
         assert!(error.contains("admin.token") && error.contains("chmod 600"), "{error}");
     }
 
@@ -340,7 +362,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::create(folder.path()).unwrap();
         std::fs::write(dir.database("accounts"), b"").unwrap();
-        let error = dir.secrets(&SystemRandom).unwrap_err().to_string();
+        let error = dir.secrets(&file(folder.path()), &SystemRandom).unwrap_err().to_string();
         assert!(error.contains("keyring") && error.contains("backup"), "{error}");
         assert!(!folder.path().join("signing.key").exists());
     }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod data;
 mod databases;
 pub mod error;
+mod keyring;
 mod listen;
 mod prepare;
 mod roles;

@@ -16,7 +16,7 @@ pub(crate) fn make_secrets(environment: &Environment) -> ExitCode {
         Err(faults) => return fail(2, &faults),
     };
     let folder = config.secrets_dir.unwrap_or(config.data_dir);
-    match data::make_secrets(&folder, &SystemRandom) {
+    match data::make_secrets(&folder, &config.keyring, &SystemRandom) {
         Ok(made) if made.is_empty() => {
             println!("all secrets are in {} already", folder.display());
             ExitCode::SUCCESS

@@ -14,15 +14,15 @@ use stowage_bus::Bus;
 use stowage_db::Db;
 use stowage_engine_embedded::Embedded;
 use stowage_gateway::Gateway;
-use stowage_keyring::Keyring;
 use stowage_runtime::{Protocols, ServerTls, telemetry};
 use stowage_types::{ExposeSecret as _, SecretString, SystemRandom};
 use tokio::net::TcpListener;
 
 use crate::config::Config;
-use crate::data::{DataDir, Secrets};
+use crate::data::{self, DataDir, Secrets};
 use crate::databases::{Databases, Place};
 use crate::error::StartError;
+use crate::keyring;
 use crate::listen::{GATEWAY, S3_ENDPOINT, address, listen, public_tls};
 use crate::roles::{self, Common, Located, Roles, Settings, location, part};
 use crate::running::Running;
@@ -109,9 +109,9 @@ impl Parts {
     async fn build(config: Config, data: &DataDir, s3: SocketAddr) -> Result<Self, StartError> {
         let gateway_tls = public_tls(config.gateway.identity(), Protocols::Both)?;
         let s3_tls = public_tls(config.s3.identity(), Protocols::Http1)?;
-        let Secrets { signing_seed, admin_token } = data.secrets(&SystemRandom)?;
-        let keyring = Keyring::load_or_create(&data.keyring(), &SystemRandom);
-        let keyring = Arc::new(keyring.map_err(|error| part("the keyring", error))?);
+        let source = data::keyring_source(&config.keyring, data.path());
+        let Secrets { signing_seed, admin_token } = data.secrets(&source, &SystemRandom)?;
+        let keyring = data::open_keyring(&config.keyring, data.path())?;
         let common = Common::new(&signing_seed, Bus::in_process());
         let place = Place::of(&config.database, Some(data))?;
         Databases::check(&place).await?;
@@ -126,7 +126,9 @@ impl Parts {
             metering: config.metering.own,
         };
         let located: Located = (location(&config.s3, s3), Arc::new(engine.clone()));
-        let roles = roles::build(settings, &common, &dbs, located, keyring).await?;
+        let follow = keyring::follow(Arc::clone(&keyring), common.stop.clone());
+        let mut roles = roles::build(settings, &common, &dbs, located, keyring).await?;
+        roles.accounts.tasks.push(follow);
         let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
         let ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
         let channels = all.map(|role| role.channel.clone());

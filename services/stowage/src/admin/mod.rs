@@ -13,6 +13,7 @@ mod audit;
 mod bucket;
 mod client;
 mod customer;
+mod keyring;
 mod location;
 mod output;
 mod plan;
@@ -80,6 +81,9 @@ enum Command {
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
+    /// Master keys: what secrets are sealed under
+    #[command(subcommand)]
+    Keyring(keyring::Command),
     /// Sagas: orders, deletions and the like, also those that are stuck
     #[command(subcommand)]
     Saga(saga::Command),
@@ -123,6 +127,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         Command::Bucket(command) => bucket::run(command, &session).await,
         Command::Reconcile(command) => reconcile::run(command, &session).await,
         Command::Location(command) => location::run(command, &session).await,
+        Command::Keyring(command) => keyring::run(command, &session).await,
         Command::Saga(command) => saga::run(command, &session).await,
     }
 }
