@@ -5,6 +5,7 @@ mod admin;
 mod admin_saga;
 mod audit;
 mod config;
+mod keyring;
 mod process;
 mod start;
 mod stop;
