@@ -13,6 +13,8 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use prost::Message as _;
 use stowage_auth::{ASSERTION_KEY, REQUEST_ID_KEY};
 use stowage_proto::accounts::{LoginRequest, LogoutRequest};
+use stowage_proto::common::ErrorReason;
+use stowage_runtime::status;
 use tonic::body::Body;
 use tonic::service::Routes;
 use tonic::{Code, Status};
@@ -176,11 +178,7 @@ impl Inner {
             headers.remove(name);
         }
         let Some(sent) = headers.remove(header::AUTHORIZATION) else { return Ok(()) };
-        let token = sent
-            .to_str()
-            .ok()
-            .and_then(bearer)
-            .ok_or_else(|| Status::unauthenticated("authorization is not a bearer token"))?;
+        let token = sent.to_str().ok().and_then(bearer).ok_or_else(no_bearer)?;
         self.limits.take_token(token)?;
         let who = self.identities.resolve(token, address, act_for).await?;
         if act_for > 0 {
@@ -214,6 +212,11 @@ fn act_for(headers: &HeaderMap) -> Result<i64, Status> {
             format!("{ACT_FOR} is not the number of a customer"),
         )),
     }
+}
+
+fn no_bearer() -> Status {
+    let message = "authorization is not a bearer token";
+    status(Code::Unauthenticated, ErrorReason::TokenInvalid, message).build()
 }
 
 /// What a role said, as far as its head tells: a failure is told there.

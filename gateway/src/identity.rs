@@ -145,6 +145,13 @@ impl Identities {
         cache.tokens.remove(hash);
     }
 
+    /// Forgets every token: any of them may have been revoked unheard.
+    fn evict_all(&self) {
+        let mut cache = self.lock();
+        let evictions = cache.evictions + 1;
+        *cache = Cache { evictions, ..Cache::default() };
+    }
+
     fn recall(&self, hash: &TokenHash, scope: Scope) -> Result<Arc<Identity>, u64> {
         let now = self.clock.now();
         let cache = self.lock();
@@ -203,6 +210,10 @@ impl Handler for Identities {
             }
         }
         Ok(())
+    }
+
+    async fn missed(&self) {
+        self.evict_all();
     }
 }
 

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
 use futures_util::future::BoxFuture;
-use stowage_bus::{Handler, Subscription};
+use stowage_bus::{Audience, Handler, Subscription};
 use stowage_runtime::{PortRequest, PortSettings, Protocols, ServerTls, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -51,9 +51,16 @@ impl Gateway {
     #[must_use]
     pub fn subscriptions(&self) -> [Subscription; 2] {
         let catalogue = Arc::clone(&self.port.shared.facade.catalogue) as Arc<dyn Handler>;
+        let audience = Audience::EveryProcess;
+        let tokens = self.token_cache();
         [
-            Subscription { consumer: "gateway", kinds: KINDS, handler: self.token_cache() },
-            Subscription { consumer: "gateway.plans", kinds: PLAN_KINDS, handler: catalogue },
+            Subscription { consumer: "gateway", kinds: KINDS, audience, handler: tokens },
+            Subscription {
+                consumer: "gateway.plans",
+                kinds: PLAN_KINDS,
+                audience,
+                handler: catalogue,
+            },
         ]
     }
 

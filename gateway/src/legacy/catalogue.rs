@@ -79,6 +79,10 @@ impl Handler for Catalogue {
         self.forget();
         Ok(())
     }
+
+    async fn missed(&self) {
+        self.forget();
+    }
 }
 
 #[cfg(test)]

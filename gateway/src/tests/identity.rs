@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use http::Request;
 use prost::Message as _;
-use stowage_bus::Event;
+use stowage_bus::{Audience, Event};
 use stowage_proto::accounts::TokenRevoked;
 use stowage_types::{Clock as _, SystemRandom, new_id};
 
@@ -131,6 +131,21 @@ async fn a_revoked_token_is_forgotten_at_once() {
     assert_eq!(world.get("/s3/list_plans?token=two").await.0, 200);
     assert_eq!(world.calls_of("ResolveToken"), 3);
     assert_eq!(world.gateway.subscriptions()[0].kinds, [event.kind]);
+}
+
+#[tokio::test]
+async fn whoever_may_have_missed_a_revocation_forgets_every_token() {
+    let world = World::new();
+    assert_eq!(world.get("/s3/list_plans?token=one").await.0, 200);
+    assert_eq!(world.get("/s3/list_plans?token=two").await.0, 200);
+    world.state.lock().unwrap().revoked.push("one".into());
+    for subscription in world.gateway.subscriptions() {
+        assert_eq!(subscription.audience, Audience::EveryProcess);
+        subscription.handler.missed().await;
+    }
+    assert_eq!(world.get("/s3/list_plans?token=one").await.0, 401);
+    assert_eq!(world.get("/s3/list_plans?token=two").await.0, 200);
+    assert_eq!(world.calls_of("ResolveToken"), 4);
 }
 
 #[tokio::test]

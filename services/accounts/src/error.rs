@@ -157,6 +157,12 @@ pub enum Error {
         /// Why.
         source: BoxError,
     },
+    /// The database did not say whether a commit was stored.
+    #[error("the answer of the database was lost; the call may have been executed")]
+    Unclear {
+        /// What the database's driver said.
+        source: BoxError,
+    },
     /// A fault of ours.
     #[error("internal error")]
     Internal {
@@ -209,6 +215,7 @@ impl Error {
             Self::KeyringFull => (Code::ResourceExhausted, Reason::KeyringFull),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
             Self::Unavailable { .. } => (Code::Unavailable, Reason::Unavailable),
+            Self::Unclear { .. } => (Code::Unknown, Reason::ConnectionBroken),
             // A request's error knows its own form.
             Self::Request(_) | Self::Internal { .. } => (Code::Internal, Reason::Internal),
         }
@@ -248,6 +255,10 @@ impl From<Error> for Status {
                 tracing::warn!(error = %source, "a call found something unavailable");
                 builder.retry_after(RETRY_AFTER).source(source)
             }
+            Error::Unclear { source } => {
+                tracing::warn!(error = %source, "nobody knows whether a commit was stored");
+                builder.source(source)
+            }
             Error::Internal { source } => {
                 tracing::error!(error = %source, "a call failed by a fault of ours");
                 builder.source(source)
@@ -267,9 +278,10 @@ impl From<Violations> for Error {
 impl From<stowage_db::Error> for Error {
     fn from(error: stowage_db::Error) -> Self {
         match error {
-            stowage_db::Error::Full
-            | stowage_db::Error::Unavailable { .. }
-            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source: error.into() },
+            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
+                Self::Unavailable { source: error.into() }
+            }
+            stowage_db::Error::Unclear { .. } => Self::Unclear { source: error.into() },
             _ => Self::internal(error),
         }
     }
@@ -303,6 +315,7 @@ mod tests {
     #[test]
     fn every_variant_has_its_code_and_reason() {
         use ErrorReason as R;
+        let wrong_state = Code::FailedPrecondition;
         let why = || "w".to_owned();
         let refused =
             Error::Refused { code: Code::NotFound, reason: R::PlanNotFound, message: why() };
@@ -339,27 +352,24 @@ mod tests {
                 Code::FailedPrecondition,
                 R::BucketCreationFailed,
             ),
-            (
-                Error::OrderFailed { step: why(), why: why() },
-                Code::FailedPrecondition,
-                R::OrderFailed,
-            ),
+            (Error::OrderFailed { step: why(), why: why() }, wrong_state, R::OrderFailed),
             (refused, Code::NotFound, R::PlanNotFound),
             (Error::SagaNotFound, Code::NotFound, R::SagaNotFound),
             (Error::SagaEnded { status: "undone" }, Code::FailedPrecondition, R::SagaEnded),
             (Error::SagaForwardOnly { kind: "k" }, Code::FailedPrecondition, R::SagaForwardOnly),
             (Error::SagaKindUnknown { kind: why() }, Code::FailedPrecondition, R::SagaKindUnknown),
             (Error::MasterKeyNotFound { version: 1 }, Code::NotFound, R::MasterKeyNotFound),
-            (
-                Error::MasterKeyInUse { version: 1, why: why() },
-                Code::FailedPrecondition,
-                R::MasterKeyInUse,
-            ),
+            (Error::MasterKeyInUse { version: 1, why: why() }, wrong_state, R::MasterKeyInUse),
             (Error::MasterKeyLost { version: 1 }, Code::DataLoss, R::MasterKeyLost),
             (Error::KeyringReadOnly { why: why() }, Code::FailedPrecondition, R::KeyringReadOnly),
             (Error::KeyringFull, Code::ResourceExhausted, R::KeyringFull),
             (Error::DeadlineExceeded, Code::DeadlineExceeded, R::DeadlineExceeded),
             (Error::Unavailable { source: why().into() }, Code::Unavailable, R::Unavailable),
+            (
+                stowage_db::Error::Unclear { source: None }.into(),
+                Code::Unknown,
+                R::ConnectionBroken,
+            ),
             (Error::internal(why()), Code::Internal, R::Internal),
         ];
         for (error, code, reason) in cases {

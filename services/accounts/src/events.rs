@@ -100,7 +100,10 @@ impl History {
             true => (what.to_string(), String::new()),
             false => (String::new(), what.to_string()),
         };
-        let (customer_id, plan_id) = (account.customer.0, account.plan.0);
+        // What operators do to sagas is not for customers to read.
+        let is_operation = event.starts_with("saga.");
+        let customer_id = if is_operation { 0 } else { account.customer.0 };
+        let plan_id = account.plan.0;
         let s3uid = s3uid.to_string();
         let cause = Cause::told(&actor, &request_id);
         // Who empties a bucket of his would fill page after page of his history.

@@ -18,7 +18,7 @@ mod vault;
 use std::sync::Arc;
 
 use stowage_auth::{Signer, TokenHash, Verifier};
-use stowage_bus::{Bus, Outbox, Subscription};
+use stowage_bus::{Audience, Bus, Outbox, Subscription};
 use stowage_db::Db;
 use stowage_keyring::Keyring;
 use stowage_request::Requests;
@@ -102,11 +102,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     deps.bus.subscribe(Subscription {
         consumer: HISTORY_CONSUMER,
         kinds: &[PLAN_CHANGED, CONTENT_CHANGED],
+        audience: Audience::OneReplica,
         handler: Arc::new(History { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
     });
     deps.bus.subscribe(Subscription {
         consumer: DUNNING_CONSUMER,
         kinds: &[INVOICE_OVERDUE, INVOICE_SETTLED],
+        audience: Audience::OneReplica,
         handler: Arc::new(Dunning(domain.clone())),
     });
     let stack = StackConfig {
@@ -215,5 +217,7 @@ mod tests {
         assert!(migration.contains(stowage_saga::SCHEMA));
         let later = include_str!("../migrations/0004_saga.sql");
         assert_eq!(later, stowage_saga::SCHEMA_STUCK);
+        let error = include_str!("../migrations/0006_saga_error.sql");
+        assert_eq!(error, stowage_saga::SCHEMA_ERROR);
     }
 }

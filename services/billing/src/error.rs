@@ -104,6 +104,12 @@ pub(crate) enum Error {
         /// What the database said.
         source: stowage_db::Error,
     },
+    /// The database did not say whether a commit was stored.
+    #[error("the answer of the database was lost; the call may have been executed")]
+    Unclear {
+        /// What the database said.
+        source: stowage_db::Error,
+    },
     /// The request id stands in the way, or its answer could not be stored.
     #[error(transparent)]
     Request(#[from] stowage_request::Error),
@@ -143,6 +149,7 @@ impl Error {
                 (Code::Unavailable, ErrorReason::ProviderUnavailable)
             }
             Self::Unavailable { .. } => (Code::Unavailable, ErrorReason::Unavailable),
+            Self::Unclear { .. } => (Code::Unknown, ErrorReason::ConnectionBroken),
             // A request's error knows its own form.
             Self::Request(_) | Self::Internal { .. } => (Code::Internal, ErrorReason::Internal),
         }
@@ -200,9 +207,10 @@ impl From<Violations> for Error {
 impl From<stowage_db::Error> for Error {
     fn from(source: stowage_db::Error) -> Self {
         match source {
-            stowage_db::Error::Full
-            | stowage_db::Error::Unavailable { .. }
-            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source },
+            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
+                Self::Unavailable { source }
+            }
+            stowage_db::Error::Unclear { .. } => Self::Unclear { source },
             other => Self::internal(other),
         }
     }
@@ -267,6 +275,11 @@ mod tests {
             (ProviderError::Undone.into(), Code::FailedPrecondition, R::SubscriptionState),
             (ProviderError::NotFound.into(), Code::Internal, R::Internal),
             (full.into(), Code::Unavailable, R::Unavailable),
+            (
+                stowage_db::Error::Unclear { source: None }.into(),
+                Code::Unknown,
+                R::ConnectionBroken,
+            ),
             (stowage_db::Error::RowNotFound.into(), Code::Internal, R::Internal),
             (Error::internal("fault"), Code::Internal, R::Internal),
         ] {

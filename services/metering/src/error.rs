@@ -40,7 +40,11 @@ impl From<Error> for Status {
                 status(Code::NotFound, ErrorReason::MeterNotFound, text).build()
             }
             Error::Invalid(violations) => invalid(&violations),
-            Error::Database(cause @ (Db::Full | Db::Unavailable { .. } | Db::Unclear { .. })) => {
+            Error::Database(cause @ Db::Unclear { .. }) => {
+                let text = "the answer of the database was lost; the call may have been executed";
+                status(Code::Unknown, ErrorReason::ConnectionBroken, text).source(cause).build()
+            }
+            Error::Database(cause @ (Db::Full | Db::Unavailable { .. })) => {
                 status(Code::Unavailable, ErrorReason::Unavailable, text)
                     .retry_after(Duration::from_secs(1))
                     .source(cause)
@@ -61,6 +65,7 @@ mod tests {
     #[test]
     fn every_error_has_its_code_and_reason() {
         let unavailable = stowage_db::Error::Unavailable { why: "busy", source: None };
+        let unclear = stowage_db::Error::Unclear { source: None };
         let cases = [
             (Error::MeterNotFound, Code::NotFound, ErrorReason::MeterNotFound),
             (
@@ -70,6 +75,7 @@ mod tests {
             ),
             (stowage_db::Error::Full.into(), Code::Unavailable, ErrorReason::Unavailable),
             (unavailable.into(), Code::Unavailable, ErrorReason::Unavailable),
+            (unclear.into(), Code::Unknown, ErrorReason::ConnectionBroken),
             (stowage_db::Error::RowNotFound.into(), Code::Internal, ErrorReason::Internal),
         ];
         for (error, code, reason) in cases {

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stowage_auth::Verifier;
-use stowage_bus::{Bus, Subscription};
+use stowage_bus::{Audience, Bus, Subscription};
 use stowage_db::Db;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::metering::usage_service_server::UsageServiceServer;
@@ -88,6 +88,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     deps.bus.subscribe(Subscription {
         consumer: CONSUMER,
         kinds: &[USAGE_COLLECTED],
+        audience: Audience::OneReplica,
         handler: Arc::new(Consumer(metering.clone())),
     });
     let db = deps.db.clone();

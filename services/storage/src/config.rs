@@ -6,7 +6,7 @@ use serde::Deserialize;
 use stowage_types::name;
 
 /// Settings of the role itself.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Longest time a call may take, in milliseconds, whatever deadline the client sent. Default
@@ -22,6 +22,13 @@ pub struct Config {
     pub deletions_max: u32,
     /// Most objects of such a bucket deleted at once. Default 1,000.
     pub deletion_batch_max: u32,
+    /// Whether open sagas, running requests and deletions of buckets are taken over whoever holds
+    /// them. Right where one process has the database to itself, so that another holder is dead.
+    /// Default true.
+    pub takes_over: bool,
+    /// Bounds of the sagas; not set from files.
+    #[serde(skip)]
+    pub sagas: stowage_saga::Settings,
 }
 
 impl Default for Config {
@@ -33,6 +40,8 @@ impl Default for Config {
             collect_rows_max: 500,
             deletions_max: 4,
             deletion_batch_max: 1000,
+            takes_over: true,
+            sagas: stowage_saga::Settings::default(),
         }
     }
 }

@@ -1,24 +1,29 @@
 //! Rules of the role; one file per resource.
 
 pub(crate) mod bucket;
+mod bucket_change;
 pub(crate) mod bucket_deletion;
 mod bucket_deletion_job;
+pub(crate) mod bucket_saga;
 pub(crate) mod change;
 pub(crate) mod engine_account;
 pub(crate) mod engine_view;
+mod forget;
 pub(crate) mod keyring;
 pub(crate) mod location;
 pub(crate) mod object;
+pub(crate) mod saga;
 pub(crate) mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stowage_auth::{PageKey, PrincipalRole, RequestContext};
+use stowage_auth::{PageKey, PrincipalRole, RequestContext, Scope};
 use stowage_bus::Outbox;
 use stowage_db::Db;
 use stowage_engine::Engine;
 use stowage_request::Requests;
+use stowage_saga::Sagas;
 use stowage_types::{Clock, Random, S3uid};
 use tokio::sync::Notify;
 use uuid::Uuid;
@@ -31,6 +36,17 @@ use engine_account::{Account, State};
 /// A count as tables and contracts have it.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Refuses who acts for a customer what is of the whole installation.
+///
+/// # Errors
+/// [`Error::RoleNotAllowed`]
+pub(crate) fn check_operator(cx: &RequestContext, what: &'static str) -> Result<(), Error> {
+    match cx.principal.scope() {
+        Scope::Everything => Ok(()),
+        Scope::Customer(_) => Err(Error::RoleNotAllowed { what }),
+    }
 }
 
 /// A location this process drives.
@@ -59,6 +75,13 @@ pub(crate) struct Storage {
     pub(crate) deletion_due: Notify,
     pub(crate) page_key: PageKey,
     pub(crate) sites: BTreeMap<String, Site>,
+}
+
+/// The rules, with the sagas that carry some of them out. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Domain {
+    pub(crate) storage: Arc<Storage>,
+    pub(crate) sagas: Sagas<Storage>,
 }
 
 /// An account that the caller may use, with what drives it.

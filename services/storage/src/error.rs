@@ -85,6 +85,47 @@ pub(crate) enum Error {
         /// The cause, for logs.
         source: stowage_db::Error,
     },
+    /// The database did not say whether a commit was stored.
+    #[error("the answer of the database was lost; the call may have been executed")]
+    Unclear {
+        /// The cause, for logs.
+        source: stowage_db::Error,
+    },
+    /// A change of a bucket was turned back.
+    #[error("the change failed, and all is as before: {why}")]
+    ChangeFailed {
+        /// Name of the saga's step.
+        step: String,
+        /// For the customer.
+        why: String,
+    },
+    /// The principal may not do that.
+    #[error("the role may not {what}")]
+    RoleNotAllowed {
+        /// Verb phrase.
+        what: &'static str,
+    },
+    /// No such saga.
+    #[error("saga not found")]
+    SagaNotFound,
+    /// It has ended: nothing to try again, nothing to turn back.
+    #[error("the saga has ended: it is {status}")]
+    SagaEnded {
+        /// `completed` or `undone`.
+        status: &'static str,
+    },
+    /// It has no way back.
+    #[error("a saga of kind {kind} is never undone; it can only be tried again")]
+    SagaForwardOnly {
+        /// Its kind.
+        kind: &'static str,
+    },
+    /// This program cannot go on with it.
+    #[error("this version of the program does not know sagas of kind {kind}")]
+    SagaKindUnknown {
+        /// Its kind.
+        kind: String,
+    },
     /// A fault of ours.
     #[error("internal error")]
     Internal {
@@ -97,6 +138,16 @@ impl Error {
     /// One bad field.
     pub(crate) fn field(field: &str, why: impl Into<String>) -> Self {
         Self::Invalid(Violations::of(field, why))
+    }
+
+    /// A fault of ours.
+    pub(crate) fn internal(source: impl Into<BoxError>) -> Self {
+        Self::Internal { source: source.into() }
+    }
+
+    /// What programs tell it by.
+    pub(crate) fn reason(&self) -> ErrorReason {
+        self.code_and_reason().1
     }
 
     /// The code and reason a caller gets.
@@ -115,27 +166,44 @@ impl Error {
             Self::BucketDeletionState { .. } => {
                 (Code::FailedPrecondition, ErrorReason::BucketDeletionState)
             }
+            Self::ChangeFailed { .. } => (Code::FailedPrecondition, ErrorReason::ChangeFailed),
+            Self::RoleNotAllowed { .. } => (Code::PermissionDenied, ErrorReason::RoleNotAllowed),
+            Self::SagaNotFound => (Code::NotFound, ErrorReason::SagaNotFound),
+            Self::SagaEnded { .. } => (Code::FailedPrecondition, ErrorReason::SagaEnded),
+            Self::SagaForwardOnly { .. } => {
+                (Code::FailedPrecondition, ErrorReason::SagaForwardOnly)
+            }
+            Self::SagaKindUnknown { .. } => {
+                (Code::FailedPrecondition, ErrorReason::SagaKindUnknown)
+            }
             Self::BucketLimit => (Code::ResourceExhausted, ErrorReason::BucketLimit),
             Self::QuotaExceeded => (Code::ResourceExhausted, ErrorReason::QuotaExceeded),
             Self::EngineUnsupported => (Code::FailedPrecondition, ErrorReason::EngineUnsupported),
             Self::EngineUnavailable { .. } => (Code::Unavailable, ErrorReason::EngineUnavailable),
             Self::Unavailable { .. } => (Code::Unavailable, ErrorReason::Unavailable),
+            Self::Unclear { .. } => (Code::Unknown, ErrorReason::ConnectionBroken),
             // A request's error knows its own form.
             Self::Request(_) | Self::Internal { .. } => (Code::Internal, ErrorReason::Internal),
         }
     }
 
     /// What varies in the text, for programs.
-    fn metadata(&self) -> Option<(&'static str, String)> {
+    fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::AccountState { state } | Self::BucketDeletionState { state } => {
-                Some(("state", (*state).to_owned()))
+                vec![("state", (*state).to_owned())]
             }
-            Self::LocationClosed { location } => Some(("location", location.clone())),
+            Self::LocationClosed { location } => vec![("location", location.clone())],
             Self::BucketNameTaken { bucket } | Self::BucketNotFound { bucket } => {
-                Some(("bucket", bucket.clone()))
+                vec![("bucket", bucket.clone())]
             }
-            _ => None,
+            Self::ChangeFailed { step, why } => {
+                vec![("step", step.clone()), ("why", why.clone())]
+            }
+            Self::SagaEnded { status } => vec![("status", (*status).to_owned())],
+            Self::SagaForwardOnly { kind } => vec![("kind", (*kind).to_owned())],
+            Self::SagaKindUnknown { kind } => vec![("kind", kind.clone())],
+            _ => Vec::new(),
         }
     }
 }
@@ -146,12 +214,22 @@ impl From<Violations> for Error {
     }
 }
 
+impl From<stowage_saga::Error> for Error {
+    fn from(error: stowage_saga::Error) -> Self {
+        match error {
+            stowage_saga::Error::Db(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
 impl From<stowage_db::Error> for Error {
     fn from(error: stowage_db::Error) -> Self {
         match error {
-            stowage_db::Error::Full
-            | stowage_db::Error::Unavailable { .. }
-            | stowage_db::Error::Unclear { .. } => Self::Unavailable { source: error },
+            stowage_db::Error::Full | stowage_db::Error::Unavailable { .. } => {
+                Self::Unavailable { source: error }
+            }
+            stowage_db::Error::Unclear { .. } => Self::Unclear { source: error },
             other => Self::Internal { source: Box::new(other) },
         }
     }
@@ -190,7 +268,7 @@ impl From<Error> for Status {
         }
         let (code, reason) = error.code_and_reason();
         let mut status = stowage_runtime::status(code, reason, error.to_string());
-        if let Some((key, value)) = error.metadata() {
+        for (key, value) in error.metadata() {
             status = status.meta(key, value);
         }
         if code == Code::Unavailable {
@@ -247,13 +325,54 @@ mod tests {
                 Code::FailedPrecondition,
                 ErrorReason::BucketDeletionState,
             ),
+            (
+                Error::ChangeFailed { step: "make_bucket".to_owned(), why: "no".to_owned() },
+                Code::FailedPrecondition,
+                ErrorReason::ChangeFailed,
+            ),
             (Error::BucketLimit, Code::ResourceExhausted, ErrorReason::BucketLimit),
             (Error::QuotaExceeded, Code::ResourceExhausted, ErrorReason::QuotaExceeded),
             (Error::EngineUnsupported, Code::FailedPrecondition, ErrorReason::EngineUnsupported),
             (engine().into(), Code::Unavailable, ErrorReason::EngineUnavailable),
             (stowage_db::Error::Full.into(), Code::Unavailable, ErrorReason::Unavailable),
+            (
+                stowage_db::Error::Unclear { source: None }.into(),
+                Code::Unknown,
+                ErrorReason::ConnectionBroken,
+            ),
             (Error::Internal { source: "a secret".into() }, Code::Internal, ErrorReason::Internal),
         ];
+        assert_answers(table);
+    }
+
+    #[test]
+    fn what_operators_are_refused_has_its_code_and_reason() {
+        assert_answers([
+            (
+                Error::RoleNotAllowed { what: "x" },
+                Code::PermissionDenied,
+                ErrorReason::RoleNotAllowed,
+            ),
+            (Error::SagaNotFound, Code::NotFound, ErrorReason::SagaNotFound),
+            (
+                Error::SagaEnded { status: "undone" },
+                Code::FailedPrecondition,
+                ErrorReason::SagaEnded,
+            ),
+            (
+                Error::SagaForwardOnly { kind: "k" },
+                Code::FailedPrecondition,
+                ErrorReason::SagaForwardOnly,
+            ),
+            (
+                Error::SagaKindUnknown { kind: "k".to_owned() },
+                Code::FailedPrecondition,
+                ErrorReason::SagaKindUnknown,
+            ),
+        ]);
+    }
+
+    fn assert_answers(table: impl IntoIterator<Item = (Error, Code, ErrorReason)>) {
         for (error, code, reason) in table {
             let label = format!("{error:?}");
             let status = Status::from(error);

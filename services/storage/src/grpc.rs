@@ -6,15 +6,14 @@ pub(crate) mod engine_account;
 pub(crate) mod keyring;
 pub(crate) mod location;
 pub(crate) mod object;
+pub(crate) mod saga;
 pub(crate) mod usage;
 
-use std::sync::Arc;
-
-use crate::domain::{Storage, signed};
+use crate::domain::{Domain, signed};
 
 /// Serves every service of the role.
 #[derive(Debug, Clone)]
-pub(crate) struct Api(pub(crate) Arc<Storage>);
+pub(crate) struct Api(pub(crate) Domain);
 
 /// What a good request is made of, once the violations were looked at.
 ///

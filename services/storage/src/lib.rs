@@ -24,6 +24,7 @@ use stowage_proto::storage::engine_account_service_server::EngineAccountServiceS
 use stowage_proto::storage::keyring_service_server::KeyringServiceServer;
 use stowage_proto::storage::location_service_server::LocationServiceServer;
 use stowage_proto::storage::object_service_server::ObjectServiceServer;
+use stowage_proto::storage::saga_service_server::SagaServiceServer;
 use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_request::Requests;
 use stowage_runtime::{ReadyCheck, Role, RoleChannel, StackConfig, Task, role_stack};
@@ -35,8 +36,9 @@ use tonic::service::Routes;
 pub use config::{Config, LocationConfig, LocationState};
 pub use events::USAGE_COLLECTED;
 
+use domain::bucket_saga::{CreateBucket, DeleteBucket};
 use domain::location::Location;
-use domain::{Site, Storage};
+use domain::{Domain, Site, Storage};
 use grpc::Api;
 
 /// Migrations of the role's own tables.
@@ -94,43 +96,25 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         return Err(BuildError::Config { faults });
     }
     let (mut sites, mut locations) = (BTreeMap::new(), Vec::new());
-    for (location, engine) in deps.engines {
-        let code = location.code.clone();
+    for (location, engine) in &deps.engines {
+        let (code, engine) = (location.code.clone(), Arc::clone(engine));
         let site = Site { code: code.clone(), engine, collecting: tokio::sync::Mutex::default() };
-        locations.push(Location::configured(location, &site));
+        locations.push(Location::configured(location.clone(), &site));
         sites.insert(code, site);
     }
     let call_timeout = config.call_timeout();
-    // One process has the database to itself, so claims of another are those of a dead one.
-    let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
-    let requests = Requests::new(deps.db.clone(), clock, random, call_timeout)
-        .taking_over(deps.db.is_exclusive());
-    let storage = Arc::new(Storage {
-        requests,
-        config,
-        db: deps.db.clone(),
-        outbox: Outbox::new(events::SOURCE, Arc::clone(&deps.clock), Arc::clone(&deps.random)),
-        process: new_id(&*deps.clock, &*deps.random),
-        clock: deps.clock,
-        random: deps.random,
-        deletion_due: Notify::new(),
-        page_key: deps.page_key,
-        sites,
-    });
+    let storage = Arc::new(storage_of(config, &deps, sites));
     let written = storage.write_locations(&locations).await;
     written.map_err(|error| BuildError::Database { source: Box::new(error) })?;
     let relay = stowage_bus::relay(deps.db, &storage.outbox, deps.bus, deps.stop.clone());
-    let mut tasks = collectors(&storage, &deps.stop);
+    let domain = domain_of(&storage, &deps.stop);
+    let mut tasks = collectors(&domain, &deps.stop);
     tasks.extend(deleters(&storage, &deps.stop));
     tasks.push(Task::new("storage.outbox", relay));
+    tasks.push(Task::new("storage.sagas", domain.sagas.resume()));
     tasks.push(Task::new("storage.requests", storage.requests.clean_up(deps.stop)));
     let stack = StackConfig { role: "storage", verifier: deps.verifier, call_timeout };
-    Ok(Role {
-        name: "storage",
-        channel: serve(&storage, stack),
-        tasks,
-        ready: ready_check(storage),
-    })
+    Ok(Role { name: "storage", channel: serve(domain, stack), tasks, ready: ready_check(storage) })
 }
 
 fn faults_of(config: &Config, engines: &[(LocationConfig, Arc<dyn Engine>)]) -> Vec<String> {
@@ -145,21 +129,54 @@ fn faults_of(config: &Config, engines: &[(LocationConfig, Arc<dyn Engine>)]) -> 
     faults
 }
 
-fn serve(storage: &Arc<Storage>, stack: StackConfig) -> RoleChannel {
-    let api = Api(Arc::clone(storage));
+fn storage_of(config: Config, deps: &Deps, sites: BTreeMap<String, Site>) -> Storage {
+    let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
+    let requests = Requests::new(deps.db.clone(), clock, random, config.call_timeout())
+        .taking_over(config.takes_over && deps.db.is_exclusive());
+    Storage {
+        requests,
+        config,
+        db: deps.db.clone(),
+        outbox: Outbox::new(events::SOURCE, Arc::clone(&deps.clock), Arc::clone(&deps.random)),
+        process: new_id(&*deps.clock, &*deps.random),
+        clock: Arc::clone(&deps.clock),
+        random: Arc::clone(&deps.random),
+        deletion_due: Notify::new(),
+        page_key: deps.page_key.clone(),
+        sites,
+    }
+}
+
+fn domain_of(storage: &Arc<Storage>, stop: &CancellationToken) -> Domain {
+    let takeover = storage.config.takes_over && storage.db.is_exclusive();
+    let settings = stowage_saga::Settings { takeover, ..storage.config.sagas.clone() };
+    let (db, context) = (storage.db.clone(), Arc::clone(storage));
+    let (clock, random) = (Arc::clone(&storage.clock), Arc::clone(&storage.random));
+    let sagas = stowage_saga::Builder::new(db, context, clock, random)
+        .kind::<CreateBucket>()
+        .kind::<DeleteBucket>()
+        .settings(settings)
+        .stop(stop.clone())
+        .build();
+    Domain { storage: Arc::clone(storage), sagas }
+}
+
+fn serve(domain: Domain, stack: StackConfig) -> RoleChannel {
+    let api = Api(domain);
     let routes = Routes::new(LocationServiceServer::new(api.clone()))
         .add_service(EngineAccountServiceServer::new(api.clone()))
         .add_service(BucketServiceServer::new(api.clone()))
         .add_service(BucketDeletionServiceServer::new(api.clone()))
         .add_service(ObjectServiceServer::new(api.clone()))
         .add_service(KeyringServiceServer::new(api.clone()))
+        .add_service(SagaServiceServer::new(api.clone()))
         .add_service(UsageServiceServer::new(api));
     role_stack(routes, stack)
 }
 
 /// One task per location, so that an engine that is away holds up no other.
-fn collectors(storage: &Arc<Storage>, stop: &CancellationToken) -> Vec<Task> {
-    let mut tasks = Vec::new();
+fn collectors(domain: &Domain, stop: &CancellationToken) -> Vec<Task> {
+    let (storage, mut tasks) = (&domain.storage, Vec::new());
     for code in storage.sites.keys() {
         let (storage, stop, code) = (Arc::clone(storage), stop.clone(), code.clone());
         tasks.push(Task::new("storage.collector", async move {
@@ -168,9 +185,9 @@ fn collectors(storage: &Arc<Storage>, stop: &CancellationToken) -> Vec<Task> {
             }
         }));
     }
-    let (storage, stop) = (Arc::clone(storage), stop.clone());
+    let (domain, stop) = (domain.clone(), stop.clone());
     tasks.push(Task::new("storage.forget", async move {
-        let _: Option<()> = stop.run_until_cancelled(storage.forget_on()).await;
+        let _: Option<()> = stop.run_until_cancelled(domain.forget_on()).await;
     }));
     tasks
 }
@@ -205,4 +222,31 @@ fn ready_check(storage: Arc<Storage>) -> ReadyCheck {
             if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
         })
     })
+}
+
+/// Hooks for this crate's own tests of crashes.
+#[doc(hidden)]
+pub mod matrix {
+    use stowage_saga::matrix::Case;
+
+    use crate::{Config, Deps};
+
+    /// Every kind of saga that the role registers, with all that it must survive.
+    #[must_use]
+    pub fn of_role(config: Config, deps: &Deps) -> Vec<(&'static str, Vec<Case>)> {
+        let storage = std::sync::Arc::new(crate::storage_of(config, deps, Default::default()));
+        crate::domain_of(&storage, &deps.stop).sagas.matrix()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_migration_holds_the_table_of_sagas_as_it_is_documented() {
+        let migration = include_str!("../migrations/0003_saga.sql");
+        use stowage_saga::{SCHEMA, SCHEMA_ERROR, SCHEMA_STUCK};
+        for part in [SCHEMA, SCHEMA_STUCK, SCHEMA_ERROR] {
+            assert!(migration.contains(part), "{part}");
+        }
+    }
 }

@@ -15,6 +15,8 @@ pub struct Facts<'a> {
     pub s3: SocketAddr,
     /// The data folder.
     pub data_dir: &'a Path,
+    /// The file of the administrator's token.
+    pub token_file: &'a Path,
     /// This program.
     pub program: &'a Path,
     /// How long the start took, in milliseconds.
@@ -25,7 +27,6 @@ pub struct Facts<'a> {
 #[must_use]
 pub fn banner(facts: &Facts<'_>) -> String {
     let Facts { gateway, s3, ready_ms, .. } = facts;
-    let token = facts.data_dir.join("admin.token");
     let mut text = String::new();
     let mut line = |content: &str| {
         text.push_str(content);
@@ -35,7 +36,7 @@ pub fn banner(facts: &Facts<'_>) -> String {
     line(&format!("  HTTP API, gRPC, grpc-web  http://{gateway}"));
     line(&format!("  S3 endpoint               http://{s3}"));
     line(&format!("  data folder               {}", facts.data_dir.display()));
-    line(&format!("  administrator's token     {}", token.display()));
+    line(&format!("  administrator's token     {}", facts.token_file.display()));
     line("");
     line("Paste these into another terminal: make a customer, log in as him, list the plans.");
     line("");
@@ -51,13 +52,16 @@ pub fn banner(facts: &Facts<'_>) -> String {
 /// address so that they work again after the next start, where the first customer is still there.
 fn commands(facts: &Facts<'_>) -> [String; 3] {
     let gateway = facts.gateway;
-    let data_dir = quoted(&facts.data_dir.to_string_lossy());
+    let secrets = facts.token_file.parent().unwrap_or(facts.data_dir);
+    let variable =
+        if secrets == facts.data_dir { "STOWAGE_DATA_DIR" } else { "STOWAGE_SECRETS_DIR" };
+    let folder = quoted(&secrets.to_string_lossy());
     let program = quoted(&facts.program.to_string_lossy());
     let pick = |field: &str| format!(r#"sed -n 's/.*"{field}": *"\([^"]*\)".*/\1/p'"#);
     let mut create = String::from("KEY=$(");
     let _ = write!(
         create,
-        "STOWAGE_ADDR={gateway} STOWAGE_DATA_DIR={data_dir} {program} admin customer create \
+        "STOWAGE_ADDR={gateway} {variable}={folder} {program} admin customer create \
          --email you-$(date +%s)@example.com --currency EUR --output json | {}); echo \"$KEY\"",
         pick("api_key")
     );
@@ -101,6 +105,7 @@ mod tests {
             gateway: ([127, 0, 0, 1], 8080).into(),
             s3: ([127, 0, 0, 1], 9000).into(),
             data_dir: Path::new("/srv/data"),
+            token_file: Path::new("/srv/data/admin.token"),
             program: Path::new("/usr/bin/stowage"),
             ready_ms: 12,
         };

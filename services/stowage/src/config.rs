@@ -17,7 +17,7 @@ use stowage_runtime::telemetry::LogFormat;
 use toml::{Table, Value};
 
 pub use keyring::Keyring;
-pub use sections::{Amqp, Database, Gateway, Listener, RoleSection, S3, Tls};
+pub use sections::{Amqp, Database, Gateway, Listener, RoleSection, S3, Tls, reachable};
 
 /// Variables that are no settings of the server: the file itself, and those of the command line.
 const NOT_SETTINGS: &[&str] = &["STOWAGE_CONFIG", "STOWAGE_ADDR", "STOWAGE_TOKEN"];
@@ -113,8 +113,8 @@ impl fmt::Display for Faults {
 pub struct Config {
     /// Where everything durable is kept. Default `./stowage-data`.
     pub data_dir: PathBuf,
-    /// Where the secrets are that all processes share. Default: the data folder, and then the
-    /// first start makes them.
+    /// Where the secrets are that all processes share, made by `stowage secrets make`. Default: the
+    /// data folder, and then the first start of all roles in one process makes them.
     pub secrets_dir: Option<PathBuf>,
     /// Whether anything may listen without TLS on an address that is not loopback. Default
     /// `false`.
@@ -214,6 +214,12 @@ impl Config {
         let mut faults = before;
         self.check(&mut faults);
         if faults.is_empty() { Ok(self) } else { Err(Faults(faults)) }
+    }
+
+    /// Where the secrets are: a folder of their own, else the data folder.
+    #[must_use]
+    pub fn secrets_folder(&self) -> &Path {
+        self.secrets_dir.as_deref().unwrap_or(&self.data_dir)
     }
 
     fn check(&self, faults: &mut Vec<String>) {

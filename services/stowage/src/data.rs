@@ -24,8 +24,13 @@ const PROBE_BYTES: usize = 256 * 1024;
 
 /// File of the seed of the key that assertions are signed with.
 const SIGNING_KEY: &str = "signing.key";
-/// File of the master keys.
-const KEYRING: &str = "keyring";
+/// File of the administrator's token.
+const ADMIN_TOKEN: &str = "admin.token";
+/// File of the master keys, where no other is set.
+pub(crate) const KEYRING: &str = "keyring";
+
+/// File that says that the databases beside it were copied to a server, and to which.
+const MOVED: &str = "databases-moved";
 
 /// The data folder, held by this process until it is dropped.
 #[derive(Debug)]
@@ -35,13 +40,30 @@ pub struct DataDir {
     _lock: File,
 }
 
-/// The secrets that the first start made.
+/// The secrets of an installation.
 #[derive(Debug)]
 pub struct Secrets {
     /// Seed of the key that assertions are signed with.
     pub signing_seed: [u8; 32],
     /// The administrator's token.
     pub admin_token: SecretString,
+    /// The master keys.
+    pub keyring: Arc<Keyring>,
+}
+
+impl Secrets {
+    /// Those in a folder, which has them all; master keys may come from elsewhere.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`], [`StartError::Part`] of the keyring.
+    pub fn read(folder: &Path, keyring: &config::Keyring) -> Result<Self, StartError> {
+        let token = token_file(folder);
+        Ok(Self {
+            signing_seed: read_signing_seed(folder)?,
+            admin_token: read_secret(&token)?.ok_or_else(|| missing(token))?,
+            keyring: read_keyring(folder, keyring)?,
+        })
+    }
 }
 
 impl DataDir {
@@ -114,22 +136,43 @@ impl DataDir {
         token_file(&self.path)
     }
 
+    /// Where the databases of this folder were copied to, if they were.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`] if the note cannot be read.
+    pub fn moved_to(&self) -> Result<Option<String>, StartError> {
+        let note = read_secret(&self.path.join(MOVED))?;
+        Ok(note.map(|note| note.expose_secret().to_owned()))
+    }
+
+    /// Notes that they were. From then on nobody starts on the files by mistake.
+    ///
+    /// # Errors
+    /// [`StartError::Folder`]
+    pub fn note_moved(&self, to: &str) -> Result<(), StartError> {
+        let path = self.path.join(MOVED);
+        let written = write_secret(&path, &SecretString::from(to));
+        written.map_err(|error| folder_error(&path, "written", error))
+    }
+
     /// Reads the secrets; makes them on first start.
     ///
     /// # Errors
     /// [`StartError::Secret`] if one is malformed, may be read by others, or is missing beside
     /// databases that were made with it.
-    pub fn secrets(&self, keyring: &Source, random: &dyn Random) -> Result<Secrets, StartError> {
-        let has_data = self.database("accounts").exists();
-        if let Source::File(path) = keyring
-            && has_data
+    pub fn secrets(
+        &self,
+        keyring: &config::Keyring,
+        random: &dyn Random,
+    ) -> Result<Secrets, StartError> {
+        if self.database("accounts").exists()
+            && let Source::File(path) = keyring_source(&self.path, keyring)
             && !path.exists()
         {
-            return Err(lost(path.clone()));
+            return Err(lost(path));
         }
-        secret(&self.path.join(SIGNING_KEY), random)?;
-        let admin_token = secret(&self.token_file(), random)?;
-        Ok(Secrets { signing_seed: read_signing_seed(&self.path)?, admin_token })
+        make_secrets(&self.path, &[], keyring, random)?;
+        Secrets::read(&self.path, keyring)
     }
 
     /// Writes and syncs a file and removes it: finds a read-only folder and a full disk.
@@ -161,13 +204,15 @@ impl DataDir {
     }
 }
 
-/// Makes the secrets that all processes of an installation share, those that are not there yet;
-/// answers which it made. Master keys that come from elsewhere are not made.
+/// Makes the secrets that all processes of an installation share, and passwords in files of these
+/// names: those that are not there yet. Answers which it made. Master keys that come from elsewhere
+/// are not made.
 ///
 /// # Errors
 /// [`StartError::Folder`], [`StartError::Secret`], [`StartError::Part`] of the keyring.
 pub fn make_secrets(
     folder: &Path,
+    passwords: &[String],
     keyring: &config::Keyring,
     random: &dyn Random,
 ) -> Result<Vec<PathBuf>, StartError> {
@@ -176,14 +221,20 @@ pub fn make_secrets(
         .mode(0o700)
         .create(folder)
         .map_err(|error| folder_error(folder, "made", error))?;
-    let mut files = vec![folder.join(SIGNING_KEY), token_file(folder)];
-    if let Source::File(path) = keyring_source(keyring, folder) {
-        files.push(path);
+    let mut made = Vec::new();
+    let names = [SIGNING_KEY, ADMIN_TOKEN].into_iter().chain(passwords.iter().map(String::as_str));
+    for path in names.map(|name| folder.join(name)) {
+        if !path.exists() {
+            made.push(path.clone());
+        }
+        secret(&path, random)?;
     }
-    let made: Vec<_> = files.iter().filter(|file| !file.exists()).cloned().collect();
-    secret(&files[0], random)?;
-    secret(&files[1], random)?;
-    open_keyring(keyring, folder)?;
+    if let Source::File(path) = keyring_source(folder, keyring) {
+        if !path.exists() {
+            made.push(path);
+        }
+        open_keyring(folder, keyring)?;
+    }
     Ok(made)
 }
 
@@ -204,7 +255,7 @@ pub fn read_signing_seed(folder: &Path) -> Result<[u8; 32], StartError> {
 
 /// Where the master keys come from; a file beside the other secrets, if nothing else is set.
 #[must_use]
-pub fn keyring_source(keyring: &config::Keyring, secrets: &Path) -> Source {
+pub fn keyring_source(secrets: &Path, keyring: &config::Keyring) -> Source {
     keyring.source(&secrets.join(KEYRING))
 }
 
@@ -212,10 +263,9 @@ pub fn keyring_source(keyring: &config::Keyring, secrets: &Path) -> Source {
 ///
 /// # Errors
 /// [`StartError::Part`]
-pub fn open_keyring(keyring: &config::Keyring, secrets: &Path) -> Result<Arc<Keyring>, StartError> {
-    let source = keyring_source(keyring, secrets);
-    let opened =
-        Keyring::open_source(source, keyring.rules(), Arc::new(SystemClock), &SystemRandom);
+fn open_keyring(secrets: &Path, keyring: &config::Keyring) -> Result<Arc<Keyring>, StartError> {
+    let (source, clock) = (keyring_source(secrets, keyring), Arc::new(SystemClock));
+    let opened = Keyring::open_source(source, keyring.rules(), clock, &SystemRandom);
     opened.map(Arc::new).map_err(|error| part("the keyring", error))
 }
 
@@ -223,10 +273,10 @@ pub fn open_keyring(keyring: &config::Keyring, secrets: &Path) -> Result<Arc<Key
 ///
 /// # Errors
 /// [`StartError::Secret`], [`StartError::Part`]
-pub fn read_keyring(keyring: &config::Keyring, secrets: &Path) -> Result<Arc<Keyring>, StartError> {
-    match keyring_source(keyring, secrets) {
+pub fn read_keyring(secrets: &Path, keyring: &config::Keyring) -> Result<Arc<Keyring>, StartError> {
+    match keyring_source(secrets, keyring) {
         Source::File(path) if !path.exists() => Err(missing(path)),
-        _ => open_keyring(keyring, secrets),
+        _ => open_keyring(secrets, keyring),
     }
 }
 
@@ -249,10 +299,18 @@ fn secret(path: &Path, random: &dyn Random) -> Result<SecretString, StartError> 
     Ok(secret)
 }
 
+/// The files that a copy of the folder must have beside databases, objects and master keys, those
+/// that are there.
+#[must_use]
+pub fn kept_files(data_dir: &Path, secrets_dir: &Path) -> Vec<PathBuf> {
+    let files = [secrets_dir.join(SIGNING_KEY), token_file(secrets_dir), data_dir.join(MOVED)];
+    files.into_iter().filter(|file| file.exists()).collect()
+}
+
 /// Where the administrator's token is.
 #[must_use]
 pub fn token_file(data_dir: &Path) -> PathBuf {
-    data_dir.join("admin.token")
+    data_dir.join(ADMIN_TOKEN)
 }
 
 /// Reads a secret; `None` if there is no such file.
@@ -317,10 +375,6 @@ fn folder_error(path: &Path, deed: &'static str, source: io::Error) -> StartErro
 mod tests {
     use super::*;
 
-    fn file(folder: &Path) -> Source {
-        keyring_source(&config::Keyring::default(), folder)
-    }
-
     fn mode(path: &Path) -> u32 {
         path.metadata().unwrap().permissions().mode() & 0o777
     }
@@ -329,8 +383,9 @@ mod tests {
     fn secrets_are_made_once_and_for_the_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
-        let first = DataDir::create(&path).unwrap().secrets(&file(&path), &SystemRandom).unwrap();
-        let again = DataDir::create(&path).unwrap().secrets(&file(&path), &SystemRandom).unwrap();
+        let keyring = config::Keyring::default();
+        let first = DataDir::create(&path).unwrap().secrets(&keyring, &SystemRandom).unwrap();
+        let again = DataDir::create(&path).unwrap().secrets(&keyring, &SystemRandom).unwrap();
         assert_eq!(first.signing_seed, again.signing_seed);
         assert_eq!(first.admin_token.expose_secret(), again.admin_token.expose_secret());
         assert_eq!(mode(&path), 0o700);
@@ -351,9 +406,10 @@ mod tests {
     fn a_secret_that_others_may_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::create(folder.path()).unwrap();
-        dir.secrets(&file(folder.path()), &SystemRandom).unwrap();
+        let keyring = config::Keyring::default();
+        dir.secrets(&keyring, &SystemRandom).unwrap();
         std::fs::set_permissions(dir.token_file(), Permissions::from_mode(0o644)).unwrap();
-        let error = dir.secrets(&file(folder.path()), &SystemRandom).unwrap_err().to_string();
+        let error = dir.secrets(&keyring, &SystemRandom).unwrap_err().to_string();
         assert!(error.contains("admin.token") && error.contains("chmod 600"), "{error}");
     }
 
@@ -362,7 +418,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::create(folder.path()).unwrap();
         std::fs::write(dir.database("accounts"), b"").unwrap();
-        let error = dir.secrets(&file(folder.path()), &SystemRandom).unwrap_err().to_string();
+        let keyring = config::Keyring::default();
+        let error = dir.secrets(&keyring, &SystemRandom).unwrap_err().to_string();
         assert!(error.contains("keyring") && error.contains("backup"), "{error}");
         assert!(!folder.path().join("signing.key").exists());
     }

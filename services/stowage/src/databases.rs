@@ -9,7 +9,7 @@ use crate::data::DataDir;
 use crate::error::StartError;
 
 /// Every role's name, which is its schema's, and its tables.
-const ROLES: [(&str, &Migrator); 4] = [
+pub(crate) const ROLES: [(&str, &Migrator); 4] = [
     ("accounts", &stowage_accounts::MIGRATOR),
     ("storage", &stowage_storage::MIGRATOR),
     ("billing", &stowage_billing::MIGRATOR),
@@ -22,7 +22,7 @@ pub(crate) enum Place<'a> {
     /// Files, held by this process alone.
     Files(&'a DataDir),
     /// A server, which other processes use too.
-    Server(Server),
+    Server(Box<Server>),
 }
 
 /// One database for each role.
@@ -38,8 +38,11 @@ impl<'a> Place<'a> {
     /// The place that is configured; else the data folder, which is there then.
     pub(crate) fn of(config: &Database, data: Option<&'a DataDir>) -> Result<Self, StartError> {
         Ok(match (server(config)?, data) {
-            (Some(server), _) => Self::Server(server),
-            (None, Some(data)) => Self::Files(data),
+            (Some(server), _) => Self::Server(Box::new(server)),
+            (None, Some(data)) => match data.moved_to()? {
+                Some(to) => return Err(StartError::Moved { path: data.path().to_owned(), to }),
+                None => Self::Files(data),
+            },
             (None, None) => unreachable!("a process without a database server has a data folder"),
         })
     }
@@ -95,8 +98,9 @@ impl Databases {
 
 /// The server that is configured.
 pub(crate) fn server(config: &Database) -> Result<Option<Server>, StartError> {
-    let url = config.url.as_ref();
-    url.map(|url| Server::new(url.expose_secret())).transpose().map_err(refused)
+    let url = config.full_url()?;
+    let server = url.map(|url| Server::new(url.expose_secret())).transpose().map_err(refused)?;
+    Ok(server.map(|server| server.with_connections_max(config.connections_max)))
 }
 
 /// Brings the schemas of all roles up to date; answers which they are.

@@ -62,6 +62,17 @@ pub enum StartError {
         /// What the system says.
         source: io::Error,
     },
+    /// The databases of the data folder are not those in use any more.
+    #[error(
+        "the databases in {path:?} were copied to {to}; set STOWAGE_DATABASE_URL to it. To go back \
+         to the files, and lose what happened since, remove the file databases-moved there"
+    )]
+    Moved {
+        /// The data folder.
+        path: PathBuf,
+        /// Where they are now.
+        to: String,
+    },
     /// A secret is refused.
     #[error("the secret in {path:?} {why}")]
     Secret {

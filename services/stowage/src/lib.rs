@@ -5,7 +5,9 @@
 //! API ([`admin`]). [`server::Server`] is what tests start; [`run`] is what the binary does.
 
 pub mod admin;
+mod backup;
 pub mod banner;
+mod broker;
 pub mod config;
 pub mod data;
 mod databases;
@@ -13,6 +15,7 @@ pub mod error;
 mod keyring;
 mod listen;
 mod prepare;
+mod ready;
 mod roles;
 mod running;
 mod serve;
@@ -44,19 +47,29 @@ enum Command {
     },
     /// Bring the schemas of a PostgreSQL database up to date, as each start does by itself
     Migrate,
+    /// Ask a part whether it can serve; exit code 0 if so
+    Ready {
+        /// The part
+        #[arg(default_value = "gateway")]
+        part: single::Part,
+    },
     /// Make the secrets that all processes of an installation share
     Secrets {
         #[command(subcommand)]
         command: Secrets,
     },
-    /// Operate a running server
+    /// Operate a server, or its data folder
     Admin(Box<admin::Admin>),
 }
 
 #[derive(Debug, Subcommand)]
 enum Secrets {
     /// Make those that are not there yet, in secrets_dir (else the data folder)
-    Make,
+    Make {
+        /// Make a file with a random password beside them, too
+        #[arg(long, value_name = "FILE NAME")]
+        password: Vec<String>,
+    },
 }
 
 /// Does what the command line says, and returns the exit code: 0 done, 1 failed or refused,
@@ -68,8 +81,11 @@ pub fn run() -> ExitCode {
     match cli.command {
         None => serve::run(&environment, None),
         Some(Command::Serve { part }) => serve::run(&environment, part),
+        Some(Command::Ready { part }) => ready::run(&environment, part),
         Some(Command::Migrate) => prepare::migrate(&environment),
-        Some(Command::Secrets { command: Secrets::Make }) => prepare::make_secrets(&environment),
+        Some(Command::Secrets { command: Secrets::Make { password } }) => {
+            prepare::make_secrets(&environment, &password)
+        }
         Some(Command::Admin(command)) => operate(*command, &environment),
     }
 }

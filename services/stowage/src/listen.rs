@@ -3,9 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use stowage_bus::Bus;
 use stowage_runtime::{ClientTls, Identity, Protocols, RoleChannel, ServerTls, remote};
-use stowage_types::SecretString;
 use tokio::net::TcpListener;
 
 use crate::config::{Faults, Tls};
@@ -70,9 +68,4 @@ pub(crate) fn peer(
 ) -> Result<RoleChannel, StartError> {
     remote(urls, tls.cloned())
         .map_err(|error| StartError::Config(Faults::from(vec![error.to_string()])))
-}
-
-/// The broker.
-pub(crate) async fn bus(_url: &SecretString) -> Result<Bus, StartError> {
-    Ok(Bus::in_process())
 }

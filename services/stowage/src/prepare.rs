@@ -10,13 +10,16 @@ use crate::error::StartError;
 use crate::{data, databases, fail};
 
 /// `stowage secrets make`
-pub(crate) fn make_secrets(environment: &Environment) -> ExitCode {
+pub(crate) fn make_secrets(environment: &Environment, passwords: &[String]) -> ExitCode {
     let config = match Config::load(environment) {
         Ok(config) => config,
         Err(faults) => return fail(2, &faults),
     };
-    let folder = config.secrets_dir.unwrap_or(config.data_dir);
-    match data::make_secrets(&folder, &config.keyring, &SystemRandom) {
+    if let Some(name) = passwords.iter().find(|name| name.is_empty() || name.contains('/')) {
+        return fail(2, &format!("--password: {name:?} is not the name of a file"));
+    }
+    let folder = config.secrets_folder();
+    match data::make_secrets(folder, passwords, &config.keyring, &SystemRandom) {
         Ok(made) if made.is_empty() => {
             println!("all secrets are in {} already", folder.display());
             ExitCode::SUCCESS

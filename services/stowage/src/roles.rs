@@ -31,7 +31,7 @@ const LOCATION: &str = "NL";
 /// Its class of storage.
 const STORAGE_TYPE: &str = "standard";
 /// Names the installation in assertions.
-const AUDIENCE: &str = "stowage";
+pub const AUDIENCE: &str = "stowage";
 
 /// What every role is built with.
 #[derive(Clone)]

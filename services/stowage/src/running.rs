@@ -10,6 +10,7 @@ use stowage_db::Db;
 use stowage_runtime::{Task, telemetry};
 use tokio_util::sync::CancellationToken;
 
+use crate::roles::Common;
 use crate::tasks::{Failure, Tasks};
 
 /// Longest time that the listeners get to stop; they cut calls off after ten seconds themselves.
@@ -32,10 +33,12 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Nothing yet, with the databases that are closed at the end and the token that the work
-    /// stops by.
-    pub(crate) fn new(dbs: Vec<Db>, stop_work: CancellationToken) -> Self {
+    /// The bus alone, whose consumers have all subscribed by now, and databases that are closed at
+    /// the end.
+    pub(crate) fn new(dbs: Vec<Db>, common: &Common) -> Self {
         let (mut work, listeners) = (Tasks::default(), Tasks::default());
+        let stop_work = common.stop.clone();
+        work.spawn("bus", common.bus.run(stop_work.clone()));
         work.spawn("metrics", upkeep(stop_work.clone()));
         Self { dbs, listeners, stop_listeners: CancellationToken::new(), work, stop_work }
     }

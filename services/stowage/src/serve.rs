@@ -1,6 +1,7 @@
 //! `stowage serve`: starts the server, says so, and stops it when told to.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -109,13 +110,14 @@ impl Serving {
 }
 
 fn greet(server: &Server, took: Duration) {
-    let data_dir = std::path::absolute(server.data_dir());
-    let data_dir = data_dir.unwrap_or_else(|_| server.data_dir().to_owned());
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (data_dir, token_file) = (absolute(server.data_dir()), absolute(server.token_file()));
     let program = std::env::current_exe().unwrap_or_else(|_| "stowage".into());
     say(&banner(&Facts {
         gateway: server.gateway_addr(),
         s3: server.s3_addr(),
         data_dir: &data_dir,
+        token_file: &token_file,
         program: &program,
         ready_ms: took.as_millis(),
     }));

@@ -6,20 +6,20 @@
 //! them, then the databases, so that nothing that was acknowledged is waited for in vain.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use stowage_auth::hash_token;
-use stowage_bus::Bus;
 use stowage_db::Db;
 use stowage_engine_embedded::Embedded;
 use stowage_gateway::Gateway;
-use stowage_runtime::{Protocols, ServerTls, telemetry};
+use stowage_runtime::{Protocols, RoleChannel, ServerTls, telemetry};
 use stowage_types::{ExposeSecret as _, SecretString, SystemRandom};
 use tokio::net::TcpListener;
 
+use crate::broker;
 use crate::config::Config;
-use crate::data::{self, DataDir, Secrets};
+use crate::data::{DataDir, Secrets, token_file};
 use crate::databases::{Databases, Place};
 use crate::error::StartError;
 use crate::keyring;
@@ -27,6 +27,7 @@ use crate::listen::{GATEWAY, S3_ENDPOINT, address, listen, public_tls};
 use crate::roles::{self, Common, Located, Roles, Settings, location, part};
 use crate::running::Running;
 
+pub use crate::roles::AUDIENCE;
 pub use crate::tasks::Failure;
 
 /// A running server.
@@ -35,6 +36,8 @@ pub struct Server {
     gateway_addr: SocketAddr,
     s3_addr: SocketAddr,
     admin_token: SecretString,
+    token_file: PathBuf,
+    channels: [(&'static str, RoleChannel); 4],
     running: Running,
     /// Given back last.
     data: DataDir,
@@ -76,10 +79,23 @@ impl Server {
         &self.admin_token
     }
 
+    /// The file of the administrator's token.
+    #[must_use]
+    pub fn token_file(&self) -> &Path {
+        &self.token_file
+    }
+
     /// The data folder.
     #[must_use]
     pub fn data_dir(&self) -> &Path {
         self.data.path()
+    }
+
+    /// Every role by its name, behind its layers: what the gateway calls, and what a process of
+    /// the role alone would have on its port. Tests call it past the gateway.
+    #[must_use]
+    pub fn channels(&self) -> &[(&'static str, RoleChannel); 4] {
+        &self.channels
     }
 
     /// Waits until a part ends that should not; for ever, if all is well.
@@ -103,16 +119,20 @@ struct Parts {
     gateway_tls: Option<Arc<ServerTls>>,
     s3_tls: Option<Arc<ServerTls>>,
     admin_token: SecretString,
+    token_file: PathBuf,
 }
 
 impl Parts {
     async fn build(config: Config, data: &DataDir, s3: SocketAddr) -> Result<Self, StartError> {
         let gateway_tls = public_tls(config.gateway.identity(), Protocols::Both)?;
         let s3_tls = public_tls(config.s3.identity(), Protocols::Http1)?;
-        let source = data::keyring_source(&config.keyring, data.path());
-        let Secrets { signing_seed, admin_token } = data.secrets(&source, &SystemRandom)?;
-        let keyring = data::open_keyring(&config.keyring, data.path())?;
-        let common = Common::new(&signing_seed, Bus::in_process());
+        let secrets = match &config.secrets_dir {
+            Some(folder) => Secrets::read(folder, &config.keyring)?,
+            None => data.secrets(&config.keyring, &SystemRandom)?,
+        };
+        let Secrets { signing_seed, admin_token, keyring } = secrets;
+        let token_file = token_file(config.secrets_folder());
+        let common = Common::new(&signing_seed, broker::open(&config.amqp)?);
         let place = Place::of(&config.database, Some(data))?;
         Databases::check(&place).await?;
         let engine = roles::open_embedded(&config.s3, data, &common, Arc::clone(&keyring)).await?;
@@ -130,10 +150,23 @@ impl Parts {
         let mut roles = roles::build(settings, &common, &dbs, located, keyring).await?;
         roles.accounts.tasks.push(follow);
         let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
-        let ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
+        let mut ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
+        if config.amqp.url.is_some() {
+            ready.push(("broker", broker::ready(&common.bus)));
+        }
         let channels = all.map(|role| role.channel.clone());
         let gateway = roles::build_gateway(config.gateway.facade, &common, channels, ready);
-        Ok(Self { common, dbs, engine, roles, gateway, gateway_tls, s3_tls, admin_token })
+        Ok(Self {
+            common,
+            dbs,
+            engine,
+            roles,
+            gateway,
+            gateway_tls,
+            s3_tls,
+            admin_token,
+            token_file,
+        })
     }
 
     fn run(
@@ -144,15 +177,17 @@ impl Parts {
     ) -> Result<Server, StartError> {
         let (gateway_addr, s3_addr) = (address(&gateway)?, address(&s3)?);
         let dbs = self.dbs.all().into_iter().cloned().collect();
-        let mut running = Running::new(dbs, self.common.stop);
+        let mut running = Running::new(dbs, &self.common);
         let Roles { accounts, storage, billing, metering } = self.roles;
+        let channels = [&accounts, &storage, &billing, &metering]
+            .map(|role| (role.name, role.channel.clone()));
         for role in [storage, billing, metering, accounts] {
             running.work_on(role.tasks);
         }
         running.serve("s3", |stop| self.engine.serve(s3, self.s3_tls, stop));
         running.serve("gateway", |stop| self.gateway.serve(gateway, self.gateway_tls, stop));
-        let admin_token = self.admin_token;
-        Ok(Server { gateway_addr, s3_addr, admin_token, running, data })
+        let (admin_token, token_file) = (self.admin_token, self.token_file);
+        Ok(Server { gateway_addr, s3_addr, admin_token, token_file, channels, running, data })
     }
 }
 

@@ -14,6 +14,7 @@ use stowage_runtime::{
 };
 use tokio::net::TcpListener;
 
+use crate::broker;
 use crate::config::{Config, Faults};
 use crate::data::{self, DataDir};
 use crate::databases::Place;
@@ -89,11 +90,10 @@ pub struct Single {
 struct Site {
     config: Config,
     common: Common,
-    /// Where the shared secrets are.
-    secrets: std::path::PathBuf,
     /// Absent where the part keeps nothing on its own disk.
     data: Option<DataDir>,
     callers: Option<Arc<ClientTls>>,
+    tls: Option<Arc<ServerTls>>,
 }
 
 impl Single {
@@ -141,15 +141,17 @@ impl Single {
 
 impl Site {
     async fn open(config: Config, part: Part) -> Result<Self, StartError> {
-        let Some(amqp) = &config.amqp.url else {
+        if config.amqp.url.is_none() {
             let fault = format!(
                 "amqp.url: must be set (STOWAGE_AMQP_URL) for `stowage serve {}`: roles in \
                  processes of their own speak through a broker",
                 part.name()
             );
             return Err(StartError::Config(Faults::from(vec![fault])));
-        };
-        let bus = listen::bus(amqp).await?;
+        }
+        // What is wrong with a file is found before anything is made.
+        let (callers, tls) = (caller_tls(&config.tls)?, role_tls(&config.tls)?);
+        let seed = data::read_signing_seed(config.secrets_folder())?;
         // The gateway keeps nothing; the engine of storage is on the disk.
         let keeps = match part {
             Part::Gateway => false,
@@ -157,10 +159,8 @@ impl Site {
             _ => config.database.url.is_none(),
         };
         let data = keeps.then(|| DataDir::create(&config.data_dir)).transpose()?;
-        let secrets = config.secrets_dir.clone().unwrap_or_else(|| config.data_dir.clone());
-        let common = Common::new(&data::read_signing_seed(&secrets)?, bus);
-        let callers = caller_tls(&config.tls)?;
-        Ok(Self { config, common, secrets, data, callers })
+        let common = Common::new(&seed, broker::open(&config.amqp)?);
+        Ok(Self { config, common, data, callers, tls })
     }
 
     async fn db(
@@ -189,9 +189,9 @@ impl Site {
     }
 
     async fn accounts(mut self, port: TcpListener) -> Result<Single, StartError> {
-        let keyring = data::read_keyring(&self.config.keyring, &self.secrets)?;
+        let keyring = data::read_keyring(self.config.secrets_folder(), &self.config.keyring)?;
         let db = self.db("accounts", &stowage_accounts::MIGRATOR).await?;
-        if let Some(token) = data::read_secret(&data::token_file(&self.secrets))? {
+        if let Some(token) = data::read_secret(&data::token_file(self.config.secrets_folder()))? {
             seed_accounts(&db, &self.common, &token).await?;
         }
         let peers = self.peers()?;
@@ -221,7 +221,7 @@ impl Site {
         let s3 = listen(&S3_ENDPOINT, self.config.s3.addr).await?;
         let s3_addr = address(&s3)?;
         let s3_tls = public_tls(self.config.s3.identity(), Protocols::Http1)?;
-        let keyring = data::read_keyring(&self.config.keyring, &self.secrets)?;
+        let keyring = data::read_keyring(self.config.secrets_folder(), &self.config.keyring)?;
         let db = self.db("storage", &stowage_storage::MIGRATOR).await?;
         let data = self.data.as_ref().expect("storage has a data folder");
         let follow = keyring::follow(Arc::clone(&keyring), self.common.stop.clone());
@@ -242,7 +242,8 @@ impl Site {
         let Peers { storage, billing, metering } = self.peers()?;
         // Without accounts nobody is known. Of the others each serves its own calls, and a gateway
         // that was taken out for one of them would take the rest along.
-        let ready = vec![("accounts", remote_ready(accounts.clone()))];
+        let broker = broker::ready(&self.common.bus);
+        let ready = vec![("accounts", remote_ready(accounts.clone())), ("broker", broker)];
         let channels = [accounts, storage, billing, metering];
         let config = std::mem::take(&mut self.config.gateway.facade);
         let gateway = roles::build_gateway(config, &self.common, channels, ready);
@@ -251,11 +252,12 @@ impl Site {
 
     fn run_role(self, port: TcpListener, role: Role, db: Db) -> Result<Single, StartError> {
         let addr = address(&port)?;
-        let settings = port_settings(role_tls(&self.config.tls)?);
-        let mut running = Running::new(vec![db], self.common.stop);
-        let Role { name, channel, tasks, ready } = role;
-        running.work_on(tasks);
-        let checks: Vec<(&'static str, ReadyCheck)> = vec![(name, ready)];
+        let settings = port_settings(self.tls);
+        let checks: Vec<(&'static str, ReadyCheck)> =
+            vec![(role.name, role.ready), ("broker", broker::ready(&self.common.bus))];
+        let mut running = Running::new(vec![db], &self.common);
+        let (name, channel) = (role.name, role.channel);
+        running.work_on(role.tasks);
         let role = RolePort::new(Some(channel), checks, Arc::new(telemetry::render_metrics));
         running.serve(name, |stop| {
             let answer = move |request, peer| role.clone().answer(request, peer);
@@ -271,7 +273,7 @@ impl Site {
         tls: Option<Arc<ServerTls>>,
     ) -> Result<Single, StartError> {
         let addr = address(&port)?;
-        let mut running = Running::new(Vec::new(), self.common.stop);
+        let mut running = Running::new(Vec::new(), &self.common);
         running.serve("gateway", |stop| gateway.serve(port, tls, stop));
         Ok(Single { addr, s3_addr: None, running, _data: self.data })
     }

@@ -13,15 +13,17 @@ mod kit;
 mod poll;
 mod process;
 mod raw;
+mod roles;
 mod s3;
 mod site;
 
-pub use database::read_texts;
+pub use database::{Beside, read_texts};
 pub use facade::{Answer, Facade};
 pub use kit::Kit;
 pub use poll::{eventually, try_eventually};
 pub use process::{Process, program};
-pub use raw::{Refusal, call_raw, stream_raw};
+pub use raw::{Door, Headers, Refusal, call_raw, stream_raw};
+pub use roles::{RoleDoors, Signers};
 pub use s3::s3_client;
 pub use site::{Account, Bearer, Caller, Customer, Site};
 

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -82,6 +82,21 @@ impl Process {
     /// When it does not become ready; the message has its log.
     pub async fn start_program(program: PathBuf, settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        Self::start_in(folder, program, settings).await
+    }
+
+    /// Starts the program on a copy of a data folder, such as a backup.
+    ///
+    /// # Panics
+    /// When it cannot be copied, or the program does not become ready; the message has its log.
+    pub async fn start_from(backup: &Path, settings: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let copied = Command::new("cp").arg("-a").arg(backup).arg(data(folder.path())).status();
+        assert!(copied.is_ok_and(|status| status.success()), "a folder can be copied");
+        Self::start_in(folder, program(), settings).await
+    }
+
+    async fn start_in(folder: TempDir, program: PathBuf, settings: &[(&str, &str)]) -> Self {
         let settings: Vec<(OsString, OsString)> =
             settings.iter().map(|(name, value)| (name.into(), value.into())).collect();
         for attempt in 1..=ATTEMPTS_MAX {
@@ -114,6 +129,37 @@ impl Process {
             }
         }
         panic!("no free ports were found in {ATTEMPTS_MAX} attempts")
+    }
+
+    /// Sets a variable for all further starts.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.settings.push((name.into(), value.into()));
+    }
+
+    /// Runs `stowage admin …` as an operator on the same machine: with the server's settings and
+    /// data folder. Waits a minute at most.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    pub async fn admin(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new("timeout");
+        command.arg("60").arg(&self.program).arg("admin").args(arguments).env_clear();
+        command.envs(self.settings.iter().map(|(name, value)| (name, value)));
+        command.env("STOWAGE_DATA_DIR", self.data());
+        command.env("STOWAGE_ADDR", format!("http://{}", self.gateway));
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        output.expect("the command can be waited for").expect("the command starts")
+    }
+
+    /// What it answers as JSON.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub async fn admin_json(&self, arguments: &[&str]) -> serde_json::Value {
+        let output = self.admin(&[arguments, &["--output", "json"]].concat()).await;
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {error}");
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|why| panic!("{arguments:?}: {why}"))
     }
 
     /// Process id.

@@ -1,14 +1,58 @@
 //! gRPC calls by path and bytes, for tests that walk over all methods.
 
+use std::net::SocketAddr;
+
 use bytes::{Buf as _, BufMut as _, Bytes};
 use futures_util::stream;
 use http::uri::PathAndQuery;
 use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_types::StatusExt as _;
 
 use crate::Caller;
+
+/// Headers of a call, by name.
+pub type Headers = [(&'static str, String)];
+
+/// A port that speaks gRPC, called with headers of the test's own.
+#[derive(Debug, Clone)]
+pub struct Door(Channel);
+
+impl Door {
+    /// The port at this address. Nothing is sent before the first call.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn at(address: SocketAddr) -> Self {
+        let endpoint = Endpoint::from_shared(format!("http://{address}"));
+        Self(endpoint.expect("a socket address makes a URL").connect_lazy())
+    }
+
+    /// Calls the method at `path` with an encoded message, and returns the encoded answer.
+    ///
+    /// # Errors
+    /// What the method answers.
+    ///
+    /// # Panics
+    /// When the port cannot be reached, or a header's value is not one.
+    pub async fn call(
+        &self,
+        headers: &Headers,
+        path: &str,
+        message: Bytes,
+    ) -> Result<Bytes, Status> {
+        let mut grpc = Grpc::new(self.0.clone());
+        grpc.ready().await.expect("the port can be reached");
+        let mut request = Request::new(message);
+        for (name, value) in headers {
+            request.metadata_mut().append(*name, value.parse().expect("a header's value"));
+        }
+        Ok(grpc.unary(request, path_of(path), Raw).await?.into_inner())
+    }
+}
 
 /// Passes messages on as they are.
 #[derive(Debug, Clone, Copy, Default)]

@@ -3,7 +3,8 @@
 use crate::{bench, chaos, test};
 
 const USAGE: &str = "usage:
-  cargo xtask test [--only fmt|layout|clippy|tests]   everything that must pass, or one stage of it
+  cargo xtask test [--only STAGE]                     everything that must pass, or one stage:
+                                                      fmt, layout, clippy, tests; postgres, amqp
   cargo xtask bench [-- FLAGS]                        measures the release build, writes the table
   cargo xtask chaos [--kills N] [--seed N]            kills the server under load, 1000 times";
 
@@ -80,6 +81,8 @@ mod tests {
             ("test --only layout", only(test::Stage::Layout)),
             ("test --only clippy", only(test::Stage::Clippy)),
             ("test --only tests", only(test::Stage::Tests)),
+            ("test --only postgres", only(test::Stage::Postgres)),
+            ("test --only amqp", only(test::Stage::Amqp)),
             ("bench -- --keys 10", Ok(Command::Bench { flags: words("--keys 10") })),
             ("chaos", Ok(Command::Chaos { kills: 1000, seed: None })),
             ("chaos --seed 7 --kills 5", Ok(Command::Chaos { kills: 5, seed: Some(7) })),

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::run;
+use crate::{postgres, run};
 
 /// A program the tests start, the Debian packages that have it, and what for.
 struct Tool {
@@ -26,6 +26,7 @@ const TOOLS: &[Tool] = &[
     tool("rclone", "rclone", "an S3 client that is not ours"),
     tool("s3cmd", "s3cmd", "another S3 client that is not ours"),
     tool("curl", "curl", "clients in the field use it, and its bodies on GET"),
+    tool("docker-compose", "docker-compose", "reads the compose file; nothing is started"),
     Tool {
         program: "php",
         probe: &["-r", "exit((int) !extension_loaded('curl'));"],
@@ -41,12 +42,32 @@ const TOOLS: &[Tool] = &[
     },
 ];
 
+/// Runs a command while no package may start a service: the tests start their own, privately.
+const NO_SERVICES: &str = r#"
+policy=/usr/sbin/policy-rc.d
+[ -e "$policy" ] && exec "$@"
+trap 'rm -f "$policy"' EXIT
+printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+"$@"
+"#;
+
 /// Cargo's own parts: the subcommand, and the rustup component that has it.
 const COMPONENTS: &[(&str, &str)] = &[("fmt", "rustfmt"), ("clippy", "clippy")];
 
 /// Installs every missing tool.
 pub(crate) fn tools() -> Result<(), String> {
-    let missing: Vec<&Tool> = TOOLS.iter().filter(|tool| !is_there(tool)).collect();
+    install(TOOLS)
+}
+
+/// Installs the broker that tests run beside them.
+pub(crate) fn broker() -> Result<(), String> {
+    // The path of Debian's, which does not change the user.
+    let program = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+    install(&[tool(program, "rabbitmq-server", "events travel over it in production")])
+}
+
+fn install(tools: &[Tool]) -> Result<(), String> {
+    let missing: Vec<&Tool> = tools.iter().filter(|tool| !is_there(tool)).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -61,6 +82,18 @@ pub(crate) fn tools() -> Result<(), String> {
     }
 }
 
+/// Installs the database server that tests run beside them.
+pub(crate) fn database_server() -> Result<(), String> {
+    if !postgres::is_there() {
+        println!("missing: postgres (the database of production)");
+        packages(&["postgresql"])?;
+    }
+    match postgres::is_there() {
+        true => Ok(()),
+        false => Err("PostgreSQL was installed and is still not there".to_owned()),
+    }
+}
+
 fn is_there(tool: &Tool) -> bool {
     run::is_on_path(tool.program)
         && (tool.probe.is_empty() || run::succeeds(Command::new(tool.program).args(tool.probe)))
@@ -72,17 +105,15 @@ pub(crate) fn packages(packages: &[&str]) -> Result<(), String> {
     if !run::is_on_path("apt-get") {
         return Err(format!("this is not Debian or Ubuntu; {by_hand}"));
     }
-    let is_root = Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0");
+    let is_root = run::is_root();
     if !is_root && !run::is_on_path("sudo") {
         return Err(format!("neither root nor sudo is at hand; {by_hand}"));
     }
     println!("installing by apt: {}", packages.join(" "));
     let apt = |arguments: &[&str]| {
         let mut command = Command::new(if is_root { "env" } else { "sudo" });
-        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "-q"]).args(arguments);
+        command.args(["DEBIAN_FRONTEND=noninteractive", "sh", "-c", NO_SERVICES, "sh"]);
+        command.args(["apt-get", "-q"]).args(arguments);
         run::shown(&mut command)
     };
     let wanted = [&["install", "-y", "--no-install-recommends"], packages].concat();

@@ -92,16 +92,16 @@ impl Domain {
         let shared = &self.shared;
         let now = shared.clock.now();
         let mut tx = shared.db.begin().await?;
-        let found = store::api_key::find(&mut tx, id).await?;
+        let found = store::api_key::lock(&mut tx, id).await?;
         let mut key = found.filter(|key| cx.sees(key.customer)).ok_or(Error::ApiKeyNotFound)?;
         if store::api_key::revoke(&mut tx, id, now).await? {
             let hashes = store::token::delete_of(&mut tx, id).await?;
-            events::push_tokens_revoked(&shared.outbox, &mut tx, &hashes).await?;
             let entry = Entry::new(Event::ApiKeyRevoked, Cause::of(cx)).old_state(state_of(&key));
             key.revoke_time = Some(now);
             let mut after = state_of(&key);
             after["sessions_closed"] = hashes.len().into();
             entry.customer(key.customer).new_state(after).write(&mut tx, now).await?;
+            events::push_tokens_revoked(&shared.outbox, &mut tx, &hashes).await?;
             once.answer(&mut tx, &key).await?;
             tx.commit().await?;
         }

@@ -52,7 +52,6 @@ impl Domain {
                 plan: account.plan,
                 service_id: account.service_id,
                 schedules,
-                was_scheduled: account.cancel_time.is_some(),
                 cancel_time: None,
                 reason: reason.to_owned(),
                 actor: cx.actor(),

@@ -24,10 +24,8 @@ pub(crate) struct CancellationState {
     pub(crate) customer: CustomerId,
     pub(crate) plan: PlanId,
     pub(crate) service_id: i64,
-    /// Whether it schedules an end, or withdraws one.
+    /// Whether it schedules an end where there is none, or withdraws the one that there is.
     pub(crate) schedules: bool,
-    /// Whether an end is scheduled already.
-    pub(crate) was_scheduled: bool,
     /// The end that billing has scheduled; absent before it is asked.
     #[serde(with = "time::serde::rfc3339::option")]
     pub(crate) cancel_time: Option<OffsetDateTime>,
@@ -80,7 +78,7 @@ impl Saga for ChangeCancellation {
 async fn admit(state: &mut CancellationState, tx: &mut Tx) -> StepResult {
     let found = store::account::find(&mut *tx, &state.s3uid, None).await?;
     let is_same = |account: Account| {
-        account.allow(state.act()).is_ok() && account.cancel_time.is_some() == state.was_scheduled
+        account.allow(state.act()).is_ok() && account.cancel_time.is_some() != state.schedules
     };
     if found.is_some_and(is_same) {
         return Ok(());
@@ -100,7 +98,7 @@ async fn ask_billing(shared: &Shared, state: &mut CancellationState) -> StepResu
 
 /// A date that was there is scheduled anew, if it went: billing finds the same end of the period.
 async fn ask_back(shared: &Shared, state: &mut CancellationState) -> StepResult {
-    set_end(shared, state, state.was_scheduled).await.map(|_| ())
+    set_end(shared, state, !state.schedules).await.map(|_| ())
 }
 
 async fn set_end(

@@ -128,8 +128,8 @@ impl Domain {
         };
         let text = random_hex(&*shared.random);
         let mut tx = shared.db.begin().await?;
-        // Read again: a key that was revoked meanwhile must not leave a token behind.
-        let is_valid = store::api_key::find(&mut tx, key.id).await?;
+        // Read again, and held: a key that is revoked meanwhile must not leave a token behind.
+        let is_valid = store::api_key::lock(&mut tx, key.id).await?;
         if is_valid.is_none_or(|key| key.revoke_time.is_some()) {
             return Err(Error::ApiKeyInvalid);
         }
@@ -160,12 +160,12 @@ impl Domain {
         };
         let mut tx = shared.db.begin().await?;
         if store::token::delete(&mut tx, hash).await? {
-            events::push_tokens_revoked(&shared.outbox, &mut tx, &[hash.bytes().to_vec()]).await?;
             let cause = Cause::told(&token.subject, &cx.request_id);
             let entry = Entry::new(Event::SessionClosed, cause);
             let entry = entry.customer(token.customer.unwrap_or(CustomerId(0)));
             let entry = entry.old_state(session_state(&token, hash));
             entry.write(&mut tx, shared.clock.now()).await?;
+            events::push_tokens_revoked(&shared.outbox, &mut tx, &[hash.bytes().to_vec()]).await?;
             tx.commit().await?;
         }
         Ok(())

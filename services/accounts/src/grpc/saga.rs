@@ -2,8 +2,8 @@
 
 use stowage_auth::RequestContext;
 use stowage_proto::accounts as pb;
-use stowage_saga::{Direction, Failure, Filter, Info, Status as SagaStatus};
-use stowage_types::{Violations, page, timestamp};
+use stowage_saga::{Filter, Status as SagaStatus};
+use stowage_types::{Violations, page};
 use tonic::{Request, Response, Status, async_trait};
 use uuid::Uuid;
 
@@ -70,17 +70,10 @@ fn read_name(name: &str) -> Result<Uuid, Error> {
 fn read_filter(request: pb::ListSagasRequest, scope: &str) -> Result<Filter, Error> {
     let mut violations = Violations::default();
     violations.check_length("kind", &request.kind, KIND_CHARS_MAX);
-    let status = match pb::SagaStatus::try_from(request.status) {
-        Ok(pb::SagaStatus::Unspecified) => None,
-        Ok(pb::SagaStatus::Running) => Some(SagaStatus::Running),
-        Ok(pb::SagaStatus::Completed) => Some(SagaStatus::Completed),
-        Ok(pb::SagaStatus::Undone) => Some(SagaStatus::Undone),
-        Ok(pb::SagaStatus::Stuck) => Some(SagaStatus::Stuck),
-        Err(_) => {
-            violations.push("status", "is not a status of sagas");
-            None
-        }
-    };
+    let status = SagaStatus::filter_of(request.status).unwrap_or_else(|_| {
+        violations.push("status", "is not a status of sagas");
+        None
+    });
     violations.finish()?;
     let (before, size) = read_page((LISTING, scope), request.page_size, &request.page_token)?;
     let kind = (!request.kind.is_empty()).then_some(request.kind);
@@ -89,35 +82,6 @@ fn read_filter(request: pb::ListSagasRequest, scope: &str) -> Result<Filter, Err
 
 impl From<Saga> for pb::Saga {
     fn from(Saga(info): Saga) -> Self {
-        let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-        let status = match info.status {
-            SagaStatus::Running => pb::SagaStatus::Running,
-            SagaStatus::Completed => pb::SagaStatus::Completed,
-            SagaStatus::Undone => pb::SagaStatus::Undone,
-            SagaStatus::Stuck => pb::SagaStatus::Stuck,
-        };
-        let direction = match info.direction {
-            Direction::Forward => pb::SagaDirection::Forward,
-            Direction::Undoing => pb::SagaDirection::Undoing,
-        };
-        let Info { id, kind, step, failure, .. } = info;
-        let failure =
-            failure.map(|Failure { step, reason, why }| pb::SagaFailure { step, reason, why });
-        Self {
-            name: format!("sagas/{id}"),
-            kind,
-            status: status.into(),
-            direction: direction.into(),
-            step,
-            step_number: count(info.step_number),
-            step_count: count(info.step_count),
-            forward_only: info.is_forward_only,
-            attempts: i32::try_from(info.attempts).unwrap_or(i32::MAX),
-            next_attempt_time: info.next_attempt_time.map(timestamp),
-            failure,
-            create_time: Some(timestamp(info.create_time)),
-            update_time: Some(timestamp(info.update_time)),
-            state_json: info.state,
-        }
+        info.into()
     }
 }

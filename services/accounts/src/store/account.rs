@@ -265,14 +265,15 @@ pub(crate) fn free_guard(tx: &mut Tx, guard_key: &str, before: OffsetDateTime) {
     tx.defer(SQL, args![guard_key, before]);
 }
 
-/// An account, if it is the owner's.
+/// An account, if it is the owner's; whosever it is, where none is given. Nobody's number is 0, and
+/// is given as such: he owns nothing.
 pub(crate) async fn find(
     mut from: impl Query,
     s3uid: &S3uid,
     owner: Option<CustomerId>,
 ) -> Result<Option<Account>, Error> {
-    const SQL: &str = select!("WHERE a.s3uid = $1 AND ($2 = 0 OR a.customer_id = $2)");
-    let args = args![s3uid.as_str(), owner.map_or(0, |id| id.0)];
+    const SQL: &str = select!("WHERE a.s3uid = $1 AND ($2 IS NULL OR a.customer_id = $2)");
+    let args = args![s3uid.as_str(), owner.map(|id| id.0)];
     from.fetch_optional::<Row>(SQL, args).await?.map(Account::try_from).transpose()
 }
 
@@ -282,8 +283,8 @@ pub(crate) async fn find_by_number(
     account_id: i64,
     owner: Option<CustomerId>,
 ) -> Result<Option<Account>, Error> {
-    const SQL: &str = select!("WHERE a.account_id = $1 AND ($2 = 0 OR a.customer_id = $2)");
-    let args = args![account_id, owner.map_or(0, |id| id.0)];
+    const SQL: &str = select!("WHERE a.account_id = $1 AND ($2 IS NULL OR a.customer_id = $2)");
+    let args = args![account_id, owner.map(|id| id.0)];
     from.fetch_optional::<Row>(SQL, args).await?.map(Account::try_from).transpose()
 }
 
@@ -334,11 +335,11 @@ pub(crate) async fn list_of(
     let wanted: Vec<_> = s3uids.iter().map(|u| format!("${}", args.push(u.as_str()))).collect();
     let sql = format!(
         "{select}WHERE a.s3uid IN ({wanted}) AND a.state NOT IN ('FAILED', 'DELETED') \
-         AND (${owner} = 0 OR a.customer_id = ${owner}) AND a.account_id > ${after} \
+         AND (${owner} IS NULL OR a.customer_id = ${owner}) AND a.account_id > ${after} \
          ORDER BY a.account_id LIMIT ${max}",
         select = select!(""),
         wanted = wanted.join(", "),
-        owner = args.push(owner.map_or(0, |id| id.0)),
+        owner = args.push(owner.map(|id| id.0)),
         after = args.push(after),
         max = args.push(max),
     );

@@ -45,10 +45,11 @@ pub(crate) async fn insert(tx: &mut Tx, key: &ApiKey, hash: TokenHash) -> Result
     tx.execute(SQL, args).await.map(|_| ())
 }
 
-pub(crate) async fn find(mut from: impl Query, id: Uuid) -> Result<Option<ApiKey>, Error> {
+/// A key, held until the transaction ends.
+pub(crate) async fn lock(tx: &mut Tx, id: Uuid) -> Result<Option<ApiKey>, Error> {
     const SQL: &str = "SELECT api_key_id, customer_id, hint, label, create_time, revoke_time \
-        FROM api_key WHERE api_key_id = $1";
-    Ok(from.fetch_optional::<Row>(SQL, args![id]).await?.map(ApiKey::from))
+        FROM api_key WHERE api_key_id = $1 FOR UPDATE";
+    Ok(tx.fetch_optional::<Row>(SQL, args![id]).await?.map(ApiKey::from))
 }
 
 /// The key of a hash, unless it is revoked.

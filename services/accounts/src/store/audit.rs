@@ -141,9 +141,10 @@ pub(crate) async fn list(mut from: impl Query, listing: &Listing) -> Result<Vec<
     Ok(rows.into_iter().map(Chained::from).collect())
 }
 
-/// The id up to which entries of before are chained, and the last of them; `None`: all are.
+/// The id up to which entries of before are chained, and the last of them; `None`: all are. Who
+/// starts at the same time waits.
 pub(crate) async fn backfill_span(tx: &mut Tx) -> Result<Option<(i64, i64)>, Error> {
-    tx.fetch_optional("SELECT done_id, last_id FROM audit_backfill", args![]).await
+    tx.fetch_optional("SELECT done_id, last_id FROM audit_backfill FOR UPDATE", args![]).await
 }
 
 /// Entries that have no place yet.

@@ -34,6 +34,11 @@ async fn change_plan(kit: &Kit, event: &str) -> Event {
 }
 
 #[tokio::test]
+async fn every_publisher_knows_the_queues_of_this_role() {
+    assert_eq!(Kit::start().await.bus.undeclared(), [""; 0]);
+}
+
+#[tokio::test]
 async fn changes_of_plans_are_history_once_and_customers_read_them_without_names() {
     let kit = Kit::start().await;
     let customer = kit.customer("a@example.com").await;

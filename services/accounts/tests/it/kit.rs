@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use stowage_accounts::{Config, Deps, MIGRATOR, build, ensure_administrator_token};
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer, hash_token};
-use stowage_bus::{BoxError, Bus, Event, Handler, Subscription};
+use stowage_bus::{Audience, BoxError, Bus, Event, Handler, Subscription};
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_keyring::{Keyring, Rules, Source};
@@ -62,6 +62,14 @@ impl Kit {
         Self::with(Config::default(), World::default()).await
     }
 
+    /// On a file, whatever the tests run on.
+    pub(crate) async fn on_file() -> Self {
+        let place = Scratch::on_files();
+        let mut kit = Self::unbuilt(Config::default(), World::default(), place).await;
+        kit.build().await;
+        kit
+    }
+
     pub(crate) async fn with(config: Config, world: World) -> Self {
         let mut kit = Self::unbuilt(config, world, Scratch::new().await).await;
         kit.build().await;
@@ -101,7 +109,22 @@ impl Kit {
         self.stop = CancellationToken::new();
         self.bus = Bus::in_process();
         self.db = self.place.open(DATABASE, &MIGRATOR).await.unwrap();
+        self.end_leases().await;
         self.build().await;
+    }
+
+    /// Where a successor waits for the ends of leases, lets them come at once.
+    async fn end_leases(&self) {
+        if self.db.is_exclusive() {
+            return;
+        }
+        let mut tx = self.db.begin().await.unwrap();
+        for table in ["saga", "request"] {
+            let sql = format!("UPDATE {table} SET lease_until = '2000-01-01T00:00:00.000000Z'");
+            tx.execute_built(sql, stowage_db::args![]).await.unwrap();
+        }
+        tx.execute("DELETE FROM lease", stowage_db::args![]).await.unwrap();
+        tx.commit().await.unwrap();
     }
 
     pub(crate) async fn build(&mut self) {
@@ -226,7 +249,8 @@ impl Kit {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let handler = Arc::new(Listener(Arc::clone(&heard)));
         let kinds: &'static [&'static str] = Box::leak(Box::new([kind]));
-        self.bus.subscribe(Subscription { consumer: "test", kinds, handler });
+        let audience = Audience::OneReplica;
+        self.bus.subscribe(Subscription { consumer: "test", kinds, audience, handler });
         heard
     }
 

@@ -109,9 +109,9 @@ async fn sagas_and_events_that_do_not_go_on_are_reported() {
         "UPDATE saga SET status = 'stuck' WHERE kind = 'accounts.create_account.v1' AND $1 = $1",
         "INSERT INTO saga SELECT '01234567890123456789012345678901', 'of.another.program', state, \
          step, direction, 'running', attempts, $1, '', $1, failure_step, failure_reason, \
-         failure_why, $1, $1 FROM saga",
+         failure_why, $1, $1, attempt_error FROM saga",
         "INSERT INTO outbox (position, id, source, type, subject, time, data, dead) \
-         VALUES (900, '01', 's', 't', 'x', $1, x'', true)",
+         VALUES (900, '01234567890123456789012345678901', 's', 't', 'x', $1, '', true)",
     ] {
         assert_eq!(tx.execute(sql, stowage_db::args![long_ago]).await.unwrap(), 1, "{sql}");
     }

@@ -80,6 +80,8 @@ async fn an_order_that_is_stuck_is_found_and_tried_again() {
         (failure.step.as_str(), failure.reason.as_str()),
         ("create_bucket", "BUCKET_NAME_TAKEN")
     );
+    // Beside what turned it back, what its undo meets.
+    assert!(found.attempt_error.contains("SUBSCRIPTION_STATE"), "{found:?}");
     let whole = get(&kit, &admin(), &found.name).await.unwrap();
     let state: serde_json::Value = serde_json::from_str(&whole.state_json).unwrap();
     assert_eq!(state["bucket"], "photos");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::HeaderValue;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
 use stowage_billing::{Config, Deps, MIGRATOR, build, seed_catalogue};
-use stowage_bus::{BoxError, Bus, Event, Handler, Subscription as Consumer};
+use stowage_bus::{Audience, BoxError, Bus, Event, Handler, Subscription as Consumer};
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_proto::Money;
@@ -79,6 +79,7 @@ impl Kit {
         bus.subscribe(Consumer {
             consumer: "test",
             kinds: &["stowage.billing.plan.changed.v1"],
+            audience: Audience::OneReplica,
             handler: heard.clone(),
         });
         let deps = Deps {

@@ -82,15 +82,14 @@ impl Metering {
 async fn record(tx: &mut Tx, event_time: OffsetDateTime, facts: &Facts) -> Result<(), Error> {
     let s3uid = &facts.s3uid;
     let Some(newest) = facts.newest(event_time) else { return Ok(()) };
-    let account = account::find(&mut *tx, s3uid).await?;
+    let before = account::lock(tx, s3uid, newest).await?;
     record_traffic(tx, s3uid, event_time, &facts.traffic).await?;
-    let newest_sample = account.as_ref().and_then(|account| account.newest_sample_time);
+    let newest_sample = before.newest_sample_time;
     let stored_bytes = record_samples(tx, s3uid, newest_sample, &facts.samples).await?;
-    let before = account.as_ref();
     let row = account::Row {
-        stored_bytes: stored_bytes.or(before.map(|row| row.stored_bytes)).unwrap_or(0),
+        stored_bytes: stored_bytes.unwrap_or(before.stored_bytes),
         newest_sample_time: newest_sample.max(facts.samples.last().map(|sample| sample.time)),
-        as_of_time: before.map_or(newest, |row| row.as_of_time.max(newest)),
+        as_of_time: before.as_of_time.max(newest),
     };
     account::put(tx, s3uid, &row).await?;
     Ok(())

@@ -1,5 +1,6 @@
 //! `MeterService`.
 
+use stowage_auth::RequestContext;
 use stowage_proto::metering as pb;
 use stowage_proto::metering::meter_service_server::MeterService;
 use stowage_types::{CustomerId, Malformed, PlanId, S3uid, Violations};
@@ -17,8 +18,9 @@ impl MeterService for Meters {
         &self,
         request: Request<pb::OpenMeterRequest>,
     ) -> Result<Response<pb::OpenMeterResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
         let dimensions = read_dimensions(request.into_inner().dimensions).map_err(Error::from)?;
-        self.0.open_meter(dimensions).await?;
+        self.0.open_meter(&cx, dimensions).await?;
         Ok(Response::new(pb::OpenMeterResponse {}))
     }
 
@@ -26,8 +28,9 @@ impl MeterService for Meters {
         &self,
         request: Request<pb::CloseMeterRequest>,
     ) -> Result<Response<pb::CloseMeterResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
         let s3uid = read_s3uid("s3uid", &request.into_inner().s3uid)?;
-        self.0.close_meter(&s3uid).await?;
+        self.0.close_meter(&cx, &s3uid).await?;
         Ok(Response::new(pb::CloseMeterResponse {}))
     }
 }

@@ -64,10 +64,17 @@ pub(crate) async fn put(tx: &mut Tx, dimensions: &Dimensions) -> Result<(), Erro
     Ok(())
 }
 
-/// Closes the meter, if it is there and open.
-pub(crate) async fn close(tx: &mut Tx, s3uid: &S3uid, now: OffsetDateTime) -> Result<(), Error> {
-    const SQL: &str = "UPDATE meter SET closed_time = $2 WHERE s3uid = $1 AND closed_time IS NULL";
-    tx.execute(SQL, args![s3uid.as_str(), now]).await?;
+/// Closes the meter, if it is there and open, and of this customer if one is given.
+pub(crate) async fn close(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    owner: Option<CustomerId>,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    const SQL: &str = "UPDATE meter SET closed_time = $2 WHERE s3uid = $1 \
+        AND closed_time IS NULL AND ($3 IS NULL OR customer_id = $3)";
+    let owner = owner.map(|CustomerId(id)| id);
+    tx.execute(SQL, args![s3uid.as_str(), now, owner]).await?;
     Ok(())
 }
 

@@ -26,6 +26,11 @@ async fn an_event_that_comes_twice_counts_once() {
 }
 
 #[tokio::test]
+async fn every_publisher_knows_its_queue() {
+    assert_eq!(Kit::start().await.bus.undeclared(), [""; 0]);
+}
+
+#[tokio::test]
 async fn facts_before_their_meter_show_once_it_is_open() {
     let kit = Kit::start().await;
     kit.stores(1, vec![sample("photos", NOW, 500)]).await;

@@ -1,17 +1,15 @@
-//! Delivery of one event to its consumers.
+//! The bus as roles see it, whichever carries the events.
 
-use std::any::Any;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use stowage_types::SecretString;
+use tokio_util::sync::CancellationToken;
 
-use crate::{BoxError, Event};
-
-/// Longest time one consumer may take over one event.
-const HANDLE_MAX: Duration = Duration::from_secs(30);
+use crate::amqp::{Amqp, AmqpOptions, InvalidUrl};
+use crate::deliver::{deliver, is_refusal};
+use crate::{BoxError, Event, topology};
 
 /// A consumer's side. `Ok` is the acknowledgement: the effect is committed.
 #[async_trait]
@@ -24,6 +22,10 @@ pub trait Handler: Send + Sync {
     /// other error means "not now": the event is tried again until it is taken, and the events
     /// behind it wait.
     async fn handle(&self, event: &Event) -> Result<(), BoxError>;
+
+    /// Events may have passed by unheard: called for a subscription of [`Audience::EveryProcess`]
+    /// each time that it begins to hear, the first time too. Whoever keeps a cache empties it.
+    async fn missed(&self) {}
 }
 
 /// Says that an event can never be taken. After a few tries it is set aside as dead.
@@ -34,6 +36,15 @@ pub struct Refused {
     pub why: String,
 }
 
+/// Who of a role's replicas hears an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Audience {
+    /// One of them, exactly once in effect; what happens while none runs waits.
+    OneReplica,
+    /// Each that runs and is connected; nothing waits for one that is not. For caches.
+    EveryProcess,
+}
+
 /// One consumer and the events it wants.
 #[derive(Clone)]
 pub struct Subscription {
@@ -41,6 +52,8 @@ pub struct Subscription {
     pub consumer: &'static str,
     /// Types of events it takes, such as `stowage.storage.usage.collected.v1`.
     pub kinds: &'static [&'static str],
+    /// Who of several replicas hears them.
+    pub audience: Audience,
     /// What takes them.
     pub handler: Arc<dyn Handler>,
 }
@@ -50,6 +63,7 @@ impl std::fmt::Debug for Subscription {
         f.debug_struct("Subscription")
             .field("consumer", &self.consumer)
             .field("kinds", &self.kinds)
+            .field("audience", &self.audience)
             .finish_non_exhaustive()
     }
 }
@@ -57,10 +71,10 @@ impl std::fmt::Debug for Subscription {
 /// Why an event was not delivered to everyone who wants it.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
-    /// A consumer cannot take it now; the same event succeeds later.
+    /// A consumer, or the broker, cannot take it now; the same event succeeds later.
     #[error("{consumer} is unavailable")]
     Unavailable {
-        /// The consumer.
+        /// The consumer, or `the broker`.
         consumer: &'static str,
         /// What it said.
         source: BoxError,
@@ -75,36 +89,117 @@ pub enum PublishError {
     },
 }
 
+/// How far publishing several events came.
+#[derive(Debug)]
+pub struct Published {
+    /// How many were accepted, counted from the first one.
+    pub count: usize,
+    /// Why the next one was not; `None` if all were.
+    pub failure: Option<PublishError>,
+}
+
+/// The broker cannot be reached now; it is tried again without end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the broker is not connected")]
+pub struct NotConnected;
+
+/// Those who want events; shared by a bus and its clones.
+pub(crate) type Subscriptions = Arc<RwLock<Vec<Subscription>>>;
+
 /// Carries events to consumers. Cheap to clone; clones are one bus.
 #[derive(Debug, Clone)]
 pub struct Bus {
-    subscriptions: Arc<RwLock<Vec<Subscription>>>,
+    subscriptions: Subscriptions,
+    broker: Option<Arc<Amqp>>,
 }
 
 impl Bus {
     /// A bus within this process: publishing calls each consumer and waits for it.
     #[must_use]
     pub fn in_process() -> Self {
-        Self { subscriptions: Arc::new(RwLock::new(Vec::new())) }
+        Self { subscriptions: Subscriptions::default(), broker: None }
     }
 
-    /// Adds a consumer. Events published before are not given to it.
+    /// A bus over RabbitMQ: publishing waits until the broker has the event on disk, consumers
+    /// take it from their queues. Nothing is connected before [`Bus::run`] is awaited.
+    ///
+    /// `url` is `amqp://user:password@host:port/vhost`, or `amqps://` for TLS.
+    ///
+    /// # Errors
+    /// [`InvalidUrl`]; it does not repeat the URL, which may hold a password.
+    pub fn amqp(url: &SecretString, options: AmqpOptions) -> Result<Self, InvalidUrl> {
+        let subscriptions = Subscriptions::default();
+        let broker = Amqp::new(url, options, Arc::clone(&subscriptions))?;
+        Ok(Self { subscriptions, broker: Some(Arc::new(broker)) })
+    }
+
+    /// Adds a consumer, before [`Bus::run`]. In one process, events published before are not given
+    /// to it; on a broker, they are if the consumer is in [`CONSUMERS`](crate::CONSUMERS).
     pub fn subscribe(&self, subscription: Subscription) {
         self.subscriptions.write().unwrap_or_else(PoisonError::into_inner).push(subscription);
     }
 
-    /// Gives the event to every consumer of its kind, one after the other, and waits until each
-    /// has acknowledged. One that fails does not keep it from the others.
+    /// Consumers that subscribed otherwise than [`CONSUMERS`](crate::CONSUMERS) says. On a broker
+    /// they would lose what is published before they first run, so there must be none.
+    #[must_use]
+    pub fn undeclared(&self) -> Vec<&'static str> {
+        topology::undeclared(&self.subscriptions())
+    }
+
+    /// Keeps the connection and takes events until `stop`. To be spawned once, after all have
+    /// subscribed; a bus within one process has nothing to do here.
+    #[must_use]
+    pub fn run(&self, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        match &self.broker {
+            None => Box::pin(stop.cancelled_owned()),
+            Some(broker) => Box::pin(Arc::clone(broker).run(stop)),
+        }
+    }
+
+    /// Whether events travel now, for readiness.
     ///
     /// # Errors
-    /// [`PublishError::Unavailable`] when at least one cannot take it now, else
-    /// [`PublishError::Refused`] when at least one will not take it ever.
+    /// [`NotConnected`]
+    pub fn check(&self) -> Result<(), NotConnected> {
+        self.broker.as_ref().map_or(Ok(()), |broker| broker.check())
+    }
+
+    /// Publishes one event, as [`Bus::publish_all`].
+    ///
+    /// # Errors
+    /// [`PublishError::Unavailable`], and [`PublishError::Refused`] within one process.
     pub async fn publish(&self, event: &Event) -> Result<(), PublishError> {
+        self.publish_all(std::slice::from_ref(event)).await.failure.map_or(Ok(()), Err)
+    }
+
+    /// Publishes events in their order, up to the first that is not accepted.
+    ///
+    /// Within one process an event is accepted when every consumer of its kind has acknowledged
+    /// it; one that fails does not keep it from the others. Over a broker it is accepted when the
+    /// broker has stored it in the queue of every consumer; events of different subjects travel
+    /// together, so a few behind the first failure may have arrived, and come twice.
+    pub async fn publish_all(&self, events: &[Event]) -> Published {
+        if let Some(broker) = &self.broker {
+            return broker.publish_all(events).await;
+        }
+        for (count, event) in events.iter().enumerate() {
+            if let Err(failure) = self.deliver_to_all(event).await {
+                return Published { count, failure: Some(failure) };
+            }
+        }
+        Published { count: events.len(), failure: None }
+    }
+
+    /// Gives the event to every consumer of its kind, one after the other.
+    async fn deliver_to_all(&self, event: &Event) -> Result<(), PublishError> {
         let mut refused = None;
         let mut unavailable = None;
-        for subscription in self.consumers_of(&event.kind) {
+        for subscription in self.subscriptions() {
+            if !subscription.kinds.contains(&event.kind.as_str()) {
+                continue;
+            }
             let consumer = subscription.consumer;
-            match deliver(&subscription, event).await {
+            match deliver(&*subscription.handler, event).await {
                 Ok(()) => {}
                 Err(source) if is_refusal(&source) => {
                     refused = Some(PublishError::Refused { consumer, source });
@@ -115,38 +210,8 @@ impl Bus {
         unavailable.or(refused).map_or(Ok(()), Err)
     }
 
-    /// The consumers that want `kind`, copied out so that no lock is held while they work.
-    fn consumers_of(&self, kind: &str) -> Vec<Subscription> {
-        self.subscriptions
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .filter(|subscription| subscription.kinds.contains(&kind))
-            .cloned()
-            .collect()
+    /// The subscriptions, copied out so that no lock is held while they work.
+    fn subscriptions(&self) -> Vec<Subscription> {
+        self.subscriptions.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
-}
-
-/// Calls one handler. A panic is a refusal: the same event would panic again, and must not stop
-/// the relay.
-async fn deliver(subscription: &Subscription, event: &Event) -> Result<(), BoxError> {
-    let handling = AssertUnwindSafe(subscription.handler.handle(event)).catch_unwind();
-    match tokio::time::timeout(HANDLE_MAX, handling).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(panic)) => Err(Box::new(Refused { why: panic_text(&*panic) })),
-        Err(elapsed) => Err(Box::new(elapsed)),
-    }
-}
-
-fn is_refusal(error: &BoxError) -> bool {
-    error.is::<Refused>() || error.is::<prost::DecodeError>()
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no text");
-    format!("the handler panicked: {text}")
 }

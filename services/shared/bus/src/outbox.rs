@@ -6,6 +6,7 @@ use stowage_db::{Db, Error, Tx, args, next_id};
 use stowage_types::{Clock, Random, new_id};
 use time::OffsetDateTime;
 use tokio::sync::Notify;
+use uuid::Uuid;
 
 /// Writes the events of one role. Cheap to clone; all clones wake the same relay.
 #[derive(Debug, Clone)]
@@ -38,7 +39,7 @@ impl Outbox {
         message: &impl prost::Message,
     ) -> Result<(), Error> {
         let data = message.encode_to_vec();
-        let id = new_id(&*self.clock, &*self.random);
+        let id = self.new_id();
         let position = next_id(tx, "outbox").await?;
         tx.defer(
             "INSERT INTO outbox (position, id, source, type, subject, time, data) \
@@ -52,6 +53,14 @@ impl Outbox {
     /// What wakes the relay.
     pub(crate) fn nudge(&self) -> Arc<Notify> {
         Arc::clone(&self.nudge)
+    }
+
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    pub(crate) fn new_id(&self) -> Uuid {
+        new_id(&*self.clock, &*self.random)
     }
 
     /// Source of the events.

@@ -3,21 +3,30 @@
 //! Invariants: events are published in the order of their positions; an event is deleted only
 //! after it was acknowledged or never (dead ones stay for a person to look at); an unavailable
 //! consumer holds the relay, it never costs an event.
+//!
+//! Of several replicas of a role one relays, the one that has the lease `relay` in the role's
+//! database: two at once would send the same events twice, and in no order. It stops publishing
+//! when its lease ends, whatever it is waiting for; what it has published by then it may delete,
+//! and what its successor publishes again the inboxes drop.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use stowage_db::lease::{Lease, Standing};
 use stowage_db::{Db, Error, args};
+use stowage_types::Clock;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{Bus, Event, Outbox, PublishError};
+use crate::{Bus, Event, Outbox, PublishError, Published};
 
 const PUBLISHED: &str = "stowage_bus_published_events";
 const DEAD: &str = "stowage_bus_dead_events";
+/// Name of the lease.
+const LEASE: &str = "relay";
 
 /// Bounds of a relay.
 #[derive(Debug, Clone)]
@@ -32,6 +41,11 @@ pub struct RelaySettings {
     pub back_off_max: Duration,
     /// How often the outbox is looked at when nobody nudges. Default 1 s.
     pub fallback: Duration,
+    /// Whether no other process can have the database open. Then there is no other relay and no
+    /// lease, and a restart goes on at once. Default `None`: what the database says.
+    pub is_exclusive: Option<bool>,
+    /// How long a relay that vanished keeps its successor waiting. Default 10 s.
+    pub lease: Duration,
 }
 
 impl Default for RelaySettings {
@@ -42,6 +56,8 @@ impl Default for RelaySettings {
             back_off_min: Duration::from_millis(100),
             back_off_max: Duration::from_secs(5),
             fallback: Duration::from_secs(1),
+            is_exclusive: None,
+            lease: Duration::from_secs(10),
         }
     }
 }
@@ -61,12 +77,14 @@ pub fn relay_with(
     bus: Bus,
     stop: CancellationToken,
 ) -> BoxFuture<'static, ()> {
-    let relay =
-        Relay { settings, db, bus, nudge: outbox.nudge(), source: outbox.source(), warned: None };
-    Box::pin(async move {
-        // Dropping a delivery half-way is a crash in small: the event stays and is sent again.
-        let _: Option<()> = stop.run_until_cancelled(relay.run()).await;
-    })
+    let relay = Relay {
+        is_exclusive: settings.is_exclusive.unwrap_or_else(|| db.is_exclusive()),
+        lease: Lease::new(LEASE, outbox.new_id(), settings.lease),
+        clock: outbox.clock(),
+        nudge: outbox.nudge(),
+        pages: Pages { settings, db, bus, source: outbox.source(), warned: None },
+    };
+    Box::pin(relay.run(stop))
 }
 
 #[derive(sqlx::FromRow)]
@@ -82,6 +100,21 @@ struct Row {
     attempts: i64,
 }
 
+impl Row {
+    fn split(self) -> (Place, Event) {
+        let place = Place { position: self.position, attempts: self.attempts };
+        let event = Event {
+            id: self.id,
+            source: self.source,
+            kind: self.kind,
+            subject: self.subject,
+            time: self.time,
+            data: self.data,
+        };
+        (place, event)
+    }
+}
+
 /// How a page went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Progress {
@@ -91,39 +124,72 @@ enum Progress {
     More,
     /// An event could not be delivered; those behind it wait.
     Held,
+    /// Another process relays.
+    Standby,
 }
 
-enum Delivery {
-    Published,
-    Dead,
+/// What becomes of an event that was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Failed {
+    /// It is tried again, and those behind it wait.
     Held,
+    /// It is set aside.
+    Dead,
 }
 
 struct Relay {
+    pages: Pages,
+    is_exclusive: bool,
+    lease: Lease,
+    clock: Arc<dyn Clock>,
+    nudge: Arc<Notify>,
+}
+
+/// What publishes, page by page.
+struct Pages {
     settings: RelaySettings,
     db: Db,
     bus: Bus,
-    nudge: Arc<Notify>,
     source: &'static str,
     /// Position of the event whose failure was logged, so that a long outage logs once.
     warned: Option<i64>,
 }
 
+/// Where an event is in the outbox.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    position: i64,
+    attempts: i64,
+}
+
 impl Relay {
-    async fn run(mut self) {
-        let mut pause = self.settings.back_off_min;
+    async fn run(mut self, stop: CancellationToken) {
+        // Dropping a delivery half-way is a crash in small: the event stays and is sent again.
+        let _: Option<()> = stop.run_until_cancelled(self.relay()).await;
+        if !self.is_exclusive
+            && let Err(error) = self.lease.release(&self.pages.db).await
+        {
+            let source = self.pages.source;
+            tracing::warn!(%error, event.source = source, "the lease runs out by itself");
+        }
+    }
+
+    async fn relay(&mut self) {
+        let mut pause = self.pages.settings.back_off_min;
         loop {
-            match self.page().await {
-                Ok(Progress::More) => pause = self.settings.back_off_min,
+            match self.turn().await {
+                Ok(Progress::More) => pause = self.pages.settings.back_off_min,
                 Ok(Progress::Drained) => {
-                    pause = self.settings.back_off_min;
+                    pause = self.pages.settings.back_off_min;
                     let nudged = self.nudge.notified();
                     // Running into the fallback is no failure: look again either way.
-                    let _ = tokio::time::timeout(self.settings.fallback, nudged).await;
+                    let _ = tokio::time::timeout(self.pages.settings.fallback, nudged).await;
                 }
+                Ok(Progress::Standby) => tokio::time::sleep(self.pages.settings.fallback).await,
                 Ok(Progress::Held) => self.back_off(&mut pause).await,
                 Err(error) => {
-                    tracing::warn!(%error, event.source = self.source, "outbox is unavailable");
+                    let source = self.pages.source;
+                    tracing::warn!(%error, event.source = source, "outbox is unavailable");
                     self.back_off(&mut pause).await;
                 }
             }
@@ -132,9 +198,27 @@ impl Relay {
 
     async fn back_off(&self, pause: &mut Duration) {
         tokio::time::sleep(*pause).await;
-        *pause = pause.saturating_mul(2).min(self.settings.back_off_max);
+        *pause = pause.saturating_mul(2).min(self.pages.settings.back_off_max);
     }
 
+    /// One page, if it is this relay's turn. The lease is renewed beside it, however long it takes.
+    async fn turn(&mut self) -> Result<Progress, Error> {
+        if self.is_exclusive {
+            return self.pages.page().await;
+        }
+        let db = self.pages.db.clone();
+        if self.lease.keep(&db, self.clock.now()).await? == Standing::Other {
+            return Ok(Progress::Standby);
+        }
+        tokio::select! {
+            biased;
+            () = self.lease.hold(&db, || self.clock.now()) => Ok(Progress::Standby),
+            progress = self.pages.page() => progress,
+        }
+    }
+}
+
+impl Pages {
     /// Publishes one page and deletes what was acknowledged, in one transaction for all of it.
     async fn page(&mut self) -> Result<Progress, Error> {
         let rows: Vec<Row> = self
@@ -146,63 +230,57 @@ impl Relay {
             )
             .await?;
         let is_full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= self.settings.page_rows;
+        let (places, events): (Vec<Place>, Vec<Event>) = rows.into_iter().map(Row::split).unzip();
+        let mut done = 0;
         let mut acknowledged = None;
-        let mut progress = if is_full { Progress::More } else { Progress::Drained };
-        let mut failure = None;
-        for row in rows {
-            let position = row.position;
-            match self.deliver(row).await {
-                Ok(Delivery::Published) => acknowledged = Some(position),
-                Ok(Delivery::Dead) => {}
-                Ok(Delivery::Held) => progress = Progress::Held,
-                Err(error) => failure = Some(error),
+        while done < events.len() {
+            let Published { count, failure } = self.bus.publish_all(&events[done..]).await;
+            if count > 0 {
+                done += count;
+                acknowledged = Some(places[done - 1].position);
+                let count = u64::try_from(count).unwrap_or(u64::MAX);
+                metrics::counter!(PUBLISHED, "source" => self.source).increment(count);
             }
-            if progress == Progress::Held || failure.is_some() {
-                break;
+            let Some(error) = failure else { continue };
+            match self.failed(places[done], &events[done], &error).await {
+                Ok(Failed::Dead) => done += 1,
+                held => {
+                    self.delete_until(acknowledged).await?;
+                    return held.map(|_| Progress::Held);
+                }
             }
         }
-        if let Some(position) = acknowledged {
-            self.delete_until(position).await?;
-        }
-        failure.map_or(Ok(progress), Err)
+        self.delete_until(acknowledged).await?;
+        Ok(if is_full { Progress::More } else { Progress::Drained })
     }
 
-    async fn deliver(&mut self, row: Row) -> Result<Delivery, Error> {
-        let (position, attempts) = (row.position, row.attempts + 1);
-        let event = Event {
-            id: row.id,
-            source: row.source,
-            kind: row.kind,
-            subject: row.subject,
-            time: row.time,
-            data: row.data,
-        };
-        let error = match self.bus.publish(&event).await {
-            Ok(()) => {
-                metrics::counter!(PUBLISHED, "source" => self.source).increment(1);
-                return Ok(Delivery::Published);
-            }
-            Err(error) => error,
-        };
+    /// Counts a refusal. An event that was refused often enough is passed over from then on.
+    async fn failed(
+        &mut self,
+        place: Place,
+        event: &Event,
+        error: &PublishError,
+    ) -> Result<Failed, Error> {
         if matches!(error, PublishError::Unavailable { .. }) {
-            self.warn_once(position, &event, &error);
-            return Ok(Delivery::Held);
+            self.warn_once(place.position, event, error);
+            return Ok(Failed::Held);
         }
+        let attempts = place.attempts + 1;
         let is_dead = attempts >= self.settings.refused_attempts_max;
-        self.count_attempt(position, is_dead).await?;
+        self.count_attempt(place.position, is_dead).await?;
         if !is_dead {
-            self.warn_once(position, &event, &error);
-            return Ok(Delivery::Held);
+            self.warn_once(place.position, event, error);
+            return Ok(Failed::Held);
         }
         metrics::counter!(DEAD, "source" => self.source).increment(1);
         tracing::error!(
-            error = &error as &dyn std::error::Error,
+            error = error as &dyn std::error::Error,
             event.id = %event.id,
             event.kind = event.kind,
             event.subject = event.subject,
             "event was refused {attempts} times and is set aside as dead",
         );
-        Ok(Delivery::Dead)
+        Ok(Failed::Dead)
     }
 
     fn warn_once(&mut self, position: i64, event: &Event, error: &PublishError) {
@@ -228,7 +306,8 @@ impl Relay {
 
     /// Positions become visible in order and were published in order, so everything up to the
     /// last acknowledged one is acknowledged, but for the dead.
-    async fn delete_until(&self, position: i64) -> Result<(), Error> {
+    async fn delete_until(&self, position: Option<i64>) -> Result<(), Error> {
+        let Some(position) = position else { return Ok(()) };
         let mut tx = self.db.begin().await?;
         tx.execute("DELETE FROM outbox WHERE position <= $1 AND dead = false", args![position])
             .await?;

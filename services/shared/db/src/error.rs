@@ -90,7 +90,7 @@ impl From<sqlx::Error> for Error {
                     Some(of) if of.code() == UNIQUE_VIOLATION => {
                         Self::UniqueViolation { constraint: violated(of) }
                     }
-                    Some(of) => Self::of_postgres(&of.code().to_owned(), error),
+                    Some(_) => Self::of_postgres(error),
                     None => Self::of_sqlite(error),
                 };
             }
@@ -117,8 +117,9 @@ impl Error {
         }
     }
 
-    fn of_postgres(code: &str, error: sqlx::Error) -> Self {
-        let why = match code {
+    fn of_postgres(error: sqlx::Error) -> Self {
+        let code = error.as_database_error().and_then(|error| error.code());
+        let why = match code.unwrap_or_default().as_ref() {
             DISK_FULL => return Self::Full,
             "40001" | "40P01" => "another transaction was in the way",
             "55P03" => "locked",

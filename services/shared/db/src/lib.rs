@@ -39,10 +39,13 @@
 //! - `synchronous=NORMAL`: loses acknowledged commits when the power fails.
 
 mod args;
+pub mod copy;
 mod db;
 mod error;
+pub mod lease;
 mod open;
 mod postgres;
+pub mod snapshot;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod tx;
@@ -76,8 +79,11 @@ pub async fn next_ids<const N: usize>(
     tx: &mut Tx,
     names: [&'static str; N],
 ) -> Result<[i64; N], Error> {
+    // In one order, whoever asks, so that two do not wait for each other.
+    let mut sorted = names;
+    sorted.sort_unstable();
     let mut args = Args::new();
-    let rows = names.map(|name| format!("(${}, 1)", args.push(name)));
+    let rows = sorted.map(|name| format!("(${}, 1)", args.push(name)));
     let sql = format!(
         "INSERT INTO sequence (name, value) VALUES {} \
          ON CONFLICT (name) DO UPDATE SET value = sequence.value + 1 RETURNING name, value",

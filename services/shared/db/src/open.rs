@@ -70,7 +70,17 @@ pub(crate) async fn check(path: &Path, migrator: &Migrator) -> Result<(), OpenEr
     }
 }
 
-fn base(path: &Path) -> SqliteConnectOptions {
+/// A connection beside all others, to a file that is there.
+pub(crate) async fn alone(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    base(path).connect().await
+}
+
+/// A database that ends with its connection.
+pub(crate) async fn in_memory() -> Result<SqliteConnection, sqlx::Error> {
+    SqliteConnectOptions::new().in_memory(true).connect().await
+}
+
+pub(crate) fn base(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
@@ -82,7 +92,7 @@ fn base(path: &Path) -> SqliteConnectOptions {
 
 /// Makes an empty file that only its owner can read; its log files inherit the mode. Finds out
 /// early whether the folder can be written.
-fn touch(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn touch(path: &Path) -> Result<(), OpenError> {
     let mut options = OpenOptions::new();
     options.append(true).create(true);
     #[cfg(unix)]
@@ -115,6 +125,6 @@ async fn refuse_newer(path: &Path, migrator: &Migrator) -> Result<(), OpenError>
     probe.close().await.map_err(failed)
 }
 
-fn place(path: &Path) -> String {
+pub(crate) fn place(path: &Path) -> String {
     path.display().to_string()
 }

@@ -51,14 +51,28 @@ const MIGRATION: [(&str, &str); 5] = [
     ("tcp_keepalives_count", "3"),
 ];
 
-/// Gives every text column the byte order that SQLite has, whatever the database's own order is:
-/// pages of lists go by it. Run after each migration; touches new columns only.
-const BYTE_ORDER: &str = "DO $$ DECLARE c record; BEGIN \
-    FOR c IN SELECT table_name, column_name FROM information_schema.columns \
-        WHERE table_schema = current_schema() AND data_type = 'text' AND collation_name IS NULL \
-            AND table_name <> '_sqlx_migrations' \
-    LOOP EXECUTE format('ALTER TABLE %I ALTER COLUMN %I TYPE text COLLATE \"C\"', \
-        c.table_name, c.column_name); END LOOP; END $$";
+/// The same for a session that copies a whole installation.
+const COPY: [(&str, &str); 7] = [
+    ("default_transaction_isolation", "read committed"),
+    ("statement_timeout", "0"),
+    ("lock_timeout", "10000"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("tcp_keepalives_idle", "30"),
+    ("tcp_keepalives_interval", "10"),
+    ("tcp_keepalives_count", "3"),
+];
+
+/// Gives every text column the byte order that SQLite has, unless the database's own order is that
+/// already: pages of lists go by it. Run after each migration; touches new columns only.
+const BYTE_ORDER: &str = "DO $$ DECLARE t record; BEGIN IF 'a' < 'B' THEN \
+    FOR t IN SELECT c.relname, string_agg(format( \
+            'ALTER COLUMN %I TYPE text COLLATE \"C\"', a.attname), ', ') AS changes \
+        FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
+        WHERE c.relnamespace = CAST(current_schema() AS regnamespace) AND c.relkind = 'r' \
+            AND a.attnum > 0 AND NOT a.attisdropped AND a.atttypid = CAST('text' AS regtype) \
+            AND a.attcollation = CAST('pg_catalog.\"default\"' AS regcollation) \
+            AND c.relname <> '_sqlx_migrations' GROUP BY c.relname \
+    LOOP EXECUTE format('ALTER TABLE %I %s', t.relname, t.changes); END LOOP; END IF; END $$";
 
 /// A database of a PostgreSQL server. It holds a schema for each role. Cheap to clone; does not
 /// print its password.
@@ -193,6 +207,20 @@ impl Server {
             .connect_lazy_with(options)
     }
 
+    /// Where it is, without user and password: `database stowage at db.internal:5432`.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        let (host, port) = (self.options.get_host(), self.options.get_port());
+        let database = self.options.get_database().unwrap_or(self.options.get_username());
+        format!("database {database} at {host}:{port}")
+    }
+
+    /// A connection for a long transaction over all schemas.
+    pub(crate) async fn connect_to_copy(&self) -> Result<PgConnection, OpenError> {
+        let connected = self.named("copy").options(COPY).connect().await;
+        connected.map_err(|error| OpenError::of(self.place("copy"), error))
+    }
+
     fn migrating(&self, schema: &str) -> PgConnectOptions {
         self.named(schema).options(MIGRATION).options([("search_path", schema)])
     }
@@ -202,9 +230,7 @@ impl Server {
     }
 
     fn place(&self, schema: &str) -> String {
-        let (host, port) = (self.options.get_host(), self.options.get_port());
-        let database = self.options.get_database().unwrap_or(self.options.get_username());
-        format!("schema {schema} of database {database} at {host}:{port}")
+        format!("schema {schema} of {}", self.shown())
     }
 }
 

@@ -3,8 +3,9 @@
 //! With `STOWAGE_TEST_DATABASE_URL` (of an administrator of a server for tests) they are databases
 //! there; without it, files. So one suite proves both.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -31,28 +32,43 @@ fn server_url() -> Option<String> {
 #[derive(Debug)]
 pub struct Scratch {
     folder: TempDir,
-    database: Option<Database>,
+    server: Option<Rented>,
 }
 
-/// A database of the server for tests.
-struct Database {
+/// What a test has of the server.
+struct Rented {
     admin: PgConnectOptions,
-    name: String,
     url: String,
+    /// What schemas are called ahead of their role; empty: it is a database of its own.
+    prefix: String,
+    /// What removes it all, and more for each schema.
+    removal: Mutex<Vec<String>>,
 }
 
 impl Scratch {
-    /// Makes one.
+    /// Makes one. On PostgreSQL, databases are schemas of one that all tests share.
     ///
     /// # Panics
-    /// When the folder or the database cannot be made.
+    /// When the folder cannot be made or the server does not answer.
     pub async fn new() -> Self {
-        let folder = TempDir::new().expect("a temporary folder can be made");
-        let database = match server_url() {
-            Some(url) => Some(Database::create(&url).await),
+        let server = match server_url() {
+            Some(url) => Some(Rented::schemas(&url).await),
             None => None,
         };
-        Self { folder, database }
+        Self { server, ..Self::on_files() }
+    }
+
+    /// Makes one that has a database of the server to itself, in which schemas are called like
+    /// their roles. Takes longer.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    pub async fn whole() -> Self {
+        let server = match server_url() {
+            Some(url) => Some(Rented::database(&url).await),
+            None => None,
+        };
+        Self { server, ..Self::on_files() }
     }
 
     /// Makes one for files, whatever the tests run on.
@@ -62,7 +78,7 @@ impl Scratch {
     #[must_use]
     pub fn on_files() -> Self {
         let folder = TempDir::new().expect("a temporary folder can be made");
-        Self { folder, database: None }
+        Self { folder, server: None }
     }
 
     /// A folder for files of the test's own; on SQLite it has the databases.
@@ -74,7 +90,7 @@ impl Scratch {
     /// The address of its database, if it is on PostgreSQL.
     #[must_use]
     pub fn url(&self) -> Option<&str> {
-        self.database.as_ref().map(|database| database.url.as_str())
+        self.server.as_ref().map(|server| server.url.as_str())
     }
 
     /// The same, for a test of what only a server has.
@@ -87,47 +103,79 @@ impl Scratch {
         url.expect("this test needs a server: run `cargo xtask test --only postgres`")
     }
 
-    /// The file of a role's database, if it is on SQLite.
-    #[must_use]
-    pub fn file(&self, role: &str) -> PathBuf {
-        self.folder.path().join(format!("{role}.db"))
-    }
-
     /// Opens a role's database; may be called again, as after a restart.
     ///
     /// # Errors
     /// As [`Db::open`] and [`Db::connect`].
     pub async fn open(&self, role: &str, migrator: &'static Migrator) -> Result<Db, OpenError> {
-        match self.url() {
-            Some(url) => Db::connect(&Server::new(url)?, role, migrator).await,
-            None => Db::open(&self.file(role), migrator).await,
+        match &self.server {
+            Some(server) => {
+                Db::connect(&Server::new(&server.url)?, &server.schema(role), migrator).await
+            }
+            None => Db::open(&self.folder().join(format!("{role}.db")), migrator).await,
         }
     }
 }
 
-impl Database {
-    async fn create(url: &str) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let (process, n) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let name = format!("test_{process}_{n}");
-        let admin: PgConnectOptions = url.parse().expect("the address of the server for tests");
-        let mut connection = admin.connect().await.expect("the server for tests answers");
-        // An order that is not that of bytes, as servers have it. A process with this number may
-        // have been killed before.
-        for sql in [
-            format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-            format!(
-                "CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' \
-                 LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C.UTF-8'"
-            ),
-        ] {
-            let made = sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await;
-            made.expect("a database for a test can be made");
+/// An order that is not that of bytes, as many servers have it.
+const AS_OTHERS: &str =
+    "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'en' LOCALE 'C.UTF-8'";
+/// The order of bytes: migrations have less to do.
+const BY_BYTES: &str = "TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'";
+
+/// The database whose schemas are tests.
+const SHARED: &str = "stowage_tests_by_bytes";
+
+impl Rented {
+    async fn schemas(url: &str) -> Self {
+        let admin: PgConnectOptions = url.parse().expect("an address of a server for tests");
+        let shared = admin.clone().database(SHARED);
+        if shared.connect().await.is_err() {
+            // Whoever comes first makes it; then the others fail here.
+            let _ = run(&admin, &[format!("CREATE DATABASE {SHARED} {BY_BYTES}")]).await;
         }
-        let _ = connection.close().await;
-        let url = with_database(url, &name);
-        Self { admin, name, url }
+        let (url, prefix) = (with_database(url, SHARED), format!("{}_", unique()));
+        run(&shared, &[]).await.expect("the server for tests answers");
+        Self { admin: shared, url, prefix, removal: Mutex::default() }
     }
+
+    async fn database(url: &str) -> Self {
+        let admin: PgConnectOptions = url.parse().expect("an address of a server for tests");
+        let name = unique();
+        // A process with this number may have been killed before.
+        let remove = format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)");
+        let create = format!("CREATE DATABASE {name} {AS_OTHERS}");
+        run(&admin, &[remove.clone(), create]).await.expect("a database for a test can be made");
+        let (url, removal) = (with_database(url, &name), Mutex::new(vec![remove]));
+        Self { admin, url, prefix: String::new(), removal }
+    }
+
+    /// The name of a role's schema, which will be removed.
+    fn schema(&self, role: &str) -> String {
+        let name = format!("{}{role}", self.prefix);
+        if !self.prefix.is_empty() {
+            let mut removal = self.removal.lock().unwrap_or_else(PoisonError::into_inner);
+            removal.push(format!("DROP SCHEMA IF EXISTS {name} CASCADE"));
+        }
+        name
+    }
+}
+
+/// A name that no other test has.
+#[expect(clippy::disallowed_methods, reason = "numbers of processes come again")]
+fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now = time::OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000;
+    format!("test_{}_{n}_{}", std::process::id(), now % 1_000_000_000_000)
+}
+
+async fn run(on: &PgConnectOptions, statements: &[String]) -> Result<(), sqlx::Error> {
+    let mut connection = on.connect().await?;
+    for sql in statements {
+        sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut connection).await?;
+    }
+    connection.close().await
 }
 
 /// The address with another database.
@@ -137,27 +185,25 @@ fn with_database(url: &str, name: &str) -> String {
     format!("{}/{name}?{query}", &path[..start])
 }
 
-impl Drop for Database {
-    /// Drops it in a thread of its own: the test's runtime may be ending. Should that fail, the
-    /// server's own end removes it.
+impl Drop for Rented {
+    /// In a thread of its own, since the test's runtime may be ending. Where it fails, the server's
+    /// own end removes it.
     fn drop(&mut self) {
-        let sql = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let admin = self.admin.clone();
+        let removal = self.removal.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let removal = std::mem::take(removal);
+        // What a test left running must not keep its successor waiting.
+        let admin = self.admin.clone().options([("lock_timeout", "2000")]);
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let Ok(runtime) = runtime else { return };
-            runtime.block_on(async {
-                if let Ok(mut connection) = admin.connect().await {
-                    let _ = sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await;
-                }
-            });
+            let _ = runtime.block_on(run(&admin, &removal));
         });
         let _ = thread.join();
     }
 }
 
-impl std::fmt::Debug for Database {
+impl std::fmt::Debug for Rented {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Rented").field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }

@@ -47,7 +47,12 @@ impl From<Error> for Status {
             Error::Reused => status(Code::AlreadyExists, ErrorReason::RequestIdReused, text),
             Error::InProgress => status(Code::Aborted, ErrorReason::RequestInProgress, text)
                 .retry_after(RUNNING_RETRY_AFTER),
-            Error::Db(error @ (Db::Full | Db::Unavailable { .. } | Db::Unclear { .. })) => {
+            Error::Db(error @ Db::Unclear { .. }) => {
+                tracing::warn!(%error, "nobody knows whether a request's answer was stored");
+                let text = "the answer of the database was lost; the call may have been executed";
+                status(Code::Unknown, ErrorReason::ConnectionBroken, text).source(error)
+            }
+            Error::Db(error @ (Db::Full | Db::Unavailable { .. })) => {
                 tracing::warn!(%error, "the database of requests is away");
                 status(Code::Unavailable, ErrorReason::Unavailable, text)
                     .retry_after(AWAY_RETRY_AFTER)

@@ -118,19 +118,15 @@ impl Write for Stream {
     }
 }
 
-/// Whether an error says that the call never began: it was not sent, or the server, closing, had
-/// turned its stream away. RFC 9113, 6.8 and 8.7.
+/// Whether an error says that the server has turned the stream away before it began. RFC 9113, 8.7.
+///
+/// `GOAWAY` would say so, too, of streams behind the last that it names. But it was seen on calls
+/// that had been executed, when their server closed in that moment; so it is not believed.
 pub(crate) fn is_http2_refusal(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled) {
-            return true;
-        }
         if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let is_closing = error.is_go_away()
-                && error.is_remote()
-                && error.reason() == Some(h2::Reason::NO_ERROR);
-            return is_closing || error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            return error.reason() == Some(h2::Reason::REFUSED_STREAM);
         }
         next = error.source();
     }

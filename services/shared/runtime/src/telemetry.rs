@@ -10,6 +10,10 @@ use tracing_subscriber::EnvFilter;
 /// Bounds of duration buckets, in seconds.
 const DURATION_BUCKETS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
 
+/// What is not logged unless the filter names it: the library of the broker tells each lost
+/// connection many times as an error, and prints what an event holds. The bus says what matters.
+const QUIET: &str = "lapin=off";
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -27,7 +31,7 @@ pub enum LogFormat {
 /// # Errors
 /// What is wrong with the filter.
 pub fn init_log(filter: &str, format: LogFormat) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter).map_err(|bad| bad.to_string())?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}")).map_err(|bad| bad.to_string())?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())

@@ -171,7 +171,7 @@ impl<C: Send + Sync + 'static> Driver<C> {
         match acted {
             Ok(state) => {
                 next.state = state;
-                next.attempts = 0;
+                (next.attempts, next.attempt_error) = (0, None);
                 self.move_on(&mut next);
                 return (next, Duration::ZERO);
             }
@@ -204,6 +204,7 @@ impl<C: Send + Sync + 'static> Driver<C> {
         metrics::counter!(RETRIED_METRIC, "kind" => self.kind.name(), "step" => step).increment(1);
         let Settings { attempts, undo_attempts, .. } = self.inner.settings;
         let has_way_back = next.direction == Direction::Forward && !self.kind.is_forward_only();
+        next.attempt_error = Some(error.to_string());
         let (reason, why, is_final) = match error {
             StepError::Fail { reason, why } => (reason, why, has_way_back),
             StepError::Retry { why } => (Failure::EXHAUSTED.to_owned(), why, false),
@@ -217,7 +218,7 @@ impl<C: Send + Sync + 'static> Driver<C> {
         next.failure.get_or_insert_with(|| Failure { step: step.to_owned(), reason, why });
         if has_way_back {
             next.direction = Direction::Undoing;
-            next.attempts = 0;
+            (next.attempts, next.attempt_error) = (0, None);
         } else {
             next.status = Status::Stuck;
         }

@@ -193,6 +193,7 @@ impl<C: Send + Sync + 'static> Sagas<C> {
             attempts: 0,
             status: if is_done { Status::Completed } else { Status::Running },
             failure: None,
+            attempt_error: None,
         };
         let id = new_id(&*inner.clock, &*inner.random);
         let record =

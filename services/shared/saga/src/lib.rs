@@ -25,12 +25,16 @@
 //! (retries, but neither undo nor a waiting caller). Omicron's use of steno is where the undo rules
 //! and the idea of a failure matrix come from.
 //!
+//! A row also says why its last attempt failed, so that an operator sees what an undo meets, beside
+//! the failure that turned the saga back.
+//!
 //! The table is in `schema.sql`; a role copies it into its own migration.
 
 mod driver;
 mod engine;
 mod kind;
 pub mod matrix;
+mod message;
 mod operate;
 mod store;
 #[cfg(test)]
@@ -52,6 +56,8 @@ pub use store::Status;
 pub const SCHEMA: &str = include_str!("schema.sql");
 /// What the table got later, for a migration of its own.
 pub const SCHEMA_STUCK: &str = include_str!("schema_stuck.sql");
+/// What the table got after that, for another one.
+pub const SCHEMA_ERROR: &str = include_str!("schema_error.sql");
 
 /// Counter of sagas that ended, by `kind` and `status`.
 pub const ENDED_METRIC: &str = "stowage_saga_ended_total";

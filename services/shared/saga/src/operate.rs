@@ -46,6 +46,8 @@ pub struct Info {
     pub next_attempt_time: Option<OffsetDateTime>,
     /// What turned it back, or what it is stuck at.
     pub failure: Option<Failure>,
+    /// Why the last attempt at this step failed; of a stuck undo, what it met. Absent: none has.
+    pub attempt_error: Option<String>,
     /// Its state, as JSON.
     pub state: String,
     /// When it was written.
@@ -222,6 +224,7 @@ impl<C: Send + Sync + 'static> Inner<C> {
             attempts: progress.attempts,
             next_attempt_time: (progress.status == Status::Running).then_some(next_attempt_time),
             failure: progress.failure,
+            attempt_error: progress.attempt_error,
             state: progress.state,
             create_time,
             update_time,

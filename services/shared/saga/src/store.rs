@@ -28,6 +28,8 @@ pub(crate) struct Progress {
     pub(crate) attempts: u32,
     pub(crate) status: Status,
     pub(crate) failure: Option<Failure>,
+    /// Why the last attempt at this step failed.
+    pub(crate) attempt_error: Option<String>,
 }
 
 /// Whether a saga goes on, and how it ended if not.
@@ -96,6 +98,7 @@ struct Row {
     failure_step: Option<String>,
     failure_reason: Option<String>,
     failure_why: Option<String>,
+    attempt_error: Option<String>,
 }
 
 impl From<Row> for Record {
@@ -120,6 +123,7 @@ impl From<Row> for Record {
                 _ => Status::Stuck,
             },
             failure,
+            attempt_error: row.attempt_error,
         };
         Self { id: row.id, kind: row.kind, progress, lease_owner: row.lease_owner }
     }
@@ -145,7 +149,7 @@ pub(crate) async fn insert(tx: &mut Tx, record: &Record, lease: Lease<'_>) -> Re
 
 pub(crate) async fn find(db: &Db, id: Uuid) -> Result<Option<Record>, Error> {
     const SQL: &str = "SELECT id, kind, state, step, direction, status, attempts, lease_owner, \
-        failure_step, failure_reason, failure_why FROM saga WHERE id = $1";
+        failure_step, failure_reason, failure_why, attempt_error FROM saga WHERE id = $1";
     Ok(db.fetch_optional::<Row>(SQL, args![id]).await?.map(Record::from))
 }
 
@@ -158,7 +162,7 @@ pub(crate) async fn claim(
     const SQL: &str = "UPDATE saga SET lease_owner = $2, lease_until = $3, update_time = $4 \
         WHERE id = $1 AND status = 'running' AND (lease_owner = $2 OR lease_until <= $4 OR $5) \
         RETURNING id, kind, state, step, direction, status, attempts, lease_owner, \
-        failure_step, failure_reason, failure_why";
+        failure_step, failure_reason, failure_why, attempt_error";
     let args = args![id, lease.owner, lease.until, lease.now, takes_over];
     Ok(tx.fetch_optional::<Row>(SQL, args).await?.map(Record::from))
 }
@@ -172,7 +176,7 @@ pub(crate) async fn store(
 ) -> Result<bool, Error> {
     const SQL: &str = "UPDATE saga SET state = $3, step = $4, direction = $5, status = $6, \
         attempts = $7, next_attempt_time = $8, lease_until = $9, failure_step = $10, \
-        failure_reason = $11, failure_why = $12, update_time = $13 \
+        failure_reason = $11, failure_why = $12, update_time = $13, attempt_error = $14 \
         WHERE id = $1 AND lease_owner = $2 AND status = 'running'";
     let failure = progress.failure.as_ref();
     let args = args![
@@ -192,6 +196,7 @@ pub(crate) async fn store(
         failure.map(|f| f.reason.as_str()),
         failure.map(|f| f.why.as_str()),
         lease.now,
+        progress.attempt_error.as_deref(),
     ];
     Ok(tx.execute(SQL, args).await? == 1)
 }

@@ -1,12 +1,12 @@
-//! Buckets of accounts, asked of the engine live.
+//! Buckets of accounts, asked of the engine live. What customers change is in `bucket_change`.
 
 use stowage_auth::RequestContext;
 use stowage_engine::{BucketInfo, BucketNamespace, Engine, Error as EngineError};
-use stowage_types::{BucketName, S3uid, name, page};
+use stowage_proto::storage as pb;
+use stowage_types::{BucketName, S3uid, name, page, timestamp};
 
-use super::change::Change;
 use super::location::Location;
-use super::{Storage, Used};
+use super::{Storage, Used, signed};
 use crate::config::LocationState;
 use crate::error::Error;
 
@@ -23,38 +23,17 @@ pub(crate) struct BucketPage {
 }
 
 impl Storage {
-    /// Makes a bucket; answers it, and whether it was there already.
-    pub(crate) async fn create_bucket(
+    /// Makes a bucket for a service; answers it.
+    pub(super) async fn ensure_bucket(
         &self,
         cx: &RequestContext,
         uid: &S3uid,
         bucket: &BucketName,
-    ) -> Result<(BucketInfo, bool), Error> {
+    ) -> Result<BucketInfo, Error> {
         let used = self.visible_account(cx, uid).await?;
         used.check_changeable(cx)?;
         check_bucket_limit(&used, uid, bucket).await?;
-        // Engines do not say; nobody asks where it is not told.
-        let is_told = Change::is_told(cx);
-        let was_there = is_told && find_bucket(used.engine, uid, bucket).await?.is_some();
-        let created = used.engine.create_bucket(uid, bucket).await;
-        created.map_err(|error| match error {
-            EngineError::AlreadyExists => {
-                Error::BucketNameTaken { bucket: bucket.as_str().to_owned() }
-            }
-            EngineError::Invalid { why } => Error::field("bucket", why),
-            other => other.into(),
-        })?;
-        let found = find_bucket(used.engine, uid, bucket).await?;
-        // Deleted again in this moment: it was made, and was empty.
-        let info = found.unwrap_or_else(|| BucketInfo {
-            bucket: bucket.clone(),
-            create_time: self.clock.now(),
-            object_count: 0,
-            stored_bytes: 0,
-            received_bytes: 0,
-            sent_bytes: 0,
-        });
-        Ok((info, was_there))
+        made_bucket(self, used.engine, (uid, bucket)).await
     }
 
     pub(crate) async fn buckets(
@@ -83,11 +62,11 @@ impl Storage {
         Ok(BucketPage { buckets, next_page_token })
     }
 
-    pub(crate) async fn delete_bucket(
+    /// Deletes an empty bucket for a service.
+    pub(super) async fn remove_bucket(
         &self,
         cx: &RequestContext,
-        uid: &S3uid,
-        bucket: &BucketName,
+        (uid, bucket): (&S3uid, &BucketName),
         resumes: bool,
     ) -> Result<(), Error> {
         let used = self.visible_account(cx, uid).await?;
@@ -120,6 +99,43 @@ impl Storage {
     }
 }
 
+/// A bucket as callers get it.
+pub(crate) fn message_of(uid: &S3uid, info: BucketInfo) -> pb::Bucket {
+    pb::Bucket {
+        name: name::bucket(uid, &info.bucket),
+        bucket: info.bucket.into(),
+        create_time: Some(timestamp(info.create_time)),
+        object_count: signed(info.object_count),
+        stored_bytes: signed(info.stored_bytes),
+        received_bytes: signed(info.received_bytes),
+        sent_bytes: signed(info.sent_bytes),
+    }
+}
+
+/// Makes a bucket at its engine, unless the account has it, and looks at it.
+pub(super) async fn made_bucket(
+    storage: &Storage,
+    engine: &dyn Engine,
+    (uid, bucket): (&S3uid, &BucketName),
+) -> Result<BucketInfo, Error> {
+    let created = engine.create_bucket(uid, bucket).await;
+    created.map_err(|error| match error {
+        EngineError::AlreadyExists => Error::BucketNameTaken { bucket: bucket.as_str().to_owned() },
+        EngineError::Invalid { why } => Error::field("bucket", why),
+        other => other.into(),
+    })?;
+    let found = find_bucket(engine, uid, bucket).await?;
+    // Deleted again in this moment: it was made, and was empty.
+    Ok(found.unwrap_or_else(|| BucketInfo {
+        bucket: bucket.clone(),
+        create_time: storage.clock.now(),
+        object_count: 0,
+        stored_bytes: 0,
+        received_bytes: 0,
+        sent_bytes: 0,
+    }))
+}
+
 /// What an engine's error means where a bucket of a known account was named.
 pub(super) fn bucket_error(error: EngineError, bucket: &BucketName) -> Error {
     match error {
@@ -130,7 +146,7 @@ pub(super) fn bucket_error(error: EngineError, bucket: &BucketName) -> Error {
 
 /// Keeps to the account's bound where the engine does not. Two calls at once may pass it
 /// together; such engines offer nothing to prevent that.
-async fn check_bucket_limit(
+pub(super) async fn check_bucket_limit(
     used: &Used<'_>,
     uid: &S3uid,
     bucket: &BucketName,

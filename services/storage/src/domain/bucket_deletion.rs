@@ -17,6 +17,8 @@ use crate::error::Error;
 use crate::store;
 
 const LISTING: &str = "bucket_deletions";
+/// What is told when another deletion of the bucket began and ended within this call.
+const OVERTAKEN: &str = "another deletion of the bucket has just ended";
 /// How long those that ended are kept.
 const KEPT_DAYS: i64 = 90;
 /// Rows forgotten in one transaction.
@@ -171,16 +173,16 @@ impl Storage {
             end_time: None,
         };
         let mut tx = self.db.begin().await?;
-        let found = store::bucket_deletion::find_open(&mut tx, uid, bucket).await?;
-        let is_new = found.is_none();
-        let answer = found.unwrap_or(new);
-        if is_new {
-            store::bucket_deletion::insert(&mut tx, &answer).await?;
-            if let Some(told) = &answer.told {
+        let answer = if store::bucket_deletion::insert(&mut tx, &new).await? {
+            if let Some(told) = &new.told {
                 let change = Change { what, uid, bucket, key: "" };
                 self.push_change(&mut tx, told, &change).await?;
             }
-        }
+            new
+        } else {
+            let found = store::bucket_deletion::find_open(&mut tx, uid, bucket).await?;
+            found.ok_or(stowage_db::Error::Unavailable { why: OVERTAKEN, source: None })?
+        };
         once.answer(&mut tx, &answer).await?;
         tx.commit().await?;
         self.deletion_due.notify_one();

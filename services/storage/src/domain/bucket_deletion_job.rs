@@ -78,7 +78,7 @@ impl Storage {
     async fn delete_next(&self) -> Result<bool, Error> {
         let lease = self.deletion_lease();
         // Then leases of another process are those of a dead one.
-        let takes_over = self.db.is_exclusive();
+        let takes_over = self.config.takes_over && self.db.is_exclusive();
         // Most looks find nothing, and need not wait for the writer.
         if !store::bucket_deletion::is_due(&self.db, lease, takes_over).await? {
             return Ok(false);
@@ -287,7 +287,10 @@ impl Turn<'_> {
     async fn put_off(&self, error: Error) -> Result<(), Error> {
         let is_passing = matches!(
             error,
-            Error::EngineUnavailable { .. } | Error::Unavailable { .. } | Error::BucketNotEmpty
+            Error::EngineUnavailable { .. }
+                | Error::Unavailable { .. }
+                | Error::Unclear { .. }
+                | Error::BucketNotEmpty
         );
         let attempts = self.job.attempts + 1;
         let is_final = !is_passing || attempts >= ATTEMPTS_MAX;

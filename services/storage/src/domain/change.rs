@@ -1,5 +1,6 @@
 //! What callers change, told for history.
 
+use serde::{Deserialize, Serialize};
 use stowage_auth::RequestContext;
 use stowage_db::Tx;
 use stowage_request::Once;
@@ -17,6 +18,8 @@ pub(crate) enum What {
     BucketDeletionStarted,
     BucketDeletionCancelled,
     FileDeleted,
+    SagaRetried,
+    SagaUndone,
 }
 
 impl What {
@@ -28,6 +31,8 @@ impl What {
             Self::BucketDeletionStarted => "bucket.deletion_started",
             Self::BucketDeletionCancelled => "bucket.deletion_cancelled",
             Self::FileDeleted => "file.deleted",
+            Self::SagaRetried => "saga.retried",
+            Self::SagaUndone => "saga.turned_back",
         }
     }
 }
@@ -43,7 +48,7 @@ pub(crate) struct Change<'a> {
 }
 
 /// Whom history names, and by which call.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Told {
     pub(crate) actor: String,
     pub(crate) request_id: String,

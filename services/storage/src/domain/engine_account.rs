@@ -60,6 +60,22 @@ pub(crate) struct Ensure {
     pub(crate) spec: AccountSpec,
 }
 
+impl Ensure {
+    /// Refuses what an account that is known cannot become.
+    fn check_known(&self, account: &Account, location: &Location) -> Result<(), Error> {
+        if let Some(state) = account.state.is_going() {
+            return Err(Error::AccountState { state });
+        }
+        if account.customer != Some(self.customer) {
+            return Err(Error::field("customer_id", "is not the account's customer"));
+        }
+        if account.location.as_deref() != Some(location.code.as_str()) {
+            return Err(Error::field("location", "is not the account's location"));
+        }
+        Ok(())
+    }
+}
+
 impl State {
     fn is_going(self) -> Option<&'static str> {
         match self {
@@ -118,24 +134,19 @@ impl Storage {
         let uid = &ensure.spec.uid;
         let mut tx = self.db.begin().await?;
         if let Some(account) = store::account::find(&mut tx, uid).await? {
-            if let Some(state) = account.state.is_going() {
-                return Err(Error::AccountState { state });
-            }
-            if account.customer != Some(ensure.customer) {
-                return Err(Error::field("customer_id", "is not the account's customer"));
-            }
-            if account.location.as_deref() != Some(location.code.as_str()) {
-                return Err(Error::field("location", "is not the account's location"));
-            }
-            return Ok(());
+            return ensure.check_known(&account, location);
         }
         if location.state != LocationState::Open {
             return Err(Error::LocationClosed { location: location.code.clone() });
         }
-        let now = self.clock.now();
-        store::account::insert_pending(&mut tx, uid, ensure.customer, &location.code, now).await?;
-        tx.commit().await?;
-        Ok(())
+        let (customer, now) = (ensure.customer, self.clock.now());
+        if store::account::insert_pending(&mut tx, uid, customer, &location.code, now).await? {
+            return Ok(tx.commit().await?);
+        }
+        // Another was faster, and has committed.
+        let account = store::account::find(&mut tx, uid).await?;
+        let account = account.ok_or(stowage_db::Error::RowNotFound)?;
+        ensure.check_known(&account, location)
     }
 
     /// Removes what a late repeat may have made on the engine; what holds buckets was there
@@ -175,12 +186,13 @@ impl Storage {
         uid: &S3uid,
     ) -> Result<Option<String>, Error> {
         let mut tx = self.db.begin().await?;
+        // Written first, so that nobody changes whose it is in between.
+        store::account::set_removing(&mut tx, uid, self.clock.now()).await?;
         let account = store::account::find(&mut tx, uid).await?;
         let owner = account.as_ref().and_then(|account| account.customer);
         if owner.is_some_and(|owner| !cx.sees(owner)) {
             return Err(Error::AccountNotFound);
         }
-        store::account::set_removing(&mut tx, uid, self.clock.now()).await?;
         tx.commit().await?;
         let standing = account.filter(|account| account.state != State::Removed);
         Ok(standing.and_then(|account| account.location))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stowage_auth::RequestContext;
+use stowage_auth::{RequestContext, Scope};
 use stowage_engine::{AccountInfo, KeyUsage};
 use stowage_types::{S3uid, name, page};
 
@@ -42,7 +42,7 @@ pub(crate) struct KeyUsagePage {
 impl View {
     fn is_visible(&self, cx: &RequestContext) -> bool {
         let owner = self.in_storage.as_ref().and_then(|account| account.customer);
-        cx.customer().is_none() || owner.is_some_and(|owner| cx.sees(owner))
+        cx.principal.scope() == Scope::Everything || owner.is_some_and(|owner| cx.sees(owner))
     }
 }
 

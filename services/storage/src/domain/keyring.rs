@@ -1,13 +1,19 @@
 //! What engines of ours have sealed under the master keys. The keys are the engines' own affair:
 //! this role only asks.
 
+use std::ops::Bound;
+
+use stowage_auth::RequestContext;
 use stowage_engine::{EngineKeyring, Rewrapped};
 
-use super::Storage;
+use super::{Storage, check_operator};
 use crate::error::Error;
 
 /// Records looked at by one call: some milliseconds of the engine's writer.
 const BATCH: u32 = 200;
+
+/// What those are refused who act for a customer.
+const WHAT: &str = "operate the keyring";
 
 /// Where a rewrap goes on: at a location, after a record.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +25,11 @@ pub(crate) struct Cursor {
 impl Storage {
     /// The master keys as each engine knows them, by location. Engines that keep their secrets by
     /// themselves are left out.
-    pub(crate) async fn keyrings(&self) -> Result<Vec<(&str, EngineKeyring)>, Error> {
+    pub(crate) async fn keyrings(
+        &self,
+        cx: &RequestContext,
+    ) -> Result<Vec<(&str, EngineKeyring)>, Error> {
+        check_operator(cx, WHAT)?;
         let mut found = Vec::new();
         for (code, site) in &self.sites {
             found.extend(site.engine.keyring().await?.map(|keyring| (code.as_str(), keyring)));
@@ -28,14 +38,19 @@ impl Storage {
     }
 
     /// Moves some records. The cursor is where to go on.
-    pub(crate) async fn rewrap(&self, from: Cursor) -> Result<(Rewrapped, Option<Cursor>), Error> {
+    pub(crate) async fn rewrap(
+        &self,
+        cx: &RequestContext,
+        from: Cursor,
+    ) -> Result<(Rewrapped, Option<Cursor>), Error> {
+        check_operator(cx, WHAT)?;
         let Some((code, site)) = self.sites.range(from.location.clone()..).next() else {
             return Ok((Rewrapped::default(), None));
         };
         let after = if *code == from.location { from.after.as_str() } else { "" };
         let done = site.engine.rewrap(after, BATCH).await?;
         let here = done.next.clone().map(|after| (code.clone(), after));
-        let after_here = (std::ops::Bound::Excluded(code.clone()), std::ops::Bound::Unbounded);
+        let after_here = (Bound::Excluded(code.clone()), Bound::Unbounded);
         let elsewhere = || {
             let (code, _) = self.sites.range::<String, _>(after_here).next()?;
             Some((code.clone(), String::new()))

@@ -6,7 +6,6 @@
 //! beginning sends nothing.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use stowage_auth::RequestContext;
 use stowage_db::Tx;
@@ -236,23 +235,8 @@ impl Storage {
         }
     }
 
-    /// Forgets totals of hours that are taken no more, and deletions that ended long ago, once an
-    /// hour, for ever.
-    pub(crate) async fn forget_on(&self) {
-        loop {
-            if let Err(error) = self.forget_totals().await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "old totals could not be forgotten, the next round will");
-            }
-            if let Err(error) = self.forget_bucket_deletions().await {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "old deletions could not be forgotten, the next round will");
-            }
-            tokio::time::sleep(Duration::from_secs(3600)).await;
-        }
-    }
-
-    async fn forget_totals(&self) -> Result<(), Error> {
+    /// Forgets totals of hours that are taken no more.
+    pub(super) async fn forget_totals(&self) -> Result<(), Error> {
         let before = self.clock.now() - time::Duration::days(KEPT_DAYS);
         loop {
             let mut tx = self.db.begin().await?;

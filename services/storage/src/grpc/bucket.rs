@@ -1,27 +1,15 @@
 //! `BucketService`.
 
 use stowage_auth::RequestContext;
-use stowage_engine::BucketInfo;
 use stowage_proto::storage as pb;
 use stowage_proto::storage::bucket_service_server::BucketService;
 use stowage_request::Once;
-use stowage_types::{BucketName, S3uid, Violations, name, page, timestamp};
+use stowage_types::{BucketName, Violations, name, page};
 use tonic::{Request, Response, Status};
 
-use super::{Api, complete, signed};
-use crate::domain::change::{Change, What};
-
-fn bucket_of(uid: &S3uid, info: BucketInfo) -> pb::Bucket {
-    pb::Bucket {
-        name: name::bucket(uid, &info.bucket),
-        bucket: info.bucket.into(),
-        create_time: Some(timestamp(info.create_time)),
-        object_count: signed(info.object_count),
-        stored_bytes: signed(info.stored_bytes),
-        received_bytes: signed(info.received_bytes),
-        sent_bytes: signed(info.sent_bytes),
-    }
-}
+use super::{Api, complete};
+use crate::domain::bucket::message_of;
+use crate::error::Error;
 
 #[tonic::async_trait]
 impl BucketService for Api {
@@ -36,17 +24,10 @@ impl BucketService for Api {
             complete(uid.zip(bucket), violations)
         };
         let work = async |cx, (uid, bucket), once: Once<pb::Bucket>| {
-            let (info, was_there) = self.0.create_bucket(&cx, &uid, &bucket).await?;
-            let answer = bucket_of(&uid, info);
-            // What a cut-off attempt has made is told by the one that ends it.
-            if !was_there || once.resumes() {
-                let (what, key) = (What::BucketCreated, "");
-                let change = Change { what, uid: &uid, bucket: &bucket, key };
-                self.0.tell(&cx, change, (&once, &answer)).await?;
-            }
-            Ok(answer)
+            let info = self.0.create_bucket(&cx, (&uid, &bucket), &once).await?;
+            Ok::<_, Error>(message_of(&uid, info))
         };
-        self.0.requests.once(request, read, work).await
+        self.0.storage.requests.once(request, read, work).await
     }
 
     async fn list_buckets(
@@ -59,9 +40,9 @@ impl BucketService for Api {
         let uid = violations.check("parent", name::parse_account(&request.parent));
         let size = page::size(request.page_size, 1000, 1000, &mut violations);
         let uid = complete(uid, violations)?;
-        let page = self.0.buckets(&cx, &uid, size, &request.page_token).await?;
+        let page = self.0.storage.buckets(&cx, &uid, size, &request.page_token).await?;
         Ok(Response::new(pb::ListBucketsResponse {
-            buckets: page.buckets.into_iter().map(|info| bucket_of(&uid, info)).collect(),
+            buckets: page.buckets.into_iter().map(|info| message_of(&uid, info)).collect(),
             next_page_token: page.next_page_token,
         }))
     }
@@ -76,14 +57,10 @@ impl BucketService for Api {
             complete(named, violations)
         };
         let work = async |cx, (uid, bucket), once: Once<pb::DeleteBucketResponse>| {
-            self.0.delete_bucket(&cx, &uid, &bucket, once.resumes()).await?;
-            let answer = pb::DeleteBucketResponse {};
-            let (what, key) = (What::BucketDeleted, "");
-            let change = Change { what, uid: &uid, bucket: &bucket, key };
-            self.0.tell(&cx, change, (&once, &answer)).await?;
-            Ok(answer)
+            self.0.delete_bucket(&cx, (&uid, &bucket), &once).await?;
+            Ok::<_, Error>(pb::DeleteBucketResponse {})
         };
-        self.0.requests.once(request, read, work).await
+        self.0.storage.requests.once(request, read, work).await
     }
 
     async fn check_bucket_name(
@@ -96,7 +73,7 @@ impl BucketService for Api {
         let location = violations.check("location", name::parse_location(&request.location));
         let bucket = violations.check("bucket", BucketName::new(&request.bucket));
         let (location, bucket) = complete(location.zip(bucket), violations)?;
-        let location = self.0.check_bucket_name(&cx, &location, &bucket).await?;
+        let location = self.0.storage.check_bucket_name(&cx, &location, &bucket).await?;
         Ok(Response::new(pb::CheckBucketNameResponse {
             endpoint: location.endpoint,
             storage_types: location.storage_types,

@@ -44,9 +44,9 @@ macro_rules! change {
             complete(named, violations)
         };
         let work = async |cx, (uid, id), once: Once<BucketDeletion>| {
-            $self.0.change_bucket_deletion(&cx, (&uid, id), $order, &once).await
+            $self.0.storage.change_bucket_deletion(&cx, (&uid, id), $order, &once).await
         };
-        $self.0.requests.once($request, read, work).await
+        $self.0.storage.requests.once($request, read, work).await
     }};
 }
 
@@ -62,9 +62,9 @@ impl BucketDeletionService for Api {
             complete(named, violations)
         };
         let work = async |cx, (uid, bucket), once: Once<BucketDeletion>| {
-            self.0.start_bucket_deletion(&cx, &uid, &bucket, &once).await
+            self.0.storage.start_bucket_deletion(&cx, &uid, &bucket, &once).await
         };
-        self.0.requests.once(request, read, work).await
+        self.0.storage.requests.once(request, read, work).await
     }
 
     async fn get_bucket_deletion(
@@ -76,7 +76,7 @@ impl BucketDeletionService for Api {
         let named = name::parse_bucket_deletion(&request.get_ref().name);
         let named = violations.check("name", named);
         let (uid, id) = complete(named, violations)?;
-        Ok(Response::new(self.0.bucket_deletion(&cx, &uid, id).await?.into()))
+        Ok(Response::new(self.0.storage.bucket_deletion(&cx, &uid, id).await?.into()))
     }
 
     async fn list_bucket_deletions(
@@ -94,7 +94,7 @@ impl BucketDeletionService for Api {
         let size = page::size(request.page_size, 50, 1000, &mut violations);
         let uid = complete(uid, violations)?;
         let page = (size, request.page_token.as_str());
-        let page = self.0.bucket_deletions(&cx, &uid, bucket.as_ref(), page).await?;
+        let page = self.0.storage.bucket_deletions(&cx, &uid, bucket.as_ref(), page).await?;
         Ok(Response::new(pb::ListBucketDeletionsResponse {
             deletions: page.deletions.into_iter().map(Into::into).collect(),
             next_page_token: page.next_page_token,

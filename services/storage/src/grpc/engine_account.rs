@@ -121,7 +121,7 @@ impl EngineAccountService for Api {
         let cx = RequestContext::of(&request)?;
         let ensure = Ensure::try_from(request.into_inner())?;
         let name = name::account(&ensure.spec.uid);
-        let location = self.0.ensure_account(&cx, ensure).await?;
+        let location = self.0.storage.ensure_account(&cx, ensure).await?;
         Ok(Response::new(pb::EngineAccount {
             name,
             location: name::location(&location.code),
@@ -139,7 +139,7 @@ impl EngineAccountService for Api {
         let mut violations = Violations::default();
         let uid = violations.check("name", name::parse_account(&request.name));
         let uid = complete(uid, violations)?;
-        self.0.remove_account(&cx, &uid, request.purge).await?;
+        self.0.storage.remove_account(&cx, &uid, request.purge).await?;
         Ok(Response::new(pb::RemoveEngineAccountResponse {}))
     }
 
@@ -153,7 +153,7 @@ impl EngineAccountService for Api {
         let uid = violations.check("parent", name::parse_account(&request.parent));
         let size = page::size(request.page_size, 100, 100, &mut violations);
         let uid = complete(uid, violations)?;
-        let page = self.0.key_usage(&cx, &uid, (size, &request.page_token)).await?;
+        let page = self.0.storage.key_usage(&cx, &uid, (size, &request.page_token)).await?;
         Ok(Response::new(pb::ListKeyUsageResponse {
             keys: page.keys.into_iter().map(key_usage_of).collect(),
             next_page_token: page.next_page_token,
@@ -170,7 +170,8 @@ impl EngineAccountService for Api {
         let location = violations.check("parent", name::parse_location(&request.parent));
         let size = page::size(request.page_size, 100, 1000, &mut violations);
         let location = complete(location, violations)?;
-        let page = self.0.engine_accounts(&cx, &location, (size, &request.page_token)).await?;
+        let page =
+            self.0.storage.engine_accounts(&cx, &location, (size, &request.page_token)).await?;
         Ok(Response::new(pb::ListEngineAccountsResponse {
             accounts: page.views.into_iter().map(view_of).collect(),
             next_page_token: page.next_page_token,

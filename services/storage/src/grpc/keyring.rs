@@ -1,5 +1,6 @@
 //! `KeyringService`.
 
+use stowage_auth::RequestContext;
 use stowage_engine::EngineKeyring;
 use stowage_proto::common::{MasterKey, Rewrapped, RoleKeyring, SealedRecords};
 use stowage_proto::storage as pb;
@@ -18,19 +19,22 @@ const LISTING: &str = "rewrap";
 impl KeyringService for Api {
     async fn get_keyring(
         &self,
-        _: Request<pb::GetKeyringRequest>,
+        request: Request<pb::GetKeyringRequest>,
     ) -> Result<Response<RoleKeyring>, Status> {
-        Ok(Response::new(merged(self.0.keyrings().await?)))
+        let cx = RequestContext::of(&request)?;
+        Ok(Response::new(merged(self.0.storage.keyrings(&cx).await?)))
     }
 
     async fn rewrap_records(
         &self,
         request: Request<pb::RewrapRecordsRequest>,
     ) -> Result<Response<Rewrapped>, Status> {
+        let cx = RequestContext::of(&request)?;
         let token = request.into_inner().page_token;
         let from = page::decode(LISTING, "", &token).map_err(|_| Error::PageTokenInvalid)?;
         let from = from.map_or_else(|| Some(Cursor::default()), |text| read_cursor(&text));
-        let (done, next) = self.0.rewrap(from.ok_or(Error::PageTokenInvalid)?).await?;
+        let from = from.ok_or(Error::PageTokenInvalid)?;
+        let (done, next) = self.0.storage.rewrap(&cx, from).await?;
         let token = |next: Cursor| format!("{}/{}", next.location, next.after);
         let next = next.map(|next| page::encode(LISTING, "", &token(next)));
         Ok(Response::new(Rewrapped {

@@ -38,7 +38,7 @@ impl LocationService for Api {
         let mut violations = Violations::default();
         let code = violations.check("name", name::parse_location(&request.get_ref().name));
         let code = complete(code, violations)?;
-        let location = self.0.location(&cx, &code).await?;
+        let location = self.0.storage.location(&cx, &code).await?;
         Ok(Response::new(location.into()))
     }
 
@@ -51,7 +51,7 @@ impl LocationService for Api {
         let mut violations = Violations::default();
         let size = page::size(request.page_size, 50, 1000, &mut violations);
         let size = complete(Some(size), violations)?;
-        let page = self.0.locations(&cx, size, &request.page_token).await?;
+        let page = self.0.storage.locations(&cx, size, &request.page_token).await?;
         Ok(Response::new(pb::ListLocationsResponse {
             locations: page.locations.into_iter().map(pb::Location::from).collect(),
             next_page_token: page.next_page_token,

@@ -62,7 +62,7 @@ impl ObjectService for Api {
     ) -> Result<Response<pb::ListObjectsResponse>, Status> {
         let cx = RequestContext::of(&request)?;
         let query = ObjectQuery::try_from(request.into_inner())?;
-        let page = self.0.objects(&cx, &query).await?;
+        let page = self.0.storage.objects(&cx, &query).await?;
         Ok(Response::new(pb::ListObjectsResponse {
             objects: page.objects.into_iter().map(object_of).collect(),
             prefixes: page.prefixes,
@@ -84,13 +84,13 @@ impl ObjectService for Api {
             Ok::<_, Error>((complete(parent, violations)?, request.key))
         };
         let work = async |cx, ((uid, bucket), key): (_, String), once: Once<_>| {
-            self.0.delete_object(&cx, &uid, &bucket, (&key, once.resumes())).await?;
+            self.0.storage.delete_object(&cx, &uid, &bucket, (&key, once.resumes())).await?;
             let answer = pb::DeleteObjectResponse {};
             let what = What::FileDeleted;
             let change = Change { what, uid: &uid, bucket: &bucket, key: &key };
-            self.0.tell(&cx, change, (&once, &answer)).await?;
+            self.0.storage.tell(&cx, change, (&once, &answer)).await?;
             Ok(answer)
         };
-        self.0.requests.once(request, read, work).await
+        self.0.storage.requests.once(request, read, work).await
     }
 }

@@ -20,13 +20,13 @@ impl UsageService for Api {
             complete(uid, violations)
         };
         let work = async |cx, uid, _once: Once<_>| {
-            let stored = self.0.collect_account(&cx, &uid).await?;
+            let stored = self.0.storage.collect_account(&cx, &uid).await?;
             Ok(pb::CollectUsageResponse {
                 stored_bytes: signed(stored.stored_bytes),
                 object_count: signed(stored.object_count),
                 collect_time: Some(timestamp(stored.collect_time)),
             })
         };
-        self.0.requests.once(request, read, work).await
+        self.0.storage.requests.once(request, read, work).await
     }
 }

@@ -75,21 +75,22 @@ pub(crate) async fn list_at(
         .collect()
 }
 
-/// Notes that an account is about to be made. One that is known stays as it is.
+/// Notes that an account is about to be made; `false` if one is known, which stays as it is.
 pub(crate) async fn insert_pending(
     tx: &mut Tx,
     uid: &S3uid,
     customer: CustomerId,
     location: &str,
     now: OffsetDateTime,
-) -> Result<(), Error> {
-    tx.execute(
-        "INSERT INTO account (s3uid, customer_id, location, state, create_time, update_time) \
-         VALUES ($1, $2, $3, 'PENDING', $4, $4) ON CONFLICT (s3uid) DO NOTHING",
-        args![uid.as_str(), customer.0, location, now],
-    )
-    .await?;
-    Ok(())
+) -> Result<bool, Error> {
+    let rows = tx
+        .execute(
+            "INSERT INTO account (s3uid, customer_id, location, state, create_time, update_time) \
+             VALUES ($1, $2, $3, 'PENDING', $4, $4) ON CONFLICT (s3uid) DO NOTHING",
+            args![uid.as_str(), customer.0, location, now],
+        )
+        .await?;
+    Ok(rows == 1)
 }
 
 /// Notes that the engine has the account with these limits; `false` when it is a tombstone, or

@@ -86,7 +86,8 @@ async fn changed(
     row.map(BucketDeletion::try_from).transpose()
 }
 
-pub(crate) async fn insert(tx: &mut Tx, new: &BucketDeletion) -> Result<(), Error> {
+/// `false` if one of the bucket is open already.
+pub(crate) async fn insert(tx: &mut Tx, new: &BucketDeletion) -> Result<bool, Error> {
     let nobody = Uuid::nil();
     let mut args = args![
         new.id,
@@ -102,17 +103,19 @@ pub(crate) async fn insert(tx: &mut Tx, new: &BucketDeletion) -> Result<(), Erro
     args.push(new.create_time);
     args.push(nobody);
     args.push(new.told.as_ref().map_or("", |told| told.request_id.as_str()));
-    tx.execute(
-        "INSERT INTO bucket_deletion (id, s3uid, bucket, location, bucket_create_time, state, \
+    let rows = tx
+        .execute(
+            "INSERT INTO bucket_deletion (id, s3uid, bucket, location, bucket_create_time, state, \
          why, actor, by_customer, start_objects, start_bytes, deleted_objects, deleted_bytes, \
          batch_objects, batch_bytes, attempts, next_attempt_time, lease_owner, lease_process, \
          lease_until, create_time, update_time, request_id) \
          VALUES ($1, $2, $3, $4, $5, 'RUNNING', '', $6, $7, $8, $9, 0, 0, 0, 0, 0, $10, $11, \
-         $11, $10, $10, $10, $12)",
-        args,
-    )
-    .await?;
-    Ok(())
+         $11, $10, $10, $10, $12) \
+         ON CONFLICT (s3uid, bucket) WHERE state IN ('RUNNING', 'PAUSED') DO NOTHING",
+            args,
+        )
+        .await?;
+    Ok(rows == 1)
 }
 
 pub(crate) async fn find(

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use stowage_db::testing::Scratch;
 
 use async_trait::async_trait;
-use stowage_bus::{BoxError, Event, Handler, Subscription};
+use stowage_bus::{Audience, BoxError, Event, Handler, Subscription};
 use stowage_proto::storage as pb;
 use stowage_types::{S3uid, name};
 use tonic::Request;
@@ -85,6 +85,7 @@ async fn changes_are_told_with_who_made_them_but_for_steps_of_something_told_as_
     bus.subscribe(Subscription {
         consumer: "history",
         kinds: &["stowage.storage.content.changed.v1"],
+        audience: Audience::OneReplica,
         handler: heard.clone(),
     });
     let place = Arc::new(Scratch::new().await);

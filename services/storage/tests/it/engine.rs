@@ -1,7 +1,7 @@
 //! An engine in memory, with faults on demand.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stowage_engine::{
@@ -11,6 +11,7 @@ use stowage_engine::{
 };
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
+use tokio::sync::Semaphore;
 
 /// An engine in memory.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ struct State {
     days: i64,
     /// How many objects the next call to `delete_objects` deletes before it fails.
     deletes_before_failure: Option<usize>,
+    /// Holds up calls to `delete_objects` before their effect.
+    gate: Option<Arc<Semaphore>>,
 }
 
 #[derive(Debug)]
@@ -97,6 +100,11 @@ impl Memory {
     /// Lets the next batch of deletions break off after so many.
     pub(crate) fn cut_off_deletes_after(&self, count: usize) {
         self.state.lock().unwrap().deletes_before_failure = Some(count);
+    }
+
+    /// Lets the next batch of deletions wait for a permit of the gate.
+    pub(crate) fn hold_up_deletes(&self, gate: &Arc<Semaphore>) {
+        self.state.lock().unwrap().gate = Some(Arc::clone(gate));
     }
 
     pub(crate) fn fail_after_next_ensure(&self) {
@@ -320,6 +328,10 @@ impl Engine for Memory {
         bucket: &BucketName,
         keys: &[String],
     ) -> Result<(), Error> {
+        let gate = self.up()?.gate.take();
+        if let Some(gate) = gate {
+            gate.acquire().await.unwrap().forget();
+        }
         let mut state = self.up()?;
         let done = state.deletes_before_failure.take();
         let objects = &mut state.owned(uid, bucket)?.objects;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
-use stowage_bus::{Bus, Event, Handler, Subscription};
+use stowage_bus::{Audience, Bus, Event, Handler, Subscription};
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_engine::Engine;
@@ -64,24 +64,62 @@ pub(crate) async fn open(place: &Scratch) -> Db {
     place.open("storage", &MIGRATOR).await.unwrap()
 }
 
-pub(crate) async fn role_over(
+/// Where a successor waits for the ends of leases, lets them come at once.
+async fn end_leases(db: &Db) {
+    if db.is_exclusive() {
+        return;
+    }
+    let mut tx = db.begin().await.unwrap();
+    for table in ["bucket_deletion", "request", "saga"] {
+        let sql = format!("UPDATE {table} SET lease_until = '2000-01-01T00:00:00.000000Z'");
+        tx.execute_built(sql, stowage_db::args![]).await.unwrap();
+    }
+    tx.execute("DELETE FROM lease", stowage_db::args![]).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+/// What a test may want to be otherwise.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let config = Config { collect_every_ms: 2, deletion_batch_max: 5, ..Config::default() };
+        Self { config, clock: Arc::new(SystemClock) }
+    }
+}
+
+pub(crate) type Engines = Vec<(LocationConfig, Arc<dyn Engine>)>;
+
+pub(crate) fn deps_of(
     db: &Db,
     bus: &Bus,
-    engines: Vec<(LocationConfig, Arc<dyn Engine>)>,
-    stop: &CancellationToken,
-) -> Role {
-    let config = Config { collect_every_ms: 2, deletion_batch_max: 5, ..Config::default() };
-    let deps = Deps {
+    engines: Engines,
+    (stop, clock): (&CancellationToken, Arc<dyn Clock>),
+) -> Deps {
+    Deps {
         db: db.clone(),
         bus: bus.clone(),
-        clock: Arc::new(SystemClock),
+        clock,
         random: Arc::new(SystemRandom),
         verifier: signer().verifier(),
         page_key: signer().page_key(),
         stop: stop.clone(),
         engines,
-    };
-    build(config, deps).await.unwrap()
+    }
+}
+
+pub(crate) async fn role_over(
+    db: &Db,
+    bus: &Bus,
+    engines: Engines,
+    stop: &CancellationToken,
+) -> Role {
+    let Settings { config, clock } = Settings::default();
+    build(config, deps_of(db, bus, engines, (stop, clock))).await.unwrap()
 }
 
 impl Kit {
@@ -97,18 +135,26 @@ impl Kit {
 
 impl<E: Engine + 'static> Kit<E> {
     /// The role with its data in `folder`, and NL on `engine`.
-    pub(crate) async fn over(
+    pub(crate) async fn over(engine: Arc<E>, place: Arc<Scratch>, bus: (Bus, Arc<Meter>)) -> Self {
+        Self::set(engine, place, bus, Settings::default()).await
+    }
+
+    /// The same, with other settings.
+    pub(crate) async fn set(
         engine: Arc<E>,
         place: Arc<Scratch>,
         (bus, meter): (Bus, Arc<Meter>),
+        settings: Settings,
     ) -> Self {
         let db = open(&place).await;
+        end_leases(&db).await;
         let stop = CancellationToken::new();
         let mut away = location("FAR");
         away.state = LocationState::Draining;
-        let engines: Vec<(LocationConfig, Arc<dyn Engine>)> =
+        let engines: Engines =
             vec![(location("NL"), Arc::<E>::clone(&engine)), (away, Arc::new(Memory::default()))];
-        let role = role_over(&db, &bus, engines, &stop).await;
+        let Settings { config, clock } = settings;
+        let role = build(config, deps_of(&db, &bus, engines, (&stop, clock))).await.unwrap();
         let tasks = Vec::new();
         Self { engine, meter, role, signer: signer(), db, stop, tasks, _place: place }
     }
@@ -126,6 +172,23 @@ impl<E: Engine + 'static> Kit<E> {
         self.role.tasks = run;
         self.run_tasks();
         self.role.tasks = kept;
+    }
+
+    /// Runs tasks of that name of another process that has the same database and engine.
+    pub(crate) async fn run_twin(&mut self, settings: Settings, name: &str) {
+        let engines: Engines = vec![(location("NL"), Arc::<E>::clone(&self.engine))];
+        let Settings { config, clock } = settings;
+        let (bus, _) = metered_bus();
+        let deps = deps_of(&self.db, &bus, engines, (&self.stop, clock));
+        let tasks = build(config, deps).await.unwrap().tasks;
+        let tasks = tasks.into_iter().filter(|task| task.name == name);
+        self.tasks.extend(tasks.map(|task| tokio::spawn(task.future)));
+    }
+
+    /// A count.
+    pub(crate) async fn count(&self, sql: &'static str) -> i64 {
+        let (count,): (i64,) = self.db.fetch_one(sql, stowage_db::args![]).await.unwrap();
+        count
     }
 
     /// Stops the role and lets go of its files.
@@ -360,7 +423,8 @@ impl Handler for Meter {
 pub(crate) fn metered_bus() -> (Bus, Arc<Meter>) {
     let (bus, meter) = (Bus::in_process(), Arc::new(Meter::default()));
     let handler = Arc::<Meter>::clone(&meter);
-    bus.subscribe(Subscription { consumer: "metering", kinds: &[USAGE_COLLECTED], handler });
+    let (kinds, audience) = (&[USAGE_COLLECTED], Audience::OneReplica);
+    bus.subscribe(Subscription { consumer: "metering", kinds, audience, handler });
     (bus, meter)
 }
 

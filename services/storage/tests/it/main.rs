@@ -5,9 +5,11 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod bucket_deletion_ends;
 mod bucket_deletions;
 mod buckets;
 mod changes;
+mod crash;
 mod embedded;
 mod engine;
 mod engine_views;
@@ -15,5 +17,6 @@ mod kit;
 mod locations;
 mod objects;
 mod repeats;
+mod sagas;
 mod suspension;
 mod usage;

@@ -72,10 +72,10 @@ impl Client {
     pub(super) async fn connect(
         addr: &str,
         token: Option<SecretString>,
-        data_dir: &Path,
+        secrets: &Path,
     ) -> Result<Self, Error> {
         let url = url_of(addr)?;
-        let (token, token_source) = find_token(token, data_dir)?;
+        let (token, token_source) = find_token(token, secrets)?;
         let mut bearer: MetadataValue<Ascii> =
             format!("Bearer {}", token.expose_secret()).parse().map_err(|_| {
                 Error::Usage(format!("the token in {token_source} has characters no token has"))
@@ -188,12 +188,12 @@ fn url_of(addr: &str) -> Result<String, Error> {
 
 fn find_token(
     given: Option<SecretString>,
-    data_dir: &Path,
+    secrets: &Path,
 ) -> Result<(SecretString, String), Error> {
     if let Some(token) = given {
         return Ok((token, "STOWAGE_TOKEN".to_owned()));
     }
-    let path = data::token_file(data_dir);
+    let path = data::token_file(secrets);
     match data::read_secret(&path) {
         Ok(Some(token)) => Ok((token, path.display().to_string())),
         Ok(None) => Err(Error::Usage(format!(

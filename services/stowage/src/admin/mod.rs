@@ -1,4 +1,5 @@
-//! The operator's command line: a client of the gRPC API of a running server.
+//! The operator's command line: a client of the gRPC API of a running server, and two commands
+//! that work on the data folder itself.
 //!
 //! Standard output carries the answer and nothing else, as an aligned table or as one JSON value,
 //! so that scripts can rely on it. Everything said about trouble goes to standard error. Exit code
@@ -10,17 +11,17 @@ mod account;
 mod amount;
 mod api_key;
 mod audit;
+mod backup;
 mod bucket;
 mod client;
 mod customer;
 mod keyring;
 mod location;
+mod migrate_database;
 mod output;
 mod plan;
 mod reconcile;
 mod saga;
-
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -53,6 +54,17 @@ pub(crate) enum Output {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(flatten)]
+    OfServer(OfServer),
+    /// Save the data folder while the server runs, as it is at one moment
+    Backup(backup::Backup),
+    /// Copy the databases of a stopped installation to PostgreSQL, all or nothing
+    MigrateDatabase(migrate_database::MigrateDatabase),
+}
+
+/// What a running server does.
+#[derive(Debug, Subcommand)]
+enum OfServer {
     /// Customers: who is billed
     #[command(subcommand)]
     Customer(customer::Command),
@@ -110,24 +122,30 @@ pub(crate) struct Session {
 /// See [`Error`]; its `Display` is what the operator reads.
 pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
     let config = Config::load(environment).map_err(|faults| Error::Usage(faults.to_string()))?;
+    let (command, output) = match admin.command {
+        Command::Backup(command) => return backup::run(command, admin.output, &config).await,
+        Command::MigrateDatabase(command) => {
+            return migrate_database::run(command, admin.output, config).await;
+        }
+        Command::OfServer(command) => (command, admin.output),
+    };
     let addr = admin
         .addr
         .or_else(|| environment.get("STOWAGE_ADDR").map(str::to_owned))
         .unwrap_or_else(|| config.gateway.addr.to_string());
-    let data_dir: PathBuf = config.data_dir;
-    let client = Client::connect(&addr, environment.token(), &data_dir).await?;
-    let session = Session { client, output: admin.output };
-    match admin.command {
-        Command::Customer(command) => customer::run(command, &session).await,
-        Command::ApiKey(command) => api_key::run(command, &session).await,
-        Command::Plan(command) => plan::run(*command, &session).await,
-        Command::Account(command) => account::run(command, &session).await,
-        Command::Key(command) => access_key::run(command, &session).await,
-        Command::Audit(command) => audit::run(command, &session).await,
-        Command::Bucket(command) => bucket::run(command, &session).await,
-        Command::Reconcile(command) => reconcile::run(command, &session).await,
-        Command::Location(command) => location::run(command, &session).await,
-        Command::Keyring(command) => keyring::run(command, &session).await,
-        Command::Saga(command) => saga::run(command, &session).await,
+    let client = Client::connect(&addr, environment.token(), config.secrets_folder()).await?;
+    let session = Session { client, output };
+    match command {
+        OfServer::Customer(command) => customer::run(command, &session).await,
+        OfServer::ApiKey(command) => api_key::run(command, &session).await,
+        OfServer::Plan(command) => plan::run(*command, &session).await,
+        OfServer::Account(command) => account::run(command, &session).await,
+        OfServer::Key(command) => access_key::run(command, &session).await,
+        OfServer::Audit(command) => audit::run(command, &session).await,
+        OfServer::Bucket(command) => bucket::run(command, &session).await,
+        OfServer::Reconcile(command) => reconcile::run(command, &session).await,
+        OfServer::Location(command) => location::run(command, &session).await,
+        OfServer::Keyring(command) => keyring::run(command, &session).await,
+        OfServer::Saga(command) => saga::run(command, &session).await,
     }
 }

@@ -34,7 +34,8 @@ pub(crate) fn one<R: Row>(output: Output, row: &R) -> Result<(), Error> {
     }
 }
 
-fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Error> {
+/// Prints one value that is no row.
+pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Error> {
     let text = serde_json::to_string(value).map_err(|error| Error::Failed(error.to_string()))?;
     print(&format!("{text}\n"))
 }

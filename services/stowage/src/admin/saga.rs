@@ -3,13 +3,13 @@
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use stowage_proto::accounts::saga_service_client::SagaServiceClient;
-use stowage_proto::accounts::{
-    GetSagaRequest, ListSagasRequest, RetrySagaRequest, Saga, SagaStatus, UndoSagaRequest,
-};
+use stowage_proto::accounts::{self, Saga, SagaStatus};
 use stowage_proto::common::ErrorReason;
+use stowage_proto::storage;
+use stowage_proto::storage::saga_service_client::SagaServiceClient as StorageSagasClient;
 use tonic::Status;
 
-use super::client::{Flags, pages};
+use super::client::{Client, Flags, pages};
 use super::output::{self, Row};
 use super::{Error, Limit, Session};
 
@@ -60,9 +60,18 @@ enum Which {
     Stuck,
 }
 
+/// The roles that run sagas.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    Accounts,
+    Storage,
+}
+
 #[derive(Serialize)]
 struct SagaRow {
     id: String,
+    role: Role,
     kind: String,
     status: String,
     direction: String,
@@ -73,6 +82,7 @@ struct SagaRow {
     attempts: i32,
     next_attempt_time: Option<String>,
     failure: Option<FailureRow>,
+    attempt_error: String,
     create_time: Option<String>,
     update_time: Option<String>,
 }
@@ -92,8 +102,8 @@ struct Detail {
     state: serde_json::Value,
 }
 
-impl From<Saga> for SagaRow {
-    fn from(saga: Saga) -> Self {
+impl From<(Role, Saga)> for SagaRow {
+    fn from((role, saga): (Role, Saga)) -> Self {
         let status = output::value(saga.status().as_str_name(), "SAGA_STATUS_");
         let direction = output::value(saga.direction().as_str_name(), "SAGA_DIRECTION_");
         let failure = saga.failure.map(|failure| FailureRow {
@@ -103,6 +113,7 @@ impl From<Saga> for SagaRow {
         });
         Self {
             id: output::last_part(&saga.name),
+            role,
             kind: saga.kind,
             status,
             direction,
@@ -113,28 +124,30 @@ impl From<Saga> for SagaRow {
             attempts: saga.attempts,
             next_attempt_time: output::time(saga.next_attempt_time),
             failure,
+            attempt_error: saga.attempt_error,
             create_time: output::time(saga.create_time),
             update_time: output::time(saga.update_time),
         }
     }
 }
 
-impl From<Saga> for Detail {
-    fn from(saga: Saga) -> Self {
+impl From<(Role, Saga)> for Detail {
+    fn from((role, saga): (Role, Saga)) -> Self {
         let state = serde_json::from_str(&saga.state_json).unwrap_or_default();
-        Self { row: saga.into(), state }
+        Self { row: (role, saga).into(), state }
     }
 }
 
 impl Row for SagaRow {
     const COLUMNS: &'static [&'static str] =
-        &["SAGA", "KIND", "STATUS", "DIRECTION", "STEP", "ATTEMPTS", "FAILURE", "CREATED"];
+        &["SAGA", "ROLE", "KIND", "STATUS", "DIRECTION", "STEP", "ATTEMPTS", "FAILURE", "CREATED"];
 
     fn cells(&self) -> Vec<String> {
         let step = format!("{}/{} {}", self.step_number, self.step_count, self.step);
         let failure = self.failure.as_ref();
         vec![
             self.id.clone(),
+            self.role.text().to_owned(),
             self.kind.clone(),
             self.status.clone(),
             self.direction.clone(),
@@ -149,6 +162,7 @@ impl Row for SagaRow {
 impl Row for Detail {
     const COLUMNS: &'static [&'static str] = &[
         "SAGA",
+        "ROLE",
         "KIND",
         "STATUS",
         "DIRECTION",
@@ -161,6 +175,7 @@ impl Row for Detail {
         "UNDO",
         "FAILED AT",
         "WHY",
+        "LAST ERROR",
         "STATE",
     ];
 
@@ -174,60 +189,138 @@ impl Row for Detail {
             if row.forward_only { "never" } else { "possible" }.to_owned(),
             failure.map(|failure| failure.step.clone()).unwrap_or_default(),
             failure.map(|failure| failure.why.clone()).unwrap_or_default(),
+            row.attempt_error.clone(),
             self.state.to_string(),
         ]);
         cells
     }
 }
 
+impl Role {
+    const ALL: [Self; 2] = [Self::Accounts, Self::Storage];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Accounts => "accounts",
+            Self::Storage => "storage",
+        }
+    }
+
+    async fn get(self, client: &Client, name: String) -> Result<Saga, Status> {
+        let api = client.api();
+        let found = match self {
+            Self::Accounts => {
+                let request = accounts::GetSagaRequest { name };
+                SagaServiceClient::new(api).get_saga(request).await
+            }
+            Self::Storage => {
+                let request = storage::GetSagaRequest { name };
+                StorageSagasClient::new(api).get_saga(request).await
+            }
+        };
+        found.map(tonic::Response::into_inner)
+    }
+
+    async fn retry(self, client: &Client, name: String) -> Result<Saga, Status> {
+        let call = async |api, request_id| match self {
+            Self::Accounts => {
+                let request = accounts::RetrySagaRequest { name: name.clone(), request_id };
+                SagaServiceClient::new(api).retry_saga(request).await
+            }
+            Self::Storage => {
+                let request = storage::RetrySagaRequest { name: name.clone(), request_id };
+                StorageSagasClient::new(api).retry_saga(request).await
+            }
+        };
+        client.change(call).await
+    }
+
+    async fn undo(self, client: &Client, name: String) -> Result<Saga, Status> {
+        let call = async |api, request_id| match self {
+            Self::Accounts => {
+                let request = accounts::UndoSagaRequest { name: name.clone(), request_id };
+                SagaServiceClient::new(api).undo_saga(request).await
+            }
+            Self::Storage => {
+                let request = storage::UndoSagaRequest { name: name.clone(), request_id };
+                StorageSagasClient::new(api).undo_saga(request).await
+            }
+        };
+        client.change(call).await
+    }
+
+    async fn list(self, client: &Client, list: &List) -> Result<Vec<Saga>, Status> {
+        let status = list.status.map_or(SagaStatus::Unspecified, Which::status).into();
+        pages(list.limit, async |page_size, page_token| {
+            let (kind, api) = (list.kind.clone(), client.api());
+            Ok(match self {
+                Self::Accounts => {
+                    let request =
+                        accounts::ListSagasRequest { status, kind, page_size, page_token };
+                    let page = SagaServiceClient::new(api).list_sagas(request).await?.into_inner();
+                    (page.sagas, page.next_page_token)
+                }
+                Self::Storage => {
+                    let request = storage::ListSagasRequest { status, kind, page_size, page_token };
+                    let page = StorageSagasClient::new(api).list_sagas(request).await?.into_inner();
+                    (page.sagas, page.next_page_token)
+                }
+            })
+        })
+        .await
+    }
+}
+
+impl Which {
+    fn status(self) -> SagaStatus {
+        match self {
+            Self::Running => SagaStatus::Running,
+            Self::Completed => SagaStatus::Completed,
+            Self::Undone => SagaStatus::Undone,
+            Self::Stuck => SagaStatus::Stuck,
+        }
+    }
+}
+
 pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error> {
     let client = &session.client;
-    let (id, found) = match command {
+    let id = match &command {
         Command::List(list) => return print_list(list, session).await,
-        Command::Show { saga } => {
-            let name = name_of(&saga);
-            let request = GetSagaRequest { name };
-            let answer = SagaServiceClient::new(client.api()).get_saga(request).await;
-            (saga, answer.map(tonic::Response::into_inner))
-        }
-        Command::Retry { saga } => {
-            let name = name_of(&saga);
-            let call = async |api, request_id| {
-                let request = RetrySagaRequest { name: name.clone(), request_id };
-                SagaServiceClient::new(api).retry_saga(request).await
-            };
-            (saga, client.change(call).await)
-        }
-        Command::Undo { saga } => {
-            let name = name_of(&saga);
-            let call = async |api, request_id| {
-                let request = UndoSagaRequest { name: name.clone(), request_id };
-                SagaServiceClient::new(api).undo_saga(request).await
-            };
-            (saga, client.change(call).await)
-        }
+        Command::Show { saga } | Command::Retry { saga } | Command::Undo { saga } => saga,
     };
-    let found = found.map_err(|status| explain(session, &status, &id))?;
+    let found = async {
+        let (role, saga) = find(client, name_of(id)).await?;
+        let saga = match &command {
+            Command::Retry { .. } => role.retry(client, name_of(id)).await?,
+            Command::Undo { .. } => role.undo(client, name_of(id)).await?,
+            Command::Show { .. } | Command::List(_) => saga,
+        };
+        Ok((role, saga))
+    };
+    let found = found.await.map_err(|status| explain(session, &status, id))?;
     output::one(session.output, &Detail::from(found))
 }
 
-async fn print_list(list: List, session: &Session) -> Result<(), Error> {
-    let sagas = SagaServiceClient::new(session.client.api());
-    let status = match list.status {
-        None => SagaStatus::Unspecified,
-        Some(Which::Running) => SagaStatus::Running,
-        Some(Which::Completed) => SagaStatus::Completed,
-        Some(Which::Undone) => SagaStatus::Undone,
-        Some(Which::Stuck) => SagaStatus::Stuck,
-    };
-    let found = pages(list.limit, async |page_size, page_token| {
-        let (status, kind) = (status.into(), list.kind.clone());
-        let request = ListSagasRequest { status, kind, page_size, page_token };
-        let page = sagas.clone().list_sagas(request).await?.into_inner();
-        Ok((page.sagas, page.next_page_token))
-    });
-    let found = found.await.map_err(|status| session.client.explain(&status, FLAGS))?;
-    let rows: Vec<SagaRow> = found.into_iter().map(Into::into).collect();
+/// The saga, and the role that runs it: its id does not say.
+async fn find(client: &Client, name: String) -> Result<(Role, Saga), Status> {
+    match Role::Accounts.get(client, name.clone()).await {
+        Err(status) if stowage_runtime::reason_of(&status) == Some(ErrorReason::SagaNotFound) => {
+            Ok((Role::Storage, Role::Storage.get(client, name).await?))
+        }
+        found => Ok((Role::Accounts, found?)),
+    }
+}
+
+/// The newest of all roles together: ids begin with the time.
+async fn print_list(list: &List, session: &Session) -> Result<(), Error> {
+    let mut rows: Vec<SagaRow> = Vec::new();
+    for role in Role::ALL {
+        let found = role.list(&session.client, list).await;
+        let found = found.map_err(|status| session.client.explain(&status, FLAGS))?;
+        rows.extend(found.into_iter().map(|saga| (role, saga).into()));
+    }
+    rows.sort_by(|one, other| other.id.cmp(&one.id));
+    rows.truncate(usize::try_from(list.limit.limit).unwrap_or(usize::MAX));
     output::list(session.output, &rows)
 }
 

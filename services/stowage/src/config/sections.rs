@@ -1,12 +1,16 @@
 //! The sections that name places: where things listen, whom they call, which files they show.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Deserializer, de};
+use stowage_db::CONNECTIONS_DEFAULT;
 use stowage_runtime::Identity;
 use toml::{Table, Value};
+
+use crate::data::read_secret;
+use crate::error::StartError;
 
 /// `[gateway]`: where it listens, and the settings of the gateway itself beside it.
 #[derive(Debug)]
@@ -55,13 +59,17 @@ pub struct RoleSection<C> {
 }
 
 /// `[database]`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     /// URL of a PostgreSQL database, in which each role has a schema of its own:
     /// `postgres://user:password@host/database`. Default: SQLite in the data folder.
     #[serde(deserialize_with = "secret")]
     pub url: Option<SecretString>,
+    /// File of the password, where the URL has none.
+    pub password_file: Option<PathBuf>,
+    /// Connections of each role, at most. Default 16, at least 2, at most 1000.
+    pub connections_max: u32,
 }
 
 /// `[amqp]`.
@@ -72,6 +80,8 @@ pub struct Amqp {
     /// process, which only does where all roles are in it.
     #[serde(deserialize_with = "secret")]
     pub url: Option<SecretString>,
+    /// File of the password, where the URL has none.
+    pub password_file: Option<PathBuf>,
 }
 
 /// `[tls]`: TLS between roles. With a certificate a role's port takes only callers that show one
@@ -127,6 +137,12 @@ impl Default for Gateway {
     }
 }
 
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: None, password_file: None, connections_max: CONNECTIONS_DEFAULT }
+    }
+}
+
 impl Default for S3 {
     fn default() -> Self {
         Self {
@@ -148,7 +164,7 @@ impl<C> RoleSection<C> {
             return self.url.clone();
         }
         let scheme = if has_tls { "https" } else { "http" };
-        vec![format!("{scheme}://{}", self.addr)]
+        vec![format!("{scheme}://{}", reachable(self.addr))]
     }
 
     pub(super) fn check(&self, own: Vec<String>, has_ca: bool) -> Vec<String> {
@@ -193,9 +209,10 @@ impl Beside {
 
     /// Reads the rest, which knows its own keys only.
     fn rest<C: de::DeserializeOwned, E: de::Error>(self) -> Result<C, E> {
-        let own = format!("expected one of {}, ", self.names);
+        let own = format!(", expected one of {}, ", self.names);
         self.table.try_into().map_err(|error: toml::de::Error| {
-            E::custom(error.message().replace("expected one of ", &own))
+            let message = error.message().replace("expected one of ", "expected ");
+            E::custom(message.replace(", expected ", &own))
         })
     }
 }
@@ -249,6 +266,10 @@ impl<'de, C: DefaultPort + Default + de::DeserializeOwned> Deserialize<'de> for 
         let addr = beside.address()?.unwrap_or(Self::default().addr);
         let url = match beside.take("url")? {
             None => Vec::new(),
+            // One that begins like this is read as a list afterwards.
+            Some(Value::String(list)) if list.starts_with('[') => {
+                return Err(de::Error::custom("expected URLs, separated by commas"));
+            }
             Some(Value::String(list)) => list.split(',').map(|url| url.trim().to_owned()).collect(),
             Some(list) => list.try_into().map_err(de::Error::custom)?,
         };
@@ -310,7 +331,20 @@ impl S3 {
 impl Database {
     pub(super) fn check(&self) -> Vec<String> {
         let form = ["postgres://", "postgresql://"];
-        check_url(self.url.as_ref(), &form, "postgres://user:password@host/database")
+        let mut faults =
+            check_url(self.url.as_ref(), &form, "postgres://user:password@host/database");
+        if !(2..=1000).contains(&self.connections_max) {
+            faults.push("connections_max: must be between 2 and 1000".to_owned());
+        }
+        faults
+    }
+
+    /// The URL with the password in it.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`] of the password's file.
+    pub fn full_url(&self) -> Result<Option<SecretString>, StartError> {
+        full_url(self.url.as_ref(), self.password_file.as_deref())
     }
 }
 
@@ -318,6 +352,42 @@ impl Amqp {
     pub(super) fn check(&self) -> Vec<String> {
         check_url(self.url.as_ref(), &["amqp://", "amqps://"], "amqp://user:password@host/vhost")
     }
+
+    /// The URL with the password in it.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`] of the password's file.
+    pub fn full_url(&self) -> Result<Option<SecretString>, StartError> {
+        full_url(self.url.as_ref(), self.password_file.as_deref())
+    }
+}
+
+fn full_url(
+    url: Option<&SecretString>,
+    file: Option<&Path>,
+) -> Result<Option<SecretString>, StartError> {
+    let (Some(url), Some(file)) = (url, file) else { return Ok(url.cloned()) };
+    let refused = |why: &str| StartError::Secret { path: file.to_owned(), why: why.to_owned() };
+    let password = read_secret(file)?.ok_or_else(|| refused("is missing"))?;
+    let with = with_password(url.expose_secret(), password.expose_secret());
+    with.map(Some).ok_or_else(|| refused("is no use: the URL must name a user, and no password"))
+}
+
+/// Puts a password behind the user of a URL; `None` if there is no user, or a password already.
+fn with_password(url: &str, password: &str) -> Option<SecretString> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (user, place) = rest.split_once('@')?;
+    if user.is_empty() || user.contains(':') || user.contains('/') {
+        return None;
+    }
+    let encoded: String = password
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect();
+    Some(SecretString::from(format!("{scheme}://{user}:{encoded}@{place}")))
 }
 
 impl Tls {
@@ -381,9 +451,36 @@ pub(super) fn switch<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool,
     }
 }
 
+/// Who listens everywhere listens on the loopback address too.
+#[must_use]
+pub fn reachable(addr: SocketAddr) -> SocketAddr {
+    let ip = match addr.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, addr.port())
+}
+
 fn is_http_url(url: &str) -> bool {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     rest.is_some_and(|host| {
         !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/?#@".contains(c))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_goes_behind_the_user_and_nowhere_else() {
+        let with = |url| with_password(url, "p@ss/1:%");
+        let full = with("postgres://stowage@db:5432/stowage?sslmode=require").unwrap();
+        let expected = "postgres://stowage:p%40ss%2F1%3A%25@db:5432/stowage?sslmode=require";
+        assert_eq!(full.expose_secret(), expected);
+        for url in ["postgres://db/stowage", "postgres://a:b@db/x", "postgres://@db/x", "db"] {
+            assert!(with(url).is_none(), "{url}");
+        }
+    }
 }

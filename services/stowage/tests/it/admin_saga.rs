@@ -96,12 +96,12 @@ fn stuck_sagas_are_counted_found_shown_and_brought_to_their_end() {
     let table = process.admin_prints(&["saga", "list", "--kind", ORDER]);
     assert!(table.starts_with("SAGA  "), "{table}");
     let line = table.lines().nth(1).unwrap();
-    let fields: Vec<&str> = line.split_whitespace().take(7).collect();
-    let wanted = [&order, ORDER, "stuck", "undoing", "2/7", "place_order", "50"];
+    let fields: Vec<&str> = line.split_whitespace().take(8).collect();
+    let wanted = [&order, "accounts", ORDER, "stuck", "undoing", "2/7", "place_order", "50"];
     assert_eq!(fields, wanted, "{table}");
 
     let card = process.admin_prints(&["saga", "show", &deletion]);
-    for part in ["UNDO       never\n", "FAILED AT  somewhere\n", "WHY        no answer\n"] {
+    for part in ["UNDO        never\n", "FAILED AT   somewhere\n", "WHY         no answer\n"] {
         assert!(card.contains(part), "{card}");
     }
     let shown = process.admin_json(&["saga", "show", &order]);

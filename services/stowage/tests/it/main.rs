@@ -4,8 +4,10 @@
 mod admin;
 mod admin_saga;
 mod audit;
+mod compose;
 mod config;
 mod keyring;
+mod parts;
 mod process;
 mod start;
 mod stop;

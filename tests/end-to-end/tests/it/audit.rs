@@ -29,6 +29,7 @@ const STEP: &str = "other roles only, on the way of an order or a deletion, whic
 const SAGAS: &str = "needs a saga that hangs: services/accounts/tests/it/sagas.rs";
 const KEYRING: &str = "is of the whole installation: services/accounts/tests/it/keyring.rs";
 const REWRAP: &str = "moves what is sealed under the master key whose rotation is told";
+const BUCKET_SAGAS: &str = "needs a saga that hangs: services/storage/tests/it/sagas.rs";
 const JOBS: &str = "needs a deletion that lasts: services/storage/tests/it/bucket_deletions.rs";
 const FIGURES: &str = "brings figures up to date sooner than by themselves; what a customer has, \
                        may do and pays stays as it is";
@@ -92,6 +93,8 @@ const TOLD: &[(&str, Told)] = &[
         "storage.v1.BucketDeletionService/ResumeBucketDeletion",
         Not("what it lets go on is told when it starts and ends"),
     ),
+    ("storage.v1.SagaService/RetrySaga", Elsewhere(BUCKET_SAGAS)),
+    ("storage.v1.SagaService/UndoSaga", Elsewhere(BUCKET_SAGAS)),
     ("storage.v1.ObjectService/DeleteObject", As(&["file.deleted"])),
     ("storage.v1.EngineAccountService/EnsureEngineAccount", Not(STEP)),
     ("storage.v1.EngineAccountService/RemoveEngineAccount", Not(STEP)),

@@ -1,8 +1,10 @@
 //! The whole server through its doors: sockets, real clients, the real program.
 
 mod access;
+mod access_matrix;
 mod acting;
 mod audit;
+mod backup;
 mod chaos;
 mod cli;
 mod concurrent;
@@ -23,6 +25,8 @@ mod life;
 mod limits;
 mod openapi;
 mod orders;
+mod postgres_backup;
+mod postgres_move;
 mod readme;
 mod repeats;
 mod secrets;

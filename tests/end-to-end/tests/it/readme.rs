@@ -31,6 +31,9 @@ fn paste(server: &Process) -> Output {
         .env("STOWAGE_DATA_DIR", server.data())
         // Debian's rclone does not start with this set.
         .env_remove("AWS_CA_BUNDLE")
+        // The tests' own; the program knows all of its settings.
+        .env_remove("STOWAGE_TEST_DATABASE_URL")
+        .env_remove("STOWAGE_TEST_AMQP_URL")
         .output()
         .expect("bash runs")
 }

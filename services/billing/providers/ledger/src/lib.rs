@@ -119,9 +119,12 @@ fn amount_column(order: &NewOrder) -> Result<i64, Error> {
     }
 }
 
-/// A transaction that failed has stored nothing, and says so.
+/// A transaction that failed has stored nothing, and says so, unless its commit had no answer.
 fn away(error: stowage_db::Error) -> Error {
-    Error::unavailable(error)
+    match error {
+        stowage_db::Error::Unclear { .. } => Error::pending(error),
+        _ => Error::unavailable(error),
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod lease;
 mod open;
 mod postgres;
 mod sqlite;
@@ -42,6 +43,13 @@ struct Kit {
 impl Kit {
     async fn start() -> Self {
         let place = Scratch::new().await;
+        let db = place.open("role", &OLD).await.unwrap();
+        Self { db, place }
+    }
+
+    /// With a database of the server to itself.
+    async fn whole() -> Self {
+        let place = Scratch::whole().await;
         let db = place.open("role", &OLD).await.unwrap();
         Self { db, place }
     }

@@ -2,6 +2,7 @@
 
 use crate::transactions::{ADD, filled, sum};
 use crate::{Kit, NEW, OLD};
+use sqlx::Connection as _;
 use std::time::Duration;
 use stowage_db::{Db, Error, OpenError, Server, args, next_id};
 
@@ -13,7 +14,7 @@ fn server(kit: &Kit) -> Server {
 }
 
 async fn with_purses(cents: i64) -> Kit {
-    filled(Kit::start().await, cents).await
+    filled(Kit::whole().await, cents).await
 }
 
 #[tokio::test]
@@ -110,7 +111,7 @@ async fn a_commit_without_an_answer_is_unclear() {
 
 #[tokio::test]
 async fn with_all_connections_in_use_another_waits_and_is_refused() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let server = server(&kit).with_connections_max(1);
     let db = Db::connect(&server, "role", &OLD).await.unwrap();
     let held = db.begin().await.unwrap();
@@ -133,7 +134,7 @@ async fn a_lock_that_is_held_for_long_is_not_waited_for_for_ever() {
 
 #[tokio::test]
 async fn who_migrate_at_once_do_it_once() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let server = server(&kit);
     let starts = (0..6).map(|_| {
         let server = server.clone();
@@ -162,7 +163,7 @@ async fn roles_do_not_see_each_others_tables() {
 
 #[tokio::test]
 async fn a_text_compares_by_bytes() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let mut tx = kit.db.begin().await.unwrap();
     for name in ["b", "B", "a", "ä", "_", "Z"] {
         let sql = "INSERT INTO sequence (name, value) VALUES ($1, 1)";
@@ -176,7 +177,7 @@ async fn a_text_compares_by_bytes() {
 
 #[tokio::test]
 async fn a_sequence_waits_for_who_took_its_last_value() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let mut first = kit.db.begin().await.unwrap();
     assert_eq!(next_id(&mut first, "order").await.unwrap(), 1);
     let db = kit.db.clone();
@@ -193,7 +194,7 @@ async fn a_sequence_waits_for_who_took_its_last_value() {
 
 #[tokio::test]
 async fn no_error_tells_the_password() {
-    let kit = Kit::start().await;
+    let kit = Kit::whole().await;
     let secret = "hunter2hunter2";
     let urls = [
         format!("postgres://nobody:{secret}@127.0.0.1:1/stowage"),
@@ -214,6 +215,23 @@ async fn no_error_tells_the_password() {
         let told = format!("{error} {error:?}");
         assert!(!told.contains(secret), "{told}");
     }
+}
+
+/// By the one user of the server for tests who needs a password.
+#[tokio::test]
+async fn a_password_opens_and_a_wrong_one_does_not() {
+    let kit = Kit::whole().await;
+    let url = kit.place.server_url();
+    let mut admin = sqlx::PgConnection::connect(url).await.unwrap();
+    // Another run may have made him.
+    let create = "CREATE ROLE stowage_password SUPERUSER LOGIN PASSWORD 'right€'";
+    let _ = sqlx::raw_sql(create).execute(&mut admin).await;
+    let right = Server::new(&with_user(url, "stowage_password:right%E2%82%AC")).unwrap();
+    Db::connect(&right, "role", &OLD).await.unwrap().ping().await.unwrap();
+    let wrong = Server::new(&with_user(url, "stowage_password:wr0ngw0rd")).unwrap();
+    let error = Db::connect(&wrong, "role", &OLD).await.unwrap_err();
+    assert!(matches!(error, OpenError::Unreachable { .. }), "{error:?}");
+    assert!(!format!("{error} {error:?}").contains("wr0ngw0rd"));
 }
 
 /// The address with another user.

@@ -43,8 +43,12 @@ fn next(state: &mut u64) -> u64 {
 }
 
 async fn move_one(tx: &mut Tx, from: i64, to: i64) -> Result<(), Error> {
-    tx.execute(ADD, args![-1, from]).await?;
-    tx.execute(ADD, args![1, to]).await?;
+    // In one order, or two who move at once would wait for each other.
+    let mut moves = [(from, -1), (to, 1)];
+    moves.sort_unstable();
+    for (purse, by) in moves {
+        tx.execute(ADD, args![by, purse]).await?;
+    }
     Ok(())
 }
 

@@ -73,32 +73,47 @@ async fn a_call_waits_for_an_address_that_is_just_starting() {
     process.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn processes_that_are_restarted_in_turn_under_load_fail_no_call() {
+/// What callers were told while two processes were restarted in turn, and how often the role ran.
+struct Told {
+    answered: usize,
+    unclear: usize,
+    executed: usize,
+}
+
+async fn restart_under_load(method: &'static str) -> Told {
     let role = Role::default();
     let mut processes = vec![Process::start(&role).await, Process::start(&role).await];
     let urls: Vec<_> = processes.iter().map(Process::url).collect();
     let channel = channel(&urls);
-    let (is_over, made) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (answered, unclear) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let callers: Vec<_> = (0..8)
         .map(|_| {
-            let (channel, is_over, made) = (channel.clone(), is_over.clone(), made.clone());
+            let (channel, is_over) = (channel.clone(), Arc::clone(&is_over));
+            let (answered, unclear) = (Arc::clone(&answered), Arc::clone(&unclear));
             tokio::spawn(async move {
                 while !is_over.load(Ordering::SeqCst) {
-                    let status = call(&channel, WRITES, 100).await;
-                    assert_eq!(status.code(), Code::AlreadyExists, "{status:?}");
-                    made.fetch_add(1, Ordering::SeqCst);
+                    let status = call(&channel, method, 100).await;
+                    match reason_of(&status) {
+                        Some(ErrorReason::ConnectionBroken) => {
+                            unclear.fetch_add(1, Ordering::SeqCst)
+                        }
+                        reason => {
+                            assert_eq!((status.code(), reason), (Code::AlreadyExists, None));
+                            answered.fetch_add(1, Ordering::SeqCst)
+                        }
+                    };
                 }
             })
         })
         .collect();
     for _ in 0..10 {
-        let (before, first) = (made.load(Ordering::SeqCst), processes.remove(0));
+        let (before, first) = (answered.load(Ordering::SeqCst), processes.remove(0));
         let at = first.address;
         first.end().await;
         processes.push(Process::start_at(&role, at, None).await);
         let goes_on = async {
-            while made.load(Ordering::SeqCst) < before + 200 {
+            while answered.load(Ordering::SeqCst) < before + 200 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -108,7 +123,23 @@ async fn processes_that_are_restarted_in_turn_under_load_fail_no_call() {
     for caller in callers {
         caller.await.unwrap();
     }
-    assert_eq!(role.calls(), made.load(Ordering::SeqCst), "each was executed once");
+    let (answered, unclear) = (answered.load(Ordering::SeqCst), unclear.load(Ordering::SeqCst));
+    Told { answered, unclear, executed: role.calls() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_are_restarted_in_turn_under_load_fail_no_call_that_may_be_repeated() {
+    let told = restart_under_load(READS).await;
+    assert_eq!(told.unclear, 0, "of {}", told.answered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_are_restarted_in_turn_under_load_execute_no_call_twice() {
+    let told = restart_under_load(WRITES).await;
+    let Told { answered, unclear, executed } = told;
+    assert!((answered..=answered + unclear).contains(&executed), "{answered} {unclear} {executed}");
+    // Each caller may meet each of the ten restarts once.
+    assert!(unclear <= 8 * 10, "few are unclear: {unclear} of {answered}");
 }
 
 #[tokio::test]

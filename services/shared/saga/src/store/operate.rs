@@ -43,8 +43,8 @@ macro_rules! select {
     ($rest:literal) => {
         concat!(
             "SELECT id, kind, state, step, direction, status, attempts, lease_owner, ",
-            "failure_step, failure_reason, failure_why, lease_until, next_attempt_time, ",
-            "create_time, update_time FROM saga ",
+            "failure_step, failure_reason, failure_why, attempt_error, lease_until, ",
+            "next_attempt_time, create_time, update_time FROM saga ",
             $rest
         )
     };
@@ -94,8 +94,8 @@ pub(crate) async fn count_stuck(db: &Db) -> Result<Vec<(String, i64)>, Error> {
 /// Sets a stuck saga running again, the way it was going. What stopped it on its way forward is
 /// over; what once turned it back stays.
 pub(crate) async fn revive(tx: &mut Tx, id: Uuid, now: OffsetDateTime) -> Result<bool, Error> {
-    const SQL: &str = "UPDATE saga SET status = 'running', attempts = 0, lease_owner = '', \
-        lease_until = $2, next_attempt_time = $2, update_time = $2, \
+    const SQL: &str = "UPDATE saga SET status = 'running', attempts = 0, attempt_error = NULL, \
+        lease_owner = '', lease_until = $2, next_attempt_time = $2, update_time = $2, \
         failure_step = CASE direction WHEN 'undoing' THEN failure_step END, \
         failure_reason = CASE direction WHEN 'undoing' THEN failure_reason END, \
         failure_why = CASE direction WHEN 'undoing' THEN failure_why END \
@@ -119,8 +119,8 @@ pub(crate) async fn turn_back(
     (now, from): (OffsetDateTime, OffsetDateTime),
 ) -> Result<bool, Error> {
     const SQL: &str = "UPDATE saga SET status = 'running', direction = 'undoing', attempts = 0, \
-        lease_owner = '', lease_until = $2, next_attempt_time = $2, failure_step = $3, \
-        failure_reason = $4, failure_why = $5, update_time = $6 \
+        attempt_error = NULL, lease_owner = '', lease_until = $2, next_attempt_time = $2, \
+        failure_step = $3, failure_reason = $4, failure_why = $5, update_time = $6 \
         WHERE id = $1 AND status IN ('running', 'stuck') AND direction = 'forward'";
     let Failure { step, reason, why } = failure;
     let args = args![id, from, step.as_str(), reason.as_str(), why.as_str(), now];

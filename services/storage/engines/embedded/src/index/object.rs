@@ -3,7 +3,9 @@
 use stowage_db::{Args, Tx, args};
 use time::OffsetDateTime;
 
-use super::{BucketRef, Delta, Index, charge, discard_content, signed};
+use super::{
+    BucketRef, Delta, Index, charge, discard_content, discard_contents, placeholders, signed,
+};
 use crate::error::Error;
 use crate::s3::condition::WriteCondition;
 
@@ -47,6 +49,9 @@ pub(super) struct Write<'a> {
     /// Bytes of parts that the object takes over.
     pub(super) unfinished_bytes: i64,
 }
+
+/// Keys that one statement names: as many parameters, of 32,766 that SQLite allows.
+const KEYS_MAX: usize = 250;
 
 const SELECT: &str = "SELECT etag, size_bytes, update_time, content, upload, meta FROM object
     WHERE bucket_id = $1 AND key = $2";
@@ -95,6 +100,21 @@ pub(super) async fn replace(tx: &mut Tx, write: Write<'_>) -> Result<(), Error> 
         unfinished_bytes: -unfinished_bytes,
     };
     charge(tx, bucket, delta).await
+}
+
+/// Takes objects out of the index; answers content and size of those that were there.
+async fn delete_rows(
+    tx: &mut Tx,
+    bucket: &BucketRef,
+    keys: &[&[u8]],
+) -> Result<Vec<(String, i64)>, Error> {
+    let mut args = args![bucket.id];
+    let places = placeholders(&mut args, keys.iter().copied());
+    let sql = format!(
+        "DELETE FROM object WHERE bucket_id = $1 AND key IN ({places})
+         RETURNING content, size_bytes"
+    );
+    Ok(tx.fetch_all_built(sql, args).await?)
 }
 
 impl Index {
@@ -160,15 +180,14 @@ impl Index {
         bucket: &BucketRef,
         keys: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(), Error> {
+        let keys: Vec<&[u8]> = keys.into_iter().collect();
         let mut tx = self.db.begin().await?;
         let mut delta = Delta::default();
-        for key in keys {
-            let Some(old) = current(&mut tx, bucket, key).await? else { continue };
-            discard_content(&mut tx, &old.content).await?;
-            tx.execute("DELETE FROM object WHERE bucket_id = $1 AND key = $2", place(bucket, key))
-                .await?;
-            delta.stored_bytes -= old.size_bytes;
-            delta.object_count -= 1;
+        for keys in keys.chunks(KEYS_MAX) {
+            let gone = delete_rows(&mut tx, bucket, keys).await?;
+            delta.object_count -= signed(gone.len() as u64);
+            delta.stored_bytes -= gone.iter().map(|(_, size_bytes)| size_bytes).sum::<i64>();
+            discard_contents(&mut tx, gone.iter().map(|(content, _)| content.as_str())).await?;
         }
         if delta.object_count == 0 {
             return Ok(());

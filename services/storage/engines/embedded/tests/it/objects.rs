@@ -6,6 +6,7 @@ use aws_sdk_s3::primitives::{ByteStream, DateTime};
 use aws_sdk_s3::types::{Delete, MetadataDirective, ObjectIdentifier};
 
 use stowage_engine::Engine;
+use stowage_types::BucketName;
 
 use crate::kit::{Kit, bytes, client_with, refusal};
 
@@ -244,6 +245,36 @@ async fn many_objects_are_deleted_at_once() {
     let left = account.s3.list_objects_v2().bucket("many").send().await.unwrap();
     let left: Vec<_> = left.contents().iter().filter_map(|object| object.key()).collect();
     assert_eq!(left, ["k2", "k4"]);
+}
+
+/// More than one statement takes, some of them in files and some named twice or absent: figures
+/// and files are right, and what was not named stays.
+#[tokio::test]
+async fn a_full_batch_of_objects_is_deleted_whole() {
+    const COUNT: usize = 620;
+    let kit = Kit::start().await;
+    let account = kit.account(1).await;
+    account.bucket("full").await;
+    let put = async |n: usize| {
+        let size = if n.is_multiple_of(100) { 200_000 } else { 10 };
+        account.put("full", &format!("k{n:05}"), vec![7; size]).await.unwrap();
+    };
+    for first in (0..COUNT).step_by(20) {
+        futures_util::future::join_all((first..first + 20).map(put)).await;
+    }
+    assert_eq!(kit.files().len(), 7);
+    let mut keys: Vec<String> = (1..COUNT).map(|n| format!("k{n:05}")).collect();
+    keys.extend(["k00007".to_owned(), "k00600".to_owned(), "absent".to_owned()]);
+    let bucket = BucketName::new("full").unwrap();
+    kit.engine.delete_objects(&account.uid, &bucket, &keys).await.unwrap();
+    let usage = kit.engine.account_usage(&account.uid).await.unwrap();
+    assert_eq!((usage.object_count, usage.stored_bytes), (1, 200_000));
+    kit.wait_for_files(1).await;
+    assert_eq!(account.get("full", "k00000").await.unwrap(), vec![7; 200_000]);
+    // A repeat finds nothing to do.
+    kit.engine.delete_objects(&account.uid, &bucket, &keys).await.unwrap();
+    let usage = kit.engine.account_usage(&account.uid).await.unwrap();
+    assert_eq!(usage.object_count, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,54 @@
+//! Meters and figures.
+
+use prost::Message as _;
+use stowage_proto::metering as pb;
+
+use super::table::Foreign::{AsMissing, NotFound};
+use super::table::{Foreign, Need, OPERATORS, READERS, ROLES, Row};
+
+const NO_METER: Foreign = NotFound("METER_NOT_FOUND");
+
+pub(super) const ROWS: &[Row] = &[
+    Row::new("/stowage.metering.v1.MeterService/OpenMeter", ROLES, AsMissing, |n| {
+        let dimensions = pb::Dimensions {
+            s3uid: n.s3uid.clone(),
+            account_id: n.account_id,
+            customer_id: n.customer,
+            email: "changed@example.com".to_owned(),
+            plan_id: n.plan,
+            location: "NL".to_owned(),
+            storage_type: "standard".to_owned(),
+            billing: "ledger".to_owned(),
+            gb_bytes: 1_000_000_000,
+        };
+        pb::OpenMeterRequest { dimensions: Some(dimensions) }.encode_to_vec()
+    })
+    .needs(Need::Serial),
+    Row::new("/stowage.metering.v1.MeterService/CloseMeter", ROLES, AsMissing, |n| {
+        pb::CloseMeterRequest { s3uid: n.s3uid.clone() }.encode_to_vec()
+    }),
+    Row::new("/stowage.metering.v1.UsageService/GetAccountUsage", READERS, NO_METER, |n| {
+        let s3uid = n.s3uid.clone();
+        pb::GetAccountUsageRequest { s3uid, ..Default::default() }.encode_to_vec()
+    }),
+    Row::new("/stowage.metering.v1.UsageService/AwaitUsage", OPERATORS, NO_METER, |n| {
+        let s3uid = n.s3uid.clone();
+        pb::AwaitUsageRequest { s3uid, ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial),
+    Row::new("/stowage.metering.v1.UsageService/QueryUsage", READERS, NO_METER, |n| {
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let query = pb::QueryUsageRequest {
+            s3uid: n.s3uid.clone(),
+            from_time: at(1_790_000_000 / 86_400 * 86_400),
+            to_time: at(1_790_000_000 / 86_400 * 86_400 + 86_400),
+            step: pb::UsageStep::Day.into(),
+            ..Default::default()
+        };
+        query.encode_to_vec()
+    }),
+    Row::new("/stowage.metering.v1.UsageService/RankAccounts", READERS, AsMissing, |n| {
+        let customer_id = n.customer;
+        pb::RankAccountsRequest { customer_id, ..Default::default() }.encode_to_vec()
+    }),
+];

@@ -1,0 +1,177 @@
+//! Buckets, objects, locations, and what other roles ask of engines.
+
+use prost::Message as _;
+use stowage_proto::storage as pb;
+
+use super::table::Answer::{DoneOr, Fails};
+use super::table::Foreign::{AsMissing, Installation, NotFound, Shared, Told};
+use super::table::{ADMINISTRATORS, Foreign, Need, OPERATORS, OWNERS, READERS, ROLES, Row};
+
+const NO_ACCOUNT: Foreign = NotFound("ACCOUNT_NOT_FOUND");
+
+pub(super) const ROWS: &[Row] = &[
+    Row::new("/stowage.storage.v1.BucketService/CreateBucket", OWNERS, NO_ACCOUNT, |n| {
+        let bucket = format!("made-{}", n.serial);
+        pb::CreateBucketRequest { parent: n.account(), bucket, ..Default::default() }
+            .encode_to_vec()
+    })
+    .needs(Need::Serial),
+    Row::new("/stowage.storage.v1.BucketService/ListBuckets", READERS, NO_ACCOUNT, |n| {
+        pb::ListBucketsRequest { parent: n.account(), ..Default::default() }.encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.BucketService/DeleteBucket", OWNERS, NO_ACCOUNT, |n| {
+        pb::DeleteBucketRequest { name: n.bucket(), ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Bucket),
+    // One space of names for all: that a name is taken is what it is asked for.
+    Row::new("/stowage.storage.v1.BucketService/CheckBucketName", READERS, Shared, |n| {
+        let bucket = n.bucket.clone();
+        pb::CheckBucketNameRequest { location: "locations/NL".to_owned(), bucket }.encode_to_vec()
+    })
+    .answers(Fails("BUCKET_NAME_TAKEN")),
+    Row::new("/stowage.storage.v1.ObjectService/ListObjects", READERS, NO_ACCOUNT, |n| {
+        pb::ListObjectsRequest { parent: n.bucket(), ..Default::default() }.encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.ObjectService/DeleteObject", OWNERS, NO_ACCOUNT, |n| {
+        let (parent, key) = (n.bucket(), "diary".to_owned());
+        pb::DeleteObjectRequest { parent, key, ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Object),
+    Row::new(
+        "/stowage.storage.v1.BucketDeletionService/StartBucketDeletion",
+        OWNERS,
+        NO_ACCOUNT,
+        |n| {
+            let bucket = n.bucket();
+            pb::StartBucketDeletionRequest { bucket, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Bucket),
+    Row::new(
+        "/stowage.storage.v1.BucketDeletionService/GetBucketDeletion",
+        READERS,
+        NO_ACCOUNT,
+        |n| pb::GetBucketDeletionRequest { name: n.deletion() }.encode_to_vec(),
+    ),
+    Row::new(
+        "/stowage.storage.v1.BucketDeletionService/ListBucketDeletions",
+        READERS,
+        NO_ACCOUNT,
+        |n| {
+            let parent = n.account();
+            pb::ListBucketDeletionsRequest { parent, ..Default::default() }.encode_to_vec()
+        },
+    ),
+    Row::new(
+        "/stowage.storage.v1.BucketDeletionService/PauseBucketDeletion",
+        OWNERS,
+        NO_ACCOUNT,
+        |n| {
+            let name = n.deletion();
+            pb::PauseBucketDeletionRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Deletion)
+    .answers(DoneOr("BUCKET_DELETION_STATE")),
+    Row::new(
+        "/stowage.storage.v1.BucketDeletionService/ResumeBucketDeletion",
+        OWNERS,
+        NO_ACCOUNT,
+        |n| {
+            let name = n.deletion();
+            pb::ResumeBucketDeletionRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Deletion)
+    .answers(DoneOr("BUCKET_DELETION_STATE")),
+    Row::new(
+        "/stowage.storage.v1.BucketDeletionService/CancelBucketDeletion",
+        OWNERS,
+        NO_ACCOUNT,
+        |n| {
+            let name = n.deletion();
+            pb::CancelBucketDeletionRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Deletion)
+    .answers(DoneOr("BUCKET_DELETION_STATE")),
+    Row::new("/stowage.storage.v1.LocationService/GetLocation", READERS, Shared, |_| {
+        pb::GetLocationRequest { name: "locations/NL".to_owned() }.encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.LocationService/ListLocations", READERS, Shared, |_| {
+        pb::ListLocationsRequest::default().encode_to_vec()
+    }),
+    Row::new(
+        "/stowage.storage.v1.EngineAccountService/EnsureEngineAccount",
+        ROLES,
+        AsMissing,
+        |n| {
+            let key = pb::EngineKey {
+                access_key: n.access_key.clone(),
+                secret_key: "a secret of the test, forty characters ..".to_owned(),
+            };
+            let ensure = pb::EnsureEngineAccountRequest {
+                name: n.account(),
+                customer_id: n.customer,
+                location: "locations/NL".to_owned(),
+                keys: vec![key],
+                quota_bytes: 1_000_000,
+                bucket_max: 9,
+                suspended: false,
+            };
+            ensure.encode_to_vec()
+        },
+    ),
+    // Removing what is gone already is done; a role that is wrong about whose it is, is told.
+    Row::new(
+        "/stowage.storage.v1.EngineAccountService/RemoveEngineAccount",
+        ROLES,
+        Told("ACCOUNT_NOT_FOUND"),
+        |n| {
+            let name = n.account();
+            pb::RemoveEngineAccountRequest { name, purge: true }.encode_to_vec()
+        },
+    ),
+    Row::new("/stowage.storage.v1.EngineAccountService/ListKeyUsage", OPERATORS, NO_ACCOUNT, |n| {
+        pb::ListKeyUsageRequest { parent: n.account(), ..Default::default() }.encode_to_vec()
+    }),
+    Row::new(
+        "/stowage.storage.v1.EngineAccountService/ListEngineAccounts",
+        OPERATORS,
+        AsMissing,
+        |_| {
+            let parent = "locations/NL".to_owned();
+            pb::ListEngineAccountsRequest { parent, ..Default::default() }.encode_to_vec()
+        },
+    ),
+    Row::new("/stowage.storage.v1.UsageService/CollectUsage", OPERATORS, NO_ACCOUNT, |n| {
+        pb::CollectUsageRequest { name: n.account(), ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial),
+    Row::new("/stowage.storage.v1.KeyringService/GetKeyring", OPERATORS, Installation, |_| {
+        pb::GetKeyringRequest {}.encode_to_vec()
+    }),
+    Row::new(
+        "/stowage.storage.v1.KeyringService/RewrapRecords",
+        ADMINISTRATORS,
+        Installation,
+        |_| pb::RewrapRecordsRequest::default().encode_to_vec(),
+    )
+    .needs(Need::Serial),
+    Row::new("/stowage.storage.v1.SagaService/ListSagas", OPERATORS, Installation, |_| {
+        pb::ListSagasRequest::default().encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.SagaService/GetSaga", OPERATORS, Installation, |n| {
+        pb::GetSagaRequest { name: n.storage_saga.clone() }.encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.SagaService/RetrySaga", OPERATORS, Installation, |n| {
+        pb::RetrySagaRequest { name: n.storage_saga.clone(), ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial)
+    .answers(Fails("SAGA_ENDED")),
+    Row::new("/stowage.storage.v1.SagaService/UndoSaga", OPERATORS, Installation, |n| {
+        pb::UndoSagaRequest { name: n.storage_saga.clone(), ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial)
+    .answers(Fails("SAGA_ENDED")),
+];
