@@ -282,6 +282,7 @@ impl From<stowage_db::Error> for Error {
                 Self::Unavailable { source: error.into() }
             }
             stowage_db::Error::Unclear { .. } => Self::Unclear { source: error.into() },
+            stowage_db::Error::Nul => Violations::nul().into(),
             _ => Self::internal(error),
         }
     }
@@ -365,6 +366,7 @@ mod tests {
             (Error::KeyringFull, Code::ResourceExhausted, R::KeyringFull),
             (Error::DeadlineExceeded, Code::DeadlineExceeded, R::DeadlineExceeded),
             (Error::Unavailable { source: why().into() }, Code::Unavailable, R::Unavailable),
+            (stowage_db::Error::Nul.into(), Code::InvalidArgument, R::InvalidField),
             (
                 stowage_db::Error::Unclear { source: None }.into(),
                 Code::Unknown,

@@ -211,6 +211,7 @@ impl From<stowage_db::Error> for Error {
                 Self::Unavailable { source }
             }
             stowage_db::Error::Unclear { .. } => Self::Unclear { source },
+            stowage_db::Error::Nul => Violations::nul().into(),
             other => Self::internal(other),
         }
     }
@@ -280,6 +281,7 @@ mod tests {
                 Code::Unknown,
                 R::ConnectionBroken,
             ),
+            (stowage_db::Error::Nul.into(), Code::InvalidArgument, R::InvalidField),
             (stowage_db::Error::RowNotFound.into(), Code::Internal, R::Internal),
             (Error::internal("fault"), Code::Internal, R::Internal),
         ] {

@@ -50,6 +50,7 @@ impl From<Error> for Status {
                     .source(cause)
                     .build()
             }
+            Error::Database(Db::Nul) => invalid(&Violations::nul()),
             Error::Database(cause) => {
                 let text = "an internal error occurred";
                 status(Code::Internal, ErrorReason::Internal, text).source(cause).build()
@@ -76,6 +77,7 @@ mod tests {
             (stowage_db::Error::Full.into(), Code::Unavailable, ErrorReason::Unavailable),
             (unavailable.into(), Code::Unavailable, ErrorReason::Unavailable),
             (unclear.into(), Code::Unknown, ErrorReason::ConnectionBroken),
+            (stowage_db::Error::Nul.into(), Code::InvalidArgument, ErrorReason::InvalidField),
             (stowage_db::Error::RowNotFound.into(), Code::Internal, ErrorReason::Internal),
         ];
         for (error, code, reason) in cases {

@@ -230,6 +230,7 @@ impl From<stowage_db::Error> for Error {
                 Self::Unavailable { source: error }
             }
             stowage_db::Error::Unclear { .. } => Self::Unclear { source: error },
+            stowage_db::Error::Nul => Violations::nul().into(),
             other => Self::Internal { source: Box::new(other) },
         }
     }
@@ -334,6 +335,7 @@ mod tests {
             (Error::QuotaExceeded, Code::ResourceExhausted, ErrorReason::QuotaExceeded),
             (Error::EngineUnsupported, Code::FailedPrecondition, ErrorReason::EngineUnsupported),
             (engine().into(), Code::Unavailable, ErrorReason::EngineUnavailable),
+            (stowage_db::Error::Nul.into(), Code::InvalidArgument, ErrorReason::InvalidField),
             (stowage_db::Error::Full.into(), Code::Unavailable, ErrorReason::Unavailable),
             (
                 stowage_db::Error::Unclear { source: None }.into(),

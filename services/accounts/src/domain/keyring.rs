@@ -92,6 +92,7 @@ impl Domain {
             true => newest,
             false => {
                 self.check_writable(None)?;
+                self.check_none_ahead(newest.version).await?;
                 let state = json!({ "newest_version": before });
                 let mut tx = self.telling((cx, Event::RotationBegun), state).await?;
                 once.set_made(&mut tx, &before.to_string()).await?;
@@ -212,6 +213,16 @@ impl Domain {
             0 => Ok(()),
             sealing if sealing > version => Ok(()),
             _ => Err(in_use("storage still seals under it".to_owned())),
+        }
+    }
+
+    /// Refuses a new master key under a version that records are under already: an older keyring
+    /// was put in, and the records could not be told from damaged ones any more.
+    async fn check_none_ahead(&self, newest: u32) -> Result<(), Error> {
+        let ahead = self.sealed_records().await?.into_iter().map(|records| records.version).max();
+        match ahead.filter(|version| *version > newest) {
+            Some(version) => Err(Error::MasterKeyLost { version }),
+            None => Ok(()),
         }
     }
 

@@ -246,3 +246,20 @@ async fn keys_from_the_environment_are_changed_by_the_operator_who_is_told_how()
     assert!(!error.message().contains("aaaa"));
     assert!(kit.history(&admin()).await.is_empty(), "nothing was begun");
 }
+
+#[tokio::test]
+async fn a_keyring_that_is_older_than_the_database_gets_no_further_key() {
+    let mut kit = Kit::start().await;
+    let customer = kit.customer("a@example.com").await;
+    kit.order(&customer, "photos", "").await.unwrap();
+    rotate(&kit, "").await.unwrap();
+    kit.clock.advance(Rules::default().usable_after);
+    assert_eq!(rewrap(&kit).await, (1, 0));
+    let folder = tempfile::tempdir().unwrap();
+    let older = Keyring::load_or_create(&folder.path().join("keyring"), &SystemRandom).unwrap();
+    kit.build_with(older).await;
+    let error = rotate(&kit, "").await.unwrap_err();
+    assert_reason(&error, Code::DataLoss, ErrorReason::MasterKeyLost);
+    assert_eq!(metadata_of(&error, "version").as_deref(), Some("2"));
+    assert_eq!(view(&kit).await.master_keys.len(), 1, "none was made");
+}

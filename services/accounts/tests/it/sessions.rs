@@ -7,7 +7,7 @@ use stowage_runtime::reason_of;
 use stowage_types::{CustomerId, from_timestamp};
 use tonic::{Code, Status};
 
-use crate::kit::{ADMIN_TOKEN, Kit, admin, assert_reason, service, until};
+use crate::kit::{ADMIN_TOKEN, Kit, admin, assert_reason, service, staff, until};
 
 async fn api_key(kit: &Kit, of: &Principal) -> (pb::ApiKey, String) {
     let message = pb::CreateApiKeyRequest {
@@ -112,6 +112,32 @@ async fn revoking_a_key_revokes_its_tokens_and_tells_the_caches() {
     // A repeat changes nothing and tells nobody.
     kit.sessions().revoke_api_key(kit.by(&admin(), message)).await.unwrap();
     assert_eq!(kit.count("SELECT count(*) FROM history WHERE event = 'api_key.revoked'").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_login_outlives_the_revocation_of_its_key_and_the_chain_stays_whole() {
+    let kit = Kit::start().await;
+    let customer = kit.customer("a@example.com").await;
+    let (key, secret) = api_key(&kit, &customer).await;
+    let logs_in = async |n: u8| {
+        let token = kit.sessions().login(login(&secret)).await.ok()?.into_inner().token;
+        if n % 2 == 0 {
+            let message = pb::LogoutRequest { token: token.clone() };
+            kit.sessions().logout(message).await.unwrap();
+        }
+        Some(token)
+    };
+    let message = pb::RevokeApiKeyRequest { name: key.name, ..Default::default() };
+    let revokes = async { kit.sessions().revoke_api_key(kit.by(&admin(), message)).await };
+    let logins = futures_util::future::join_all((0..16).map(logs_in));
+    let (tokens, revoked) = tokio::join!(logins, revokes);
+    revoked.unwrap();
+    for token in tokens.into_iter().flatten() {
+        assert!(resolve(&kit, (&token, ""), 0).await.is_err());
+    }
+    assert_eq!(kit.count("SELECT count(*) FROM token WHERE api_key_id IS NOT NULL").await, 0);
+    let found = crate::audit::verify(&kit, &staff(), "customers/1001").await.unwrap();
+    assert_eq!(found.broken, None);
 }
 
 #[tokio::test]

@@ -184,9 +184,18 @@ mod tests {
     use crate::store::tests::{Store, uid};
 
     async fn take(store: &Store, id: u128, days_ago: i64, stored_bytes: i64) {
-        let mut facts = Facts::of(uid(1));
         let time = store.now() - time::Duration::days(days_ago);
-        let bucket = "photos".to_owned();
+        take_of(store, id, ("photos", time), stored_bytes).await;
+    }
+
+    async fn take_of(
+        store: &Store,
+        id: u128,
+        (bucket, time): (&str, OffsetDateTime),
+        stored_bytes: i64,
+    ) {
+        let mut facts = Facts::of(uid(1));
+        let bucket = bucket.to_owned();
         let is_deleted = false;
         facts.samples.push(Sample { bucket, time, stored_bytes, object_count: 1, is_deleted });
         let event = Event {
@@ -198,6 +207,32 @@ mod tests {
             data: Vec::new(),
         };
         store.metering.take(&event, facts).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn events_of_one_account_that_come_at_once_all_count() {
+        const EVENTS: u8 = 12;
+        let store = std::sync::Arc::new(Store::start().await);
+        let takes = (1..=EVENTS).map(|n| {
+            let store = std::sync::Arc::clone(&store);
+            tokio::spawn(async move {
+                let time = store.now() - time::Duration::minutes(n.into());
+                take_of(&store, n.into(), (&format!("bucket-{n}"), time), 10).await;
+                // Twice, as a bus may deliver it.
+                take_of(&store, n.into(), (&format!("bucket-{n}"), time), 10).await;
+            })
+        });
+        for take in takes.collect::<Vec<_>>() {
+            take.await.unwrap();
+        }
+        let found = account::find(&store.db, &uid(1)).await.unwrap().unwrap();
+        assert_eq!(found.stored_bytes, i64::from(EVENTS) * 10);
+        let newest = store.now() - time::Duration::minutes(1);
+        assert_eq!(found.newest_sample_time, Some(newest));
+        let of = Of { s3uid: &uid(1), bucket: WHOLE_ACCOUNT, step: Step::Day };
+        let day = Period { from: store.now(), to: store.now() }.widened(Step::Day);
+        let windows = store::stored::list(&store.db, of, day, 10).await.unwrap();
+        assert_eq!(windows.last().map(|window| window.last_bytes), Some(120));
     }
 
     #[tokio::test]

@@ -105,8 +105,21 @@ impl Args {
         self.0.extend(args.0);
     }
 
+    fn check_texts(&self) -> Result<(), Error> {
+        let has_nul = self.0.iter().any(|Value(repr)| match repr {
+            Repr::Text(text) => text.contains('\0'),
+            Repr::Json(json) => json_has_nul(json),
+            _ => false,
+        });
+        if has_nul { Err(Error::Nul) } else { Ok(()) }
+    }
+
     /// Encodes for SQLite.
+    ///
+    /// # Errors
+    /// [`Error::Nul`].
     pub(crate) fn for_sqlite(self) -> Result<SqliteArguments, Error> {
+        self.check_texts()?;
         let mut out = SqliteArguments::default();
         out.reserve(self.0.len(), 0);
         for Value(repr) in self.0 {
@@ -130,7 +143,11 @@ impl Args {
     }
 
     /// Encodes for PostgreSQL.
+    ///
+    /// # Errors
+    /// [`Error::Nul`].
     pub(crate) fn for_postgres(self) -> Result<PgArguments, Error> {
+        self.check_texts()?;
         let mut out = PgArguments::default();
         out.reserve(self.0.len(), 0);
         for Value(repr) in self.0 {
@@ -165,6 +182,18 @@ impl<V: Into<Value>> Extend<V> for Args {
 impl From<Vec<Value>> for Args {
     fn from(values: Vec<Value>) -> Self {
         Self(values)
+    }
+}
+
+fn json_has_nul(json: &serde_json::Value) -> bool {
+    use serde_json::Value as Json;
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(items) => items.iter().any(json_has_nul),
+        Json::Object(fields) => {
+            fields.iter().any(|(name, value)| name.contains('\0') || json_has_nul(value))
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
     }
 }
 
@@ -247,6 +276,20 @@ macro_rules! args {
 #[cfg(test)]
 mod tests {
     use super::{Args, highest_placeholder};
+    use crate::error::Error;
+
+    #[test]
+    fn a_text_with_nul_is_refused_for_both_databases_and_bytes_are_not() {
+        let deep = serde_json::json!({"a": [1, {"b\0": null}]});
+        let shallow = serde_json::json!(["\0"]);
+        for args in [args!["a\0"], args![1, deep], args![shallow]] {
+            assert!(matches!(args.clone().for_sqlite(), Err(Error::Nul)), "{args:?}");
+            assert!(matches!(args.clone().for_postgres(), Err(Error::Nul)), "{args:?}");
+        }
+        for args in [args!["a\\u0000"], args![vec![0u8]], args![serde_json::json!("\\0")]] {
+            assert!(args.clone().for_sqlite().is_ok() && args.clone().for_postgres().is_ok());
+        }
+    }
 
     #[test]
     fn the_highest_placeholder_counts() {

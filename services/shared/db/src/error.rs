@@ -33,6 +33,10 @@ pub enum Error {
         /// What the driver said, if anything.
         source: Option<BoxError>,
     },
+    /// A text among the arguments holds the character NUL. PostgreSQL has no such texts, and what
+    /// one database takes the other must take too. Nothing was executed.
+    #[error("a text holds the character NUL (U+0000)")]
+    Nul,
     /// [`fetch_one`](crate::Query::fetch_one) found no row.
     #[error("no row found")]
     RowNotFound,
@@ -63,6 +67,7 @@ impl Error {
                 Self::UniqueViolation { constraint: constraint.clone() }
             }
             Self::Full => Self::Full,
+            Self::Nul => Self::Nul,
             Self::RowNotFound => Self::RowNotFound,
             Self::Unavailable { why, source } => Self::Unavailable {
                 why,

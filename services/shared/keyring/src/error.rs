@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use crate::{SECRET_BYTES_MAX, VERSIONS_MAX};
+use crate::{SECRET_BYTES_MAX, VERSIONS_MAX, text};
 
 /// Why a keyring could not be loaded, or a record not sealed or opened. Never holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,10 @@ pub enum Error {
         version: u32,
     },
     /// Another process, or a call under way, may still seal under that master key.
-    #[error("calls under way may still seal under master key {version}; retire it after {after}")]
+    #[error(
+        "calls under way may still seal under master key {version}; retire it after {}",
+        text::moment(*after)
+    )]
     TooEarly {
         /// Its version.
         version: u32,

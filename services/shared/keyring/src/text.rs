@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
 use zeroize::Zeroizing;
 
 use crate::ring::{KEY_BYTES, MasterKey};
@@ -15,6 +15,13 @@ use crate::{Error, VERSIONS_MAX};
 pub(crate) const BYTES_MAX: u64 = 64 * 1024;
 
 const HEADING: &str = "# Stowage master keys. Whoever has these can read every sealed secret.";
+
+/// A time for people: the second that it ends in.
+pub(crate) fn moment(time: OffsetDateTime) -> String {
+    let second = time.truncate_to_second();
+    let rounded = if second < time { second + Duration::SECOND } else { second };
+    rounded.format(&Rfc3339).unwrap_or_default()
+}
 
 /// Reads the text that is at `place`, which is named in errors only.
 pub(crate) fn parse(place: &str, text: &str) -> Result<Vec<MasterKey>, Error> {

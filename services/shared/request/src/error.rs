@@ -58,6 +58,7 @@ impl From<Error> for Status {
                     .retry_after(AWAY_RETRY_AFTER)
                     .source(error)
             }
+            Error::Db(Db::Nul) => return invalid(&Violations::nul()),
             Error::Db(error) => {
                 tracing::error!(%error, "a request failed by a fault of ours");
                 status(Code::Internal, ErrorReason::Internal, "internal error").source(error)

@@ -8,6 +8,8 @@ use crate::Malformed;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Violations(Vec<(String, String)>);
 
+const HOLDS_NUL: &str = "holds the character NUL (U+0000), which no text may";
+
 impl Violations {
     /// Adds one. `why` completes "the field …".
     pub fn push(&mut self, field: impl Into<String>, why: impl Into<String>) {
@@ -19,11 +21,20 @@ impl Violations {
         value.map_err(|bad| self.push(field, bad.why)).ok()
     }
 
-    /// Notes a text above `max` characters.
+    /// Notes a text above `max` characters, or one that no database keeps.
     pub fn check_length(&mut self, field: &str, text: &str, max: usize) {
+        if text.contains('\0') {
+            self.push(field, HOLDS_NUL);
+        }
         if text.chars().count() > max {
             self.push(field, format!("is longer than {max} characters"));
         }
+    }
+
+    /// What a text is that holds NUL and was met where its field's name is not known any more.
+    #[must_use]
+    pub fn nul() -> Self {
+        Self::of("text", HOLDS_NUL)
     }
 
     /// Whether nothing is wrong.

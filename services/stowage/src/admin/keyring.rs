@@ -284,10 +284,13 @@ fn explain(session: &Session, status: &Status) -> Error {
     let instead = match stowage_runtime::reason_of(status) {
         Some(ErrorReason::MasterKeyNotFound) => "`stowage admin keyring status` shows which are",
         Some(ErrorReason::MasterKeyInUse) => {
-            "nothing was changed; `stowage admin keyring rewrap` moves what is under it"
+            "nothing was changed; `stowage admin keyring status` shows what is under it"
         }
         Some(ErrorReason::KeyringReadOnly) => {
             "nothing was changed; after a new key `stowage admin keyring rewrap` does the rest"
+        }
+        Some(ErrorReason::MasterKeyLost) => {
+            "put its line back into the keyring, from a copy of the time of the databases"
         }
         Some(ErrorReason::KeyringFull) => "retire old ones: `stowage admin keyring retire VERSION`",
         _ => return session.client.explain(status, FLAGS),

@@ -12,14 +12,16 @@ use crate::process::{Process, stderr};
 
 const ORDER: &str = "accounts.create_account.v1";
 const DELETION: &str = "accounts.delete_account.v1";
+/// Storage writes them too.
+const REMOVAL: &str = "storage.delete_bucket.v1";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes a stuck saga beside a server that is stopped; answers its id.
 async fn write_stuck(db: &Db, kind: &str, direction: &str, state: &str) -> String {
     const SQL: &str = "INSERT INTO saga (id, kind, state, step, direction, status, attempts, \
         next_attempt_time, lease_owner, lease_until, failure_step, failure_reason, failure_why, \
-        create_time, update_time) VALUES ($1, $2, $3, 1, $4, 'stuck', 50, $5, 'gone', $5, \
-        'somewhere', 'ATTEMPTS_EXHAUSTED', 'no answer', $5, $5)";
+        create_time, update_time, attempt_error) VALUES ($1, $2, $3, 1, $4, 'stuck', 50, $5, \
+        'gone', $5, 'somewhere', 'ATTEMPTS_EXHAUSTED', 'no answer', $5, $5, 'a late no')";
     let (id, now) = (new_id(&SystemClock, &SystemRandom), SystemClock.now());
     let mut tx = db.begin().await.unwrap();
     tx.execute(SQL, args![id, kind, state, direction, now]).await.unwrap();
@@ -101,7 +103,13 @@ fn stuck_sagas_are_counted_found_shown_and_brought_to_their_end() {
     assert_eq!(fields, wanted, "{table}");
 
     let card = process.admin_prints(&["saga", "show", &deletion]);
-    for part in ["UNDO        never\n", "FAILED AT   somewhere\n", "WHY         no answer\n"] {
+    for part in [
+        "ROLE        accounts\n",
+        "UNDO        never\n",
+        "FAILED AT   somewhere\n",
+        "WHY         no answer\n",
+        "LAST ERROR  a late no\n",
+    ] {
         assert!(card.contains(part), "{card}");
     }
     let shown = process.admin_json(&["saga", "show", &order]);
@@ -117,6 +125,47 @@ fn stuck_sagas_are_counted_found_shown_and_brought_to_their_end() {
     }
     shows_gauge(&process, ORDER, 0);
     shows_gauge(&process, DELETION, 0);
+}
+
+/// The deletion of a bucket that got stuck in storage.
+#[tokio::main(flavor = "current_thread")]
+async fn write_removal(data: &Path) -> String {
+    let path = data.join("storage.db");
+    let db = Db::open(&path, &stowage_storage::MIGRATOR).await.unwrap();
+    let state = serde_json::json!({
+        "uid": "c".repeat(32), "bucket": "photos", "location": "NL",
+        "told": { "actor": "customers/1001", "request_id": "r" },
+        "pending": null, "found": null, "kept": null,
+    });
+    let id = write_stuck(&db, REMOVAL, "forward", &state.to_string()).await;
+    db.close().await;
+    id
+}
+
+#[test]
+fn sagas_of_every_role_are_listed_and_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(folder.path());
+    process.signal("TERM");
+    process.wait();
+    let (order, deletion) = write_both(folder.path());
+    let removal = write_removal(folder.path());
+    let process = Process::start(folder.path());
+    shows_gauge(&process, REMOVAL, 1);
+    let list = process.admin_json(&["saga", "list"]);
+    let rows: Vec<_> =
+        list.as_array().unwrap().iter().map(|row| (&row["id"], &row["role"])).collect();
+    let wanted = [(removal.as_str(), "storage"), (&deletion, "accounts"), (&order, "accounts")];
+    let wanted: Vec<_> = wanted.map(|(id, role)| (id.into(), role.into())).to_vec();
+    let wanted: Vec<(&serde_json::Value, &serde_json::Value)> =
+        wanted.iter().map(|(id, role)| (id, role)).collect();
+    assert_eq!(rows, wanted, "newest first");
+    assert_eq!(process.admin_json(&["saga", "list", "--limit", "1"])[0]["id"], removal.as_str());
+    let shown = process.admin_json(&["saga", "show", &removal]);
+    assert_eq!((&shown["role"], &shown["state"]["bucket"]), (&"storage".into(), &"photos".into()));
+    assert_eq!(shown["attempt_error"], "a late no");
+    let output = process.admin(&["saga", "undo", &removal]);
+    assert!(stderr(&output).contains("stowage admin saga retry"), "{output:?}");
 }
 
 #[test]

@@ -54,6 +54,11 @@ async fn check_values_that_match_nothing(fixture: &Fixture) {
         assert_eq!((&answer["total"], s3uids(&answer).len()), (&0.into(), 0), "{name} {value}");
     }
     let site = &fixture.kit.site;
+    // What no database keeps is refused by each, and is no fault of ours.
+    for name in ["email", "storage_type", "bucket_name"] {
+        let answer = site.facade.action("get_users", &site.admin_token, &[(name, "a\0b")]).await;
+        assert_eq!(answer.failure(), format!("{name} invalid"));
+    }
     let (anna, bert) = (&fixture.customers[0], &fixture.customers[1]);
     let (own, other) = (anna.id.to_string(), bert.id.to_string());
     for (token, id, total) in [
