@@ -143,3 +143,31 @@ fn a_command_is_words_or_a_list_and_no_value_is_shown() {
     let config = Config::load(&environment).unwrap();
     assert!(!format!("{config:?}").contains("aaaa"));
 }
+
+#[test]
+fn a_backup_has_the_file_of_master_keys_wherever_it_is_or_says_that_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = folder.path().join("elsewhere");
+    let text = line(1, "a");
+    for (variable, value, has_file) in [
+        ("STOWAGE_KEYRING_FILE", elsewhere.to_str().unwrap(), true),
+        ("STOWAGE_KEYRING", text.as_str(), false),
+    ] {
+        let data = folder.path().join(variable);
+        let process = start(&data, &[(variable, value)]);
+        let to = folder.path().join(format!("backup of {variable}"));
+        let mut backup = stowage(&data);
+        backup.env(variable, value).args(["admin", "backup", "--to"]).arg(&to);
+        let saved = finish(&mut backup);
+        let told = stderr(&saved);
+        assert_eq!(saved.status.code(), Some(0), "{variable}: {told}");
+        assert!(!data.join("keyring").exists(), "{variable}");
+        assert_eq!(to.join("keyring").exists(), has_file, "{variable}");
+        assert_eq!(told.contains("come from the environment"), !has_file, "{variable}: {told}");
+        if has_file {
+            let read = |path: &Path| fs::read_to_string(path).unwrap();
+            assert_eq!(read(&to.join("keyring")), read(&elsewhere));
+        }
+        stop(process);
+    }
+}
