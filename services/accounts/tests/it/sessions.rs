@@ -121,7 +121,7 @@ async fn no_login_outlives_the_revocation_of_its_key_and_the_chain_stays_whole()
     let (key, secret) = api_key(&kit, &customer).await;
     let logs_in = async |n: u8| {
         let token = kit.sessions().login(login(&secret)).await.ok()?.into_inner().token;
-        if n % 2 == 0 {
+        if n.is_multiple_of(2) {
             let message = pb::LogoutRequest { token: token.clone() };
             kit.sessions().logout(message).await.unwrap();
         }
