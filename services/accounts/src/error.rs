@@ -122,6 +122,35 @@ pub enum Error {
     /// The caller stopped waiting; the work goes on.
     #[error("the deadline has passed; the work goes on")]
     DeadlineExceeded,
+    /// The keyring has no such master key.
+    #[error("there is no master key {version}")]
+    MasterKeyNotFound {
+        /// The version.
+        version: u32,
+    },
+    /// A role has records under it, or may still seal some.
+    #[error("master key {version} is needed: {why}")]
+    MasterKeyInUse {
+        /// The version.
+        version: u32,
+        /// By what.
+        why: String,
+    },
+    /// A record is sealed under a master key that the keyring has not.
+    #[error("a secret is sealed under master key {version}, which the keyring has not")]
+    MasterKeyLost {
+        /// The version.
+        version: u32,
+    },
+    /// The master keys are not in a file that this process may write.
+    #[error("the server cannot change the master keys: {why}")]
+    KeyringReadOnly {
+        /// Where they are.
+        why: String,
+    },
+    /// It holds as many master keys as it may.
+    #[error("the keyring is full")]
+    KeyringFull,
     /// The database, or another role, is away.
     #[error("accounts is unavailable at present")]
     Unavailable {
@@ -179,6 +208,11 @@ impl Error {
             Self::SagaEnded { .. } => (Code::FailedPrecondition, Reason::SagaEnded),
             Self::SagaForwardOnly { .. } => (Code::FailedPrecondition, Reason::SagaForwardOnly),
             Self::SagaKindUnknown { .. } => (Code::FailedPrecondition, Reason::SagaKindUnknown),
+            Self::MasterKeyNotFound { .. } => (Code::NotFound, Reason::MasterKeyNotFound),
+            Self::MasterKeyInUse { .. } => (Code::FailedPrecondition, Reason::MasterKeyInUse),
+            Self::MasterKeyLost { .. } => (Code::DataLoss, Reason::MasterKeyLost),
+            Self::KeyringReadOnly { .. } => (Code::FailedPrecondition, Reason::KeyringReadOnly),
+            Self::KeyringFull => (Code::ResourceExhausted, Reason::KeyringFull),
             Self::DeadlineExceeded => (Code::DeadlineExceeded, Reason::DeadlineExceeded),
             Self::Unavailable { .. } => (Code::Unavailable, Reason::Unavailable),
             Self::Unclear { .. } => (Code::Unknown, Reason::ConnectionBroken),
@@ -210,6 +244,13 @@ impl From<Error> for Status {
             Error::SagaEnded { status } => builder.meta("status", status),
             Error::SagaForwardOnly { kind } => builder.meta("kind", kind),
             Error::SagaKindUnknown { kind } => builder.meta("kind", kind),
+            Error::MasterKeyInUse { why, .. } | Error::KeyringReadOnly { why } => {
+                builder.meta("why", why)
+            }
+            Error::MasterKeyLost { version } => {
+                tracing::error!(version, "a secret is sealed under a master key that is not there");
+                builder.meta("version", version.to_string())
+            }
             Error::Unavailable { source } => {
                 tracing::warn!(error = %source, "a call found something unavailable");
                 builder.retry_after(RETRY_AFTER).source(source)
@@ -258,7 +299,11 @@ impl From<stowage_saga::Error> for Error {
 
 impl From<stowage_keyring::Error> for Error {
     fn from(error: stowage_keyring::Error) -> Self {
-        Self::internal(error)
+        match error {
+            stowage_keyring::Error::UnknownVersion { version } => Self::MasterKeyLost { version },
+            stowage_keyring::Error::Full => Self::KeyringFull,
+            error => Self::internal(error),
+        }
     }
 }
 
@@ -271,6 +316,7 @@ mod tests {
     #[test]
     fn every_variant_has_its_code_and_reason() {
         use ErrorReason as R;
+        let wrong_state = Code::FailedPrecondition;
         let why = || "w".to_owned();
         let refused =
             Error::Refused { code: Code::NotFound, reason: R::PlanNotFound, message: why() };
@@ -307,16 +353,17 @@ mod tests {
                 Code::FailedPrecondition,
                 R::BucketCreationFailed,
             ),
-            (
-                Error::OrderFailed { step: why(), why: why() },
-                Code::FailedPrecondition,
-                R::OrderFailed,
-            ),
+            (Error::OrderFailed { step: why(), why: why() }, wrong_state, R::OrderFailed),
             (refused, Code::NotFound, R::PlanNotFound),
             (Error::SagaNotFound, Code::NotFound, R::SagaNotFound),
             (Error::SagaEnded { status: "undone" }, Code::FailedPrecondition, R::SagaEnded),
             (Error::SagaForwardOnly { kind: "k" }, Code::FailedPrecondition, R::SagaForwardOnly),
             (Error::SagaKindUnknown { kind: why() }, Code::FailedPrecondition, R::SagaKindUnknown),
+            (Error::MasterKeyNotFound { version: 1 }, Code::NotFound, R::MasterKeyNotFound),
+            (Error::MasterKeyInUse { version: 1, why: why() }, wrong_state, R::MasterKeyInUse),
+            (Error::MasterKeyLost { version: 1 }, Code::DataLoss, R::MasterKeyLost),
+            (Error::KeyringReadOnly { why: why() }, Code::FailedPrecondition, R::KeyringReadOnly),
+            (Error::KeyringFull, Code::ResourceExhausted, R::KeyringFull),
             (Error::DeadlineExceeded, Code::DeadlineExceeded, R::DeadlineExceeded),
             (Error::Unavailable { source: why().into() }, Code::Unavailable, R::Unavailable),
             (stowage_db::Error::Nul.into(), Code::InvalidArgument, R::InvalidField),

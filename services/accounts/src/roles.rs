@@ -21,6 +21,7 @@ use billing::subscription_service_client::SubscriptionServiceClient;
 use metering::meter_service_client::MeterServiceClient;
 use storage::bucket_service_client::BucketServiceClient;
 use storage::engine_account_service_client::EngineAccountServiceClient;
+use storage::keyring_service_client::KeyringServiceClient;
 use storage::location_service_client::LocationServiceClient;
 use storage::usage_service_client::UsageServiceClient;
 
@@ -166,6 +167,7 @@ pub(crate) struct Roles {
     meters: MeterServiceClient<RoleChannel>,
     usage: UsageServiceClient<RoleChannel>,
     locations: LocationServiceClient<RoleChannel>,
+    keyring: KeyringServiceClient<RoleChannel>,
 }
 
 /// Makes a call and takes its message.
@@ -181,6 +183,7 @@ impl Roles {
             buckets: BucketServiceClient::new(storage.clone()),
             engine_accounts: EngineAccountServiceClient::new(storage.clone()),
             usage: UsageServiceClient::new(storage.clone()),
+            keyring: KeyringServiceClient::new(storage.clone()),
             locations: LocationServiceClient::new(storage),
             subscriptions: SubscriptionServiceClient::new(billing),
             meters: MeterServiceClient::new(metering),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stowage_keyring::Keyring;
-use stowage_request::Vault;
+use stowage_request::{HEADER_BYTES, Vault};
 use stowage_runtime::BoxError;
 use stowage_types::{ExposeSecret as _, SecretString};
 
@@ -17,5 +17,13 @@ impl Vault for AnswerVault {
 
     fn open(&self, sealed: &[u8], binding: &str) -> Result<Vec<u8>, BoxError> {
         Ok(hex::decode(self.0.open(sealed, binding)?.expose_secret())?)
+    }
+
+    fn header(&self) -> [u8; HEADER_BYTES] {
+        self.0.header()
+    }
+
+    fn rewrap(&self, sealed: &[u8], binding: &str) -> Result<Option<Vec<u8>>, BoxError> {
+        Ok(self.0.rewrap(sealed, binding)?)
     }
 }

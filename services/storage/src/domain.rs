@@ -9,6 +9,7 @@ pub(crate) mod change;
 pub(crate) mod engine_account;
 pub(crate) mod engine_view;
 mod forget;
+pub(crate) mod keyring;
 pub(crate) mod location;
 pub(crate) mod object;
 pub(crate) mod saga;
@@ -17,7 +18,7 @@ pub(crate) mod usage;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use stowage_auth::{PageKey, PrincipalRole, RequestContext};
+use stowage_auth::{PageKey, PrincipalRole, RequestContext, Scope};
 use stowage_bus::Outbox;
 use stowage_db::Db;
 use stowage_engine::Engine;
@@ -35,6 +36,17 @@ use engine_account::{Account, State};
 /// A count as tables and contracts have it.
 pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// Refuses who acts for a customer what is of the whole installation.
+///
+/// # Errors
+/// [`Error::RoleNotAllowed`]
+pub(crate) fn check_operator(cx: &RequestContext, what: &'static str) -> Result<(), Error> {
+    match cx.principal.scope() {
+        Scope::Everything => Ok(()),
+        Scope::Customer(_) => Err(Error::RoleNotAllowed { what }),
+    }
 }
 
 /// A location this process drives.

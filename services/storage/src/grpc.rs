@@ -3,6 +3,7 @@
 pub(crate) mod bucket;
 pub(crate) mod bucket_deletion;
 pub(crate) mod engine_account;
+pub(crate) mod keyring;
 pub(crate) mod location;
 pub(crate) mod object;
 pub(crate) mod saga;

@@ -21,6 +21,7 @@ use stowage_engine::{Engine, Traced};
 use stowage_proto::storage::bucket_deletion_service_server::BucketDeletionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
+use stowage_proto::storage::keyring_service_server::KeyringServiceServer;
 use stowage_proto::storage::location_service_server::LocationServiceServer;
 use stowage_proto::storage::object_service_server::ObjectServiceServer;
 use stowage_proto::storage::saga_service_server::SagaServiceServer;
@@ -168,6 +169,7 @@ fn serve(domain: Domain, stack: StackConfig) -> RoleChannel {
         .add_service(BucketServiceServer::new(api.clone()))
         .add_service(BucketDeletionServiceServer::new(api.clone()))
         .add_service(ObjectServiceServer::new(api.clone()))
+        .add_service(KeyringServiceServer::new(api.clone()))
         .add_service(SagaServiceServer::new(api.clone()))
         .add_service(UsageServiceServer::new(api));
     role_stack(routes, stack)

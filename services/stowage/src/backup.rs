@@ -3,8 +3,9 @@
 //!
 //! Files of objects never change, so most are saved beforehand. Then writing to all databases
 //! stops for a moment, in which those that are new are saved too: a file that an index speaks of
-//! goes only after a transaction that lets go of it. Secrets come last: the keyring only grows, so
-//! it opens all that was sealed before.
+//! goes only after a transaction that lets go of it. The master keys are saved in the same moment:
+//! before it some of those that records are under may not be there yet, and after it some may have
+//! been retired.
 //!
 //! The folder gets its name when all of it is there.
 
@@ -32,6 +33,8 @@ const PASSES_MAX: u32 = 5;
 pub(crate) struct Places {
     pub(crate) data: PathBuf,
     pub(crate) secrets: PathBuf,
+    /// The file of master keys; absent if they come from elsewhere.
+    pub(crate) keyring: Option<PathBuf>,
     pub(crate) to: PathBuf,
     /// Whether the roles' databases are in the data folder.
     pub(crate) has_databases: bool,
@@ -95,10 +98,14 @@ pub(crate) async fn save(places: &Places) -> Result<Saved, BackupError> {
     }
     let mut snapshot = Snapshot::begin(files).await?;
     object_files += blobs.save_new()?;
+    let mut kept = Vec::new();
+    if let Some(keyring) = places.keyring.as_ref().filter(|file| file.exists()) {
+        copy(keyring, &partial.join(data::KEYRING))?;
+        kept.push(data::KEYRING.to_owned());
+    }
     snapshot.release().await;
     snapshot.finish().await?;
     blobs.check(&partial.join("s3/index.sqlite")).await?;
-    let mut kept = Vec::new();
     for file in data::kept_files(data, secrets) {
         let name = file.file_name().unwrap_or_default();
         copy(&file, &partial.join(name))?;

@@ -6,6 +6,7 @@
 //! `config/otlp.rs` OpenTelemetry's SDK reads itself, where an exporter is made.
 //! Each setting is first tried alone, whatever else is wrong, so that one run names every fault.
 
+mod keyring;
 mod otlp;
 mod sections;
 
@@ -18,6 +19,7 @@ use serde::Deserialize;
 use stowage_runtime::telemetry::LogFormat;
 use toml::{Table, Value};
 
+pub use keyring::Keyring;
 pub use sections::{Amqp, Database, Gateway, Listener, RoleSection, S3, Tls, reachable};
 
 /// Variables that are no settings of the server: the file itself, and those of the command line.
@@ -25,11 +27,15 @@ const NOT_SETTINGS: &[&str] = &["STOWAGE_CONFIG", "STOWAGE_ADDR", "STOWAGE_TOKEN
 
 /// Sections that a variable `STOWAGE_<SECTION>_<KEY>` can name.
 const SECTIONS: &[&str] = &[
-    "gateway", "s3", "accounts", "storage", "billing", "metering", "database", "amqp", "tls", "log",
+    "gateway", "s3", "accounts", "storage", "billing", "metering", "database", "amqp", "tls",
+    "keyring", "log",
 ];
 
 /// Settings outside of sections, which `STOWAGE_<KEY>` names.
 const KEYS: &[&str] = &["data_dir", "secrets_dir", "insecure"];
+
+/// A setting whose variable is the name of its section: the text of master keys itself.
+const KEYRING_TEXT: (&str, [&str; 2]) = ("keyring", ["keyring", "text"]);
 
 /// The variables whose names begin with `STOWAGE_` or `OTEL_`. An empty one counts as not set.
 #[derive(Clone, Default)]
@@ -136,6 +142,8 @@ pub struct Config {
     pub amqp: Amqp,
     /// TLS between roles.
     pub tls: Tls,
+    /// The master keys. Default: a file beside the other secrets.
+    pub keyring: Keyring,
     /// What is logged, and how.
     pub log: Log,
 }
@@ -166,6 +174,7 @@ impl Default for Config {
             database: Database::default(),
             amqp: Amqp::default(),
             tls: Tls::default(),
+            keyring: Keyring::default(),
             log: Log::default(),
         }
     }
@@ -246,6 +255,7 @@ impl Config {
         section("database", self.database.check());
         section("amqp", self.amqp.check());
         section("tls", self.tls.check());
+        section("keyring", self.keyring.check());
         section("log", self.log.check());
     }
 
@@ -335,6 +345,9 @@ fn path_of(variable: &str) -> Option<Vec<String>> {
     let name = variable.strip_prefix("STOWAGE_")?.to_ascii_lowercase();
     if KEYS.contains(&name.as_str()) {
         return Some(vec![name]);
+    }
+    if name == KEYRING_TEXT.0 {
+        return Some(KEYRING_TEXT.1.map(str::to_owned).to_vec());
     }
     let (section, key) = name.split_once('_')?;
     SECTIONS.contains(&section).then(|| vec![section.to_owned(), key.to_owned()])

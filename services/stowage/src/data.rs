@@ -12,9 +12,10 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use stowage_keyring::Keyring;
-use stowage_types::{ExposeSecret as _, Random, SecretString, SystemRandom};
+use stowage_keyring::{Keyring, Source};
+use stowage_types::{ExposeSecret as _, Random, SecretString, SystemClock, SystemRandom};
 
+use crate::config;
 use crate::error::StartError;
 use crate::roles::part;
 
@@ -25,8 +26,8 @@ const PROBE_BYTES: usize = 256 * 1024;
 const SIGNING_KEY: &str = "signing.key";
 /// File of the administrator's token.
 const ADMIN_TOKEN: &str = "admin.token";
-/// File of the master keys.
-const KEYRING: &str = "keyring";
+/// File of the master keys, where no other is set.
+pub(crate) const KEYRING: &str = "keyring";
 
 /// File that says that the databases beside it were copied to a server, and to which.
 const MOVED: &str = "databases-moved";
@@ -51,16 +52,16 @@ pub struct Secrets {
 }
 
 impl Secrets {
-    /// Those in a folder, which has them all.
+    /// Those in a folder, which has them all; master keys may come from elsewhere.
     ///
     /// # Errors
     /// [`StartError::Secret`], [`StartError::Part`] of the keyring.
-    pub fn read(folder: &Path) -> Result<Self, StartError> {
+    pub fn read(folder: &Path, keyring: &config::Keyring) -> Result<Self, StartError> {
         let token = token_file(folder);
         Ok(Self {
             signing_seed: read_signing_seed(folder)?,
             admin_token: read_secret(&token)?.ok_or_else(|| missing(token))?,
-            keyring: read_keyring(folder)?,
+            keyring: read_keyring(folder, keyring)?,
         })
     }
 }
@@ -123,12 +124,6 @@ impl DataDir {
         self.path.join(format!("{role}.db"))
     }
 
-    /// The master keys.
-    #[must_use]
-    pub fn keyring(&self) -> PathBuf {
-        self.path.join(KEYRING)
-    }
-
     /// What the embedded engine keeps.
     #[must_use]
     pub fn engine(&self) -> PathBuf {
@@ -165,14 +160,19 @@ impl DataDir {
     /// # Errors
     /// [`StartError::Secret`] if one is malformed, may be read by others, or is missing beside
     /// databases that were made with it.
-    pub fn secrets(&self, random: &dyn Random) -> Result<Secrets, StartError> {
-        let has_data = self.database("accounts").exists();
-        let keyring = self.keyring();
-        if has_data && !keyring.exists() {
-            return Err(lost(keyring));
+    pub fn secrets(
+        &self,
+        keyring: &config::Keyring,
+        random: &dyn Random,
+    ) -> Result<Secrets, StartError> {
+        if self.database("accounts").exists()
+            && let Source::File(path) = keyring_source(&self.path, keyring)
+            && !path.exists()
+        {
+            return Err(lost(path));
         }
-        make_secrets(&self.path, &[], random)?;
-        Secrets::read(&self.path)
+        make_secrets(&self.path, &[], keyring, random)?;
+        Secrets::read(&self.path, keyring)
     }
 
     /// Writes and syncs a file and removes it: finds a read-only folder and a full disk.
@@ -205,13 +205,15 @@ impl DataDir {
 }
 
 /// Makes the secrets that all processes of an installation share, and passwords in files of these
-/// names: those that are not there yet. Answers which it made.
+/// names: those that are not there yet. Answers which it made. Master keys that come from elsewhere
+/// are not made.
 ///
 /// # Errors
 /// [`StartError::Folder`], [`StartError::Secret`], [`StartError::Part`] of the keyring.
 pub fn make_secrets(
     folder: &Path,
     passwords: &[String],
+    keyring: &config::Keyring,
     random: &dyn Random,
 ) -> Result<Vec<PathBuf>, StartError> {
     DirBuilder::new()
@@ -219,7 +221,6 @@ pub fn make_secrets(
         .mode(0o700)
         .create(folder)
         .map_err(|error| folder_error(folder, "made", error))?;
-    let keyring = folder.join(KEYRING);
     let mut made = Vec::new();
     let names = [SIGNING_KEY, ADMIN_TOKEN].into_iter().chain(passwords.iter().map(String::as_str));
     for path in names.map(|name| folder.join(name)) {
@@ -228,10 +229,12 @@ pub fn make_secrets(
         }
         secret(&path, random)?;
     }
-    if !keyring.exists() {
-        made.push(keyring.clone());
+    if let Source::File(path) = keyring_source(folder, keyring) {
+        if !path.exists() {
+            made.push(path);
+        }
+        open_keyring(folder, keyring)?;
     }
-    Keyring::load_or_create(&keyring, random).map_err(|error| part("the keyring", error))?;
     Ok(made)
 }
 
@@ -250,18 +253,31 @@ pub fn read_signing_seed(folder: &Path) -> Result<[u8; 32], StartError> {
     Ok(bytes)
 }
 
-/// Reads the master keys.
+/// Where the master keys come from; a file beside the other secrets, if nothing else is set.
+#[must_use]
+pub fn keyring_source(secrets: &Path, keyring: &config::Keyring) -> Source {
+    keyring.source(&secrets.join(KEYRING))
+}
+
+/// Reads the master keys; makes the file of them if that is their source and it is not there.
+///
+/// # Errors
+/// [`StartError::Part`]
+fn open_keyring(secrets: &Path, keyring: &config::Keyring) -> Result<Arc<Keyring>, StartError> {
+    let (source, clock) = (keyring_source(secrets, keyring), Arc::new(SystemClock));
+    let opened = Keyring::open_source(source, keyring.rules(), clock, &SystemRandom);
+    opened.map(Arc::new).map_err(|error| part("the keyring", error))
+}
+
+/// Reads the master keys that all processes share: a file must be there.
 ///
 /// # Errors
 /// [`StartError::Secret`], [`StartError::Part`]
-pub fn read_keyring(folder: &Path) -> Result<Arc<Keyring>, StartError> {
-    let path = folder.join(KEYRING);
-    if !path.exists() {
-        return Err(missing(path));
+pub fn read_keyring(secrets: &Path, keyring: &config::Keyring) -> Result<Arc<Keyring>, StartError> {
+    match keyring_source(secrets, keyring) {
+        Source::File(path) if !path.exists() => Err(missing(path)),
+        _ => open_keyring(secrets, keyring),
     }
-    // It exists, so that nothing is made.
-    let keyring = Keyring::load_or_create(&path, &SystemRandom);
-    keyring.map(Arc::new).map_err(|error| part("the keyring", error))
 }
 
 fn missing(path: PathBuf) -> StartError {
@@ -283,13 +299,12 @@ fn secret(path: &Path, random: &dyn Random) -> Result<SecretString, StartError> 
     Ok(secret)
 }
 
-/// The files that a copy of the folder must have beside databases and objects, those that are
-/// there.
+/// The files that a copy of the folder must have beside databases, objects and master keys, those
+/// that are there.
 #[must_use]
 pub fn kept_files(data_dir: &Path, secrets_dir: &Path) -> Vec<PathBuf> {
-    let secrets = [KEYRING, SIGNING_KEY].map(|file| secrets_dir.join(file));
-    let others = [token_file(secrets_dir), data_dir.join(MOVED)];
-    secrets.into_iter().chain(others).filter(|file| file.exists()).collect()
+    let files = [secrets_dir.join(SIGNING_KEY), token_file(secrets_dir), data_dir.join(MOVED)];
+    files.into_iter().filter(|file| file.exists()).collect()
 }
 
 /// Where the administrator's token is.
@@ -368,8 +383,9 @@ mod tests {
     fn secrets_are_made_once_and_for_the_owner_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
-        let first = DataDir::create(&path).unwrap().secrets(&SystemRandom).unwrap();
-        let again = DataDir::create(&path).unwrap().secrets(&SystemRandom).unwrap();
+        let keyring = config::Keyring::default();
+        let first = DataDir::create(&path).unwrap().secrets(&keyring, &SystemRandom).unwrap();
+        let again = DataDir::create(&path).unwrap().secrets(&keyring, &SystemRandom).unwrap();
         assert_eq!(first.signing_seed, again.signing_seed);
         assert_eq!(first.admin_token.expose_secret(), again.admin_token.expose_secret());
         assert_eq!(mode(&path), 0o700);
@@ -390,9 +406,10 @@ mod tests {
     fn a_secret_that_others_may_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::create(folder.path()).unwrap();
-        dir.secrets(&SystemRandom).unwrap();
+        let keyring = config::Keyring::default();
+        dir.secrets(&keyring, &SystemRandom).unwrap();
         std::fs::set_permissions(dir.token_file(), Permissions::from_mode(0o644)).unwrap();
-        let error = dir.secrets(&SystemRandom).unwrap_err().to_string();
+        let error = dir.secrets(&keyring, &SystemRandom).unwrap_err().to_string();
         assert!(error.contains("admin.token") && error.contains("chmod 600"), "{error}");
     }
 
@@ -401,7 +418,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let dir = DataDir::create(folder.path()).unwrap();
         std::fs::write(dir.database("accounts"), b"").unwrap();
-        let error = dir.secrets(&SystemRandom).unwrap_err().to_string();
+        let keyring = config::Keyring::default();
+        let error = dir.secrets(&keyring, &SystemRandom).unwrap_err().to_string();
         assert!(error.contains("keyring") && error.contains("backup"), "{error}");
         assert!(!folder.path().join("signing.key").exists());
     }

@@ -12,6 +12,7 @@ pub mod config;
 pub mod data;
 mod databases;
 pub mod error;
+mod keyring;
 mod listen;
 mod prepare;
 mod ready;

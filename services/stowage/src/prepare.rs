@@ -19,7 +19,7 @@ pub(crate) fn make_secrets(environment: &Environment, passwords: &[String]) -> E
         return fail(2, &format!("--password: {name:?} is not the name of a file"));
     }
     let folder = config.secrets_folder();
-    match data::make_secrets(folder, passwords, &SystemRandom) {
+    match data::make_secrets(folder, passwords, &config.keyring, &SystemRandom) {
         Ok(made) if made.is_empty() => {
             println!("all secrets are in {} already", folder.display());
             ExitCode::SUCCESS

@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::data::{DataDir, Secrets, token_file};
 use crate::databases::{Databases, Place};
 use crate::error::StartError;
+use crate::keyring;
 use crate::listen::{GATEWAY, S3_ENDPOINT, address, listen, public_tls};
 use crate::roles::{self, Common, Located, Roles, Settings, location, part};
 use crate::running::Running;
@@ -126,8 +127,8 @@ impl Parts {
         let gateway_tls = public_tls(config.gateway.identity(), Protocols::Both)?;
         let s3_tls = public_tls(config.s3.identity(), Protocols::Http1)?;
         let secrets = match &config.secrets_dir {
-            Some(folder) => Secrets::read(folder)?,
-            None => data.secrets(&SystemRandom)?,
+            Some(folder) => Secrets::read(folder, &config.keyring)?,
+            None => data.secrets(&config.keyring, &SystemRandom)?,
         };
         let Secrets { signing_seed, admin_token, keyring } = secrets;
         let token_file = token_file(config.secrets_folder());
@@ -145,7 +146,9 @@ impl Parts {
             metering: config.metering.own,
         };
         let located: Located = (location(&config.s3, s3), Arc::new(engine.clone()));
-        let roles = roles::build(settings, &common, &dbs, located, keyring).await?;
+        let follow = keyring::follow(Arc::clone(&keyring), common.stop.clone());
+        let mut roles = roles::build(settings, &common, &dbs, located, keyring).await?;
+        roles.accounts.tasks.push(follow);
         let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
         let mut ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
         if config.amqp.url.is_some() {

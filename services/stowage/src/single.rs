@@ -19,6 +19,7 @@ use crate::config::{Config, Faults};
 use crate::data::{self, DataDir};
 use crate::databases::Place;
 use crate::error::StartError;
+use crate::keyring;
 use crate::listen::{
     self, GATEWAY, Listener, S3_ENDPOINT, address, caller_tls, listen, public_tls, role_tls,
 };
@@ -188,14 +189,16 @@ impl Site {
     }
 
     async fn accounts(mut self, port: TcpListener) -> Result<Single, StartError> {
-        let keyring = data::read_keyring(self.config.secrets_folder())?;
+        let keyring = data::read_keyring(self.config.secrets_folder(), &self.config.keyring)?;
         let db = self.db("accounts", &stowage_accounts::MIGRATOR).await?;
         if let Some(token) = data::read_secret(&data::token_file(self.config.secrets_folder()))? {
             seed_accounts(&db, &self.common, &token).await?;
         }
         let peers = self.peers()?;
         let config = std::mem::take(&mut self.config.accounts.own);
-        let role = roles::build_accounts((config, &db), &self.common, peers, keyring).await?;
+        let follow = keyring::follow(Arc::clone(&keyring), self.common.stop.clone());
+        let mut role = roles::build_accounts((config, &db), &self.common, peers, keyring).await?;
+        role.tasks.push(follow);
         self.run_role(port, role, db)
     }
 
@@ -218,13 +221,15 @@ impl Site {
         let s3 = listen(&S3_ENDPOINT, self.config.s3.addr).await?;
         let s3_addr = address(&s3)?;
         let s3_tls = public_tls(self.config.s3.identity(), Protocols::Http1)?;
-        let keyring = data::read_keyring(self.config.secrets_folder())?;
+        let keyring = data::read_keyring(self.config.secrets_folder(), &self.config.keyring)?;
         let db = self.db("storage", &stowage_storage::MIGRATOR).await?;
         let data = self.data.as_ref().expect("storage has a data folder");
+        let follow = keyring::follow(Arc::clone(&keyring), self.common.stop.clone());
         let engine = roles::open_embedded(&self.config.s3, data, &self.common, keyring).await?;
         let located = (location(&self.config.s3, s3_addr), Arc::new(engine.clone()) as _);
         let config = std::mem::take(&mut self.config.storage.own);
-        let role = roles::build_storage(config, &self.common, &db, located).await?;
+        let mut role = roles::build_storage(config, &self.common, &db, located).await?;
+        role.tasks.push(follow);
         let mut single = self.run_role(port, role, db)?;
         single.running.serve("s3", |stop| engine.serve(s3, s3_tls, stop));
         single.s3_addr = Some(s3_addr);

@@ -73,7 +73,7 @@ impl SealedKey {
 }
 
 /// What a secret is sealed for: this key and no other.
-fn binding(access_key: &str) -> String {
+pub(super) fn binding(access_key: &str) -> String {
     format!("access_key/{access_key}")
 }
 

@@ -43,6 +43,10 @@ pub(crate) enum Event {
     KeyRead,
     SagaRetried,
     SagaUndone,
+    RotationBegun,
+    MasterKeyRotated,
+    RetirementBegun,
+    MasterKeyRetired,
 }
 
 impl Event {
@@ -70,6 +74,10 @@ impl Event {
             Self::KeyRead => "key.read",
             Self::SagaRetried => "saga.retried",
             Self::SagaUndone => "saga.turned_back",
+            Self::RotationBegun => "master_key.rotation_begun",
+            Self::MasterKeyRotated => "master_key.rotated",
+            Self::RetirementBegun => "master_key.retirement_begun",
+            Self::MasterKeyRetired => "master_key.retired",
         }
     }
 

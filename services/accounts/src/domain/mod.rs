@@ -12,6 +12,7 @@ pub(crate) mod customer;
 pub(crate) mod deletion;
 pub(crate) mod finding;
 pub(crate) mod history;
+pub(crate) mod keyring;
 pub(crate) mod life;
 pub(crate) mod order;
 pub(crate) mod order_saga;

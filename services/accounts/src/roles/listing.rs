@@ -30,6 +30,15 @@ pub(crate) struct Listed<T> {
     pub(crate) next: String,
 }
 
+/// What another role has sealed under one master key.
+#[derive(Debug)]
+pub(crate) struct SealedElsewhere {
+    /// The master key that it seals under; 0: it seals nothing.
+    pub(crate) sealing_version: u32,
+    /// Kinds of records, and how many of each.
+    pub(crate) records: Vec<(String, i64)>,
+}
+
 /// An open subscription.
 #[derive(Debug, Clone)]
 pub(crate) struct Open {
@@ -121,6 +130,20 @@ impl Roles {
             Some((key.access_key, time))
         });
         Ok(used.collect())
+    }
+
+    /// What storage has sealed under a master key, and the one that it seals under.
+    pub(crate) async fn sealed_under(
+        &self,
+        cx: &RequestContext,
+        version: u32,
+    ) -> Result<SealedElsewhere, CallError> {
+        let message = storage::GetKeyringRequest {};
+        let keyring = self.keyring.clone().get_keyring(cx.outgoing(message)).await?.into_inner();
+        let (sealing_version, records) = (keyring.sealing_version, keyring.records);
+        let of_version = records.into_iter().filter(|records| records.version == version);
+        let records = of_version.map(|records| (records.kind, records.count)).collect();
+        Ok(SealedElsewhere { sealing_version, records })
     }
 
     /// Subscriptions by the ids of their service.

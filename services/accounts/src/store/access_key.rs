@@ -98,3 +98,32 @@ pub(crate) async fn erase(tx: &mut Tx, s3uid: &S3uid) -> Result<(), Error> {
     const SQL: &str = "UPDATE access_key SET sealed = NULL WHERE s3uid = $1";
     tx.execute(SQL, args![s3uid.as_str()]).await.map(|_| ())
 }
+
+/// How many sealed secrets begin in which way.
+pub(crate) async fn count_sealed(mut from: impl Query) -> Result<Vec<(Vec<u8>, i64)>, Error> {
+    const SQL: &str = "SELECT substr(sealed, 1, 5), count(*) FROM access_key \
+        WHERE sealed IS NOT NULL GROUP BY substr(sealed, 1, 5)";
+    from.fetch_all(SQL, args![]).await
+}
+
+/// Sealed secrets that do not begin with `header`, those after a key, in the order of keys.
+pub(crate) async fn list_sealed(
+    mut from: impl Query,
+    header: &[u8],
+    after: &str,
+    max: i64,
+) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    const SQL: &str = "SELECT access_key, sealed FROM access_key WHERE access_key > $1 \
+        AND sealed IS NOT NULL AND substr(sealed, 1, 5) <> $2 ORDER BY access_key LIMIT $3";
+    from.fetch_all(SQL, args![after, header, max]).await
+}
+
+/// Replaces a sealed secret, if it is still the one that was read.
+pub(crate) async fn replace_sealed(
+    tx: &mut Tx,
+    access_key: &str,
+    (old, new): (Vec<u8>, Vec<u8>),
+) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE access_key SET sealed = $1 WHERE access_key = $2 AND sealed = $3";
+    Ok(tx.execute(SQL, args![new, access_key, old]).await? == 1)
+}

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use stowage_proto::common::ErrorReason;
+use stowage_proto::common::{ErrorReason, RoleKeyring};
 use stowage_proto::{billing, metering, storage};
 use stowage_runtime::status;
 use tokio::sync::Semaphore;
@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) buckets: BTreeMap<String, String>,
     /// Open meters.
     pub(crate) meters: BTreeMap<String, metering::Dimensions>,
+    /// What storage has sealed.
+    pub(crate) keyring: RoleKeyring,
     /// Every call that changes something.
     pub(crate) calls: Vec<&'static str>,
     faults: Vec<Fault>,

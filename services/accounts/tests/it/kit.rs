@@ -9,13 +9,14 @@ use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer, hash_token};
 use stowage_bus::{Audience, BoxError, Bus, Event, Handler, Subscription};
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
-use stowage_keyring::Keyring;
+use stowage_keyring::{Keyring, Rules, Source};
 use stowage_proto::accounts as pb;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
+use stowage_proto::storage::keyring_service_server::KeyringServiceServer;
 use stowage_proto::storage::location_service_server::LocationServiceServer;
 use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_runtime::{RoleChannel, StackConfig, reason_of, role_stack};
@@ -127,9 +128,19 @@ impl Kit {
     }
 
     pub(crate) async fn build(&mut self) {
+        self.build_of(self.deps()).await;
+    }
+
+    /// Builds the role over other master keys than those in the file.
+    pub(crate) async fn build_with(&mut self, keyring: Keyring) {
+        let deps = Deps { keyring: Arc::new(keyring), ..self.deps() };
+        self.build_of(deps).await;
+    }
+
+    async fn build_of(&mut self, deps: Deps) {
         let hash = hash_token(ADMIN_TOKEN);
         ensure_administrator_token(&self.db, hash, &*self.clock).await.unwrap();
-        let role = build(self.config.clone(), self.deps()).await.unwrap();
+        let role = build(self.config.clone(), deps).await.unwrap();
         (role.ready)().await.unwrap();
         self.channel = role.channel;
         self.tasks = role.tasks.into_iter().map(|task| tokio::spawn(task.future)).collect();
@@ -138,9 +149,13 @@ impl Kit {
     /// What the role is built of.
     pub(crate) fn deps(&self) -> Deps {
         let world = self.world.clone();
+        let source = Source::File(self.keyring.clone());
+        let clock = self.clock.clone();
+        let keyring = Keyring::open_source(source, Rules::default(), clock, &SystemRandom);
         let storage = Routes::new(BucketServiceServer::new(world.clone()))
             .add_service(EngineAccountServiceServer::new(world.clone()))
             .add_service(UsageServiceServer::new(world.clone()))
+            .add_service(KeyringServiceServer::new(world.clone()))
             .add_service(LocationServiceServer::new(world.clone()));
         let billing = Routes::new(SubscriptionServiceServer::new(world.clone()));
         let metering = Routes::new(MeterServiceServer::new(world));
@@ -151,7 +166,7 @@ impl Kit {
             random: Arc::new(SystemRandom),
             verifier: self.signer.verifier(),
             signer: self.signer.clone(),
-            keyring: Arc::new(Keyring::load_or_create(&self.keyring, &SystemRandom).unwrap()),
+            keyring: Arc::new(keyring.unwrap()),
             storage: role_stack(storage, stack(&self.signer)),
             billing: role_stack(billing, stack(&self.signer)),
             metering: role_stack(metering, stack(&self.signer)),

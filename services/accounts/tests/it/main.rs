@@ -9,6 +9,7 @@ mod crash;
 mod customers;
 mod double;
 mod history;
+mod keyring;
 mod kit;
 mod life;
 mod listing;

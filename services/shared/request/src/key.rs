@@ -54,9 +54,14 @@ impl Key {
         Ok(Some(Self { scope, request_id, method: R::METHOD, digest, has_secret: R::READS_SECRET }))
     }
 
-    /// What a sealed answer is bound to. Neither scopes nor ids have line ends, so no two keys
-    /// share one.
+    /// What a sealed answer is bound to.
     pub(crate) fn binding(&self) -> String {
-        format!("request\n{}\n{}", self.scope, self.request_id)
+        binding(&self.scope, &self.request_id)
     }
+}
+
+/// What the sealed answer of a request is bound to. Neither scopes nor ids have line ends, so no
+/// two requests share one.
+pub(crate) fn binding(scope: &str, request_id: &str) -> String {
+    format!("request\n{scope}\n{request_id}")
 }

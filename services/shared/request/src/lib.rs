@@ -38,6 +38,7 @@ mod claim;
 mod error;
 mod key;
 mod pending;
+mod rewrap;
 mod store;
 
 use std::fmt;
@@ -58,6 +59,7 @@ pub use claim::Once;
 pub use error::Error;
 pub use key::REQUEST_ID_CHARS_MAX;
 pub use pending::Pending;
+pub use rewrap::{HEADER_BYTES, Rewrapped, Under};
 
 use claim::Begun;
 use key::Key;
@@ -87,6 +89,15 @@ pub trait Vault: Send + Sync {
     /// # Errors
     /// Damaged, or sealed for another binding.
     fn open(&self, sealed: &[u8], binding: &str) -> Result<Vec<u8>, BoxError>;
+
+    /// How what is sealed now begins: what begins otherwise may need a rewrap.
+    fn header(&self) -> [u8; HEADER_BYTES];
+
+    /// Seals under the present key what is sealed under an older one. `None`: nothing to do.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    fn rewrap(&self, sealed: &[u8], binding: &str) -> Result<Option<Vec<u8>>, BoxError>;
 }
 
 /// The requests of a role. Cheap to clone.

@@ -1,6 +1,6 @@
 //! SQL of the table `request`.
 
-use stowage_db::{Error, Query, Tx, args};
+use stowage_db::{Args, Error, Query, Tx, args};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -133,4 +133,58 @@ pub(crate) async fn forget(tx: &mut Tx, now: OffsetDateTime, max: i64) -> Result
     const SQL: &str = "DELETE FROM request WHERE (scope, request_id) IN \
         (SELECT scope, request_id FROM request WHERE expire_time < $1 LIMIT $2)";
     tx.execute(SQL, args![now, max]).await
+}
+
+/// A sealed answer, and whose.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) scope: String,
+    pub(crate) request_id: String,
+    pub(crate) answer: Vec<u8>,
+}
+
+/// How many sealed answers begin in which way.
+pub(crate) async fn count_sealed(
+    mut from: impl Query,
+    methods: &[&'static str],
+) -> Result<Vec<(Vec<u8>, i64)>, Error> {
+    let mut args = Args::new();
+    let sql = format!(
+        "SELECT substr(answer, 1, 5), count(*) FROM request \
+         WHERE answer IS NOT NULL AND method IN ({}) GROUP BY substr(answer, 1, 5)",
+        listed(&mut args, methods)
+    );
+    from.fetch_all_built(sql, args).await
+}
+
+/// Sealed answers that do not begin with `header`, those after the request `after`.
+pub(crate) async fn list_sealed(
+    mut from: impl Query,
+    methods: &[&'static str],
+    (header, after): (&[u8], (&str, &str)),
+    max: i64,
+) -> Result<Vec<Sealed>, Error> {
+    let mut args = args![header, after.0, after.1, max];
+    let sql = format!(
+        "SELECT scope, request_id, answer FROM request \
+         WHERE answer IS NOT NULL AND substr(answer, 1, 5) <> $1 \
+         AND (scope, request_id) > ($2, $3) AND method IN ({}) \
+         ORDER BY scope, request_id LIMIT $4",
+        listed(&mut args, methods)
+    );
+    let rows: Vec<(String, String, Vec<u8>)> = from.fetch_all_built(sql, args).await?;
+    let sealed = |(scope, request_id, answer)| Sealed { scope, request_id, answer };
+    Ok(rows.into_iter().map(sealed).collect())
+}
+
+/// Replaces a sealed answer, if it is still the one that was read.
+pub(crate) async fn replace_sealed(tx: &mut Tx, old: &Sealed, new: Vec<u8>) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE request SET answer = $1 \
+        WHERE scope = $2 AND request_id = $3 AND answer = $4";
+    Ok(tx.execute(SQL, args![new, &old.scope, &old.request_id, &old.answer]).await? == 1)
+}
+
+fn listed(args: &mut Args, methods: &[&'static str]) -> String {
+    let places = methods.iter().map(|method| format!("${}", args.push(*method)));
+    places.collect::<Vec<_>>().join(", ")
 }

@@ -1,13 +1,13 @@
 //! Sagas as operators see and change them. What they are is in `services/shared/saga`.
 
-use stowage_auth::{RequestContext, Scope};
+use stowage_auth::RequestContext;
 use stowage_request::Once;
 use stowage_saga::{Filter, Info};
 use uuid::Uuid;
 
-use super::Domain;
 use super::bucket_saga::BucketState;
 use super::change::{Change, Told, What};
+use super::{Domain, check_operator};
 use crate::error::Error;
 
 impl Domain {
@@ -17,13 +17,13 @@ impl Domain {
         cx: &RequestContext,
         filter: &Filter,
     ) -> Result<Vec<Info>, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate sagas")?;
         Ok(self.sagas.list(filter).await?)
     }
 
     /// One saga.
     pub(crate) async fn get_saga(&self, cx: &RequestContext, id: Uuid) -> Result<Info, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate sagas")?;
         self.sagas.find(id).await.map_err(refusal_of)
     }
 
@@ -34,7 +34,7 @@ impl Domain {
         id: Uuid,
         once: &Once<Info>,
     ) -> Result<Info, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate sagas")?;
         let mut tx = self.storage.db.begin().await?;
         let saga = self.sagas.retry(&mut tx, id).await.map_err(refusal_of)?;
         self.change_saga(tx, (cx, What::SagaRetried), &saga, once).await?;
@@ -48,7 +48,7 @@ impl Domain {
         id: Uuid,
         once: &Once<Info>,
     ) -> Result<Info, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate sagas")?;
         let mut tx = self.storage.db.begin().await?;
         let why = format!("turned back by {}", cx.actor());
         let saga = self.sagas.undo(&mut tx, id, &why).await.map_err(refusal_of)?;
@@ -72,14 +72,6 @@ impl Domain {
         tx.commit().await?;
         self.sagas.nudge(saga.id);
         Ok(())
-    }
-}
-
-/// Sagas are of the whole installation: who acts for a customer sees none.
-fn check_operator(cx: &RequestContext) -> Result<(), Error> {
-    match cx.principal.scope() {
-        Scope::Everything => Ok(()),
-        Scope::Customer(_) => Err(Error::RoleNotAllowed { what: "operate sagas" }),
     }
 }
 

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+use stowage_keyring::Source;
 
 use super::output::{self, Row};
 use super::{Error, Output};
 use crate::backup::{self, Places};
 use crate::config::Config;
+use crate::data;
 
 #[derive(Debug, Args)]
 pub(super) struct Backup {
@@ -41,8 +43,16 @@ impl Row for Saved {
 pub(super) async fn run(command: Backup, output: Output, config: &Config) -> Result<(), Error> {
     let data = command.data_dir.unwrap_or_else(|| config.data_dir.clone());
     let secrets = config.secrets_dir.clone().unwrap_or_else(|| data.clone());
-    let places =
-        Places { data, secrets, to: command.to, has_databases: config.database.url.is_none() };
+    let keyring = match data::keyring_source(&secrets, &config.keyring) {
+        Source::File(file) => Some(file),
+        source => {
+            let origin = source.origin();
+            eprintln!("the master keys come from {origin}: save them there, as of this moment");
+            None
+        }
+    };
+    let has_databases = config.database.url.is_none();
+    let places = Places { data, secrets, keyring, to: command.to, has_databases };
     let saved = backup::save(&places).await.map_err(|error| Error::Failed(error.to_string()))?;
     if !places.has_databases {
         eprintln!("the roles' databases are on PostgreSQL: save them by pg_dump, before this");

@@ -16,6 +16,7 @@ mod bucket;
 mod client;
 mod customer;
 mod invoice;
+mod keyring;
 mod location;
 mod migrate_database;
 mod output;
@@ -96,6 +97,9 @@ enum OfServer {
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(location::Command),
+    /// Master keys: what secrets are sealed under
+    #[command(subcommand)]
+    Keyring(keyring::Command),
     /// Sagas: orders, deletions and the like, also those that are stuck
     #[command(subcommand)]
     Saga(saga::Command),
@@ -146,6 +150,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Bucket(command) => bucket::run(command, &session).await,
         OfServer::Reconcile(command) => reconcile::run(command, &session).await,
         OfServer::Location(command) => location::run(command, &session).await,
+        OfServer::Keyring(command) => keyring::run(command, &session).await,
         OfServer::Saga(command) => saga::run(command, &session).await,
     }
 }

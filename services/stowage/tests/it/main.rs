@@ -6,6 +6,7 @@ mod admin_saga;
 mod audit;
 mod compose;
 mod config;
+mod keyring;
 mod parts;
 mod process;
 mod start;

@@ -27,6 +27,8 @@ use Told::{As, Elsewhere, Not};
 const STEP: &str = "other roles only, on the way of an order or a deletion, which is told as a \
                     whole by accounts, with the same request id";
 const SAGAS: &str = "needs a saga that hangs: services/accounts/tests/it/sagas.rs";
+const KEYRING: &str = "is of the whole installation: services/accounts/tests/it/keyring.rs";
+const REWRAP: &str = "moves what is sealed under the master key whose rotation is told";
 const BUCKET_SAGAS: &str = "needs a saga that hangs: services/storage/tests/it/sagas.rs";
 const JOBS: &str = "needs a deletion that lasts: services/storage/tests/it/bucket_deletions.rs";
 const FIGURES: &str = "brings figures up to date sooner than by themselves; what a customer has, \
@@ -58,6 +60,10 @@ const TOLD: &[(&str, Told)] = &[
     ),
     ("accounts.v1.SagaService/RetrySaga", Elsewhere(SAGAS)),
     ("accounts.v1.SagaService/UndoSaga", Elsewhere(SAGAS)),
+    ("accounts.v1.KeyringService/RotateMasterKey", Elsewhere(KEYRING)),
+    ("accounts.v1.KeyringService/RetireMasterKey", Elsewhere(KEYRING)),
+    ("accounts.v1.KeyringService/RewrapRecords", Not(REWRAP)),
+    ("storage.v1.KeyringService/RewrapRecords", Not(REWRAP)),
     (
         "accounts.v1.AccountService/BindRequest",
         Not("keeps a request id for an action that another role executes, and that role tells it"),

@@ -8,7 +8,7 @@ use stowage_testkit::{Process, program};
 use crate::walk::{number, text};
 
 /// Runs `stowage admin …` against the server.
-async fn admin(server: &Process, arguments: &[&str]) -> Output {
+pub(crate) async fn admin(server: &Process, arguments: &[&str]) -> Output {
     let mut command = Command::new("timeout");
     command.arg("60").arg(program()).arg("admin").args(arguments).env_clear();
     command.env("STOWAGE_ADDR", format!("http://{}", server.site.gateway));
@@ -18,7 +18,7 @@ async fn admin(server: &Process, arguments: &[&str]) -> Output {
 }
 
 /// Runs it with JSON output.
-async fn json(server: &Process, arguments: &[&str]) -> Value {
+pub(crate) async fn json(server: &Process, arguments: &[&str]) -> Value {
     let arguments = [arguments, &["--output", "json"]].concat();
     let output = admin(server, &arguments).await;
     let error = String::from_utf8_lossy(&output.stderr);

@@ -20,6 +20,7 @@ mod foreign;
 mod go_types;
 mod golden;
 mod grpc;
+mod keyring;
 mod life;
 mod limits;
 mod openapi;

@@ -11,11 +11,13 @@
 //! Increments were rejected for usage: an answer lost on the way would be lost for good.
 
 pub mod conformance;
+mod keyring;
 mod traced;
 mod types;
 mod usage;
 
 use async_trait::async_trait;
+pub use keyring::*;
 pub use traced::Traced;
 pub use types::*;
 pub use usage::*;
@@ -206,6 +208,23 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// - [`Error::NotFound`]: no such account.
     async fn account_usage(&self, uid: &S3uid) -> Result<AccountUsage, Error>;
+
+    /// Returns the master keys and what is sealed under each. `None`: the engine keeps its secrets
+    /// by itself.
+    ///
+    /// # Errors
+    /// - [`Error::Unavailable`]
+    async fn keyring(&self) -> Result<Option<EngineKeyring>, Error> {
+        Ok(None)
+    }
+
+    /// Moves records under the newest usable master key, those after `after`, at most `max`.
+    ///
+    /// # Errors
+    /// - [`Error::Unavailable`]: a repeat goes on.
+    async fn rewrap(&self, _after: &str, _max: u32) -> Result<Rewrapped, Error> {
+        Ok(Rewrapped::default())
+    }
 
     /// Succeeds when the engine can serve.
     ///

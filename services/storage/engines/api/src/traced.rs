@@ -7,8 +7,8 @@ use stowage_trace::{About, KeyValue, Kind, Span};
 use stowage_types::{BucketName, S3uid};
 
 use crate::{
-    AccountInfo, AccountSpec, AccountUsage, BucketInfo, Capabilities, Engine, Error, KeyUsage,
-    ListQuery, ObjectPage, UsageBatch, UsageCursor,
+    AccountInfo, AccountSpec, AccountUsage, BucketInfo, Capabilities, Engine, EngineKeyring, Error,
+    KeyUsage, ListQuery, ObjectPage, Rewrapped, UsageBatch, UsageCursor,
 };
 
 /// Makes each call of an engine a span of the trace it is part of. What polls has none.
@@ -149,6 +149,15 @@ impl Engine for Traced {
 
     async fn account_usage(&self, uid: &S3uid) -> Result<AccountUsage, Error> {
         self.call("account_usage", self.engine.account_usage(uid)).await
+    }
+
+    // These have defaults, which would hide what the engine has.
+    async fn keyring(&self) -> Result<Option<EngineKeyring>, Error> {
+        self.call("keyring", self.engine.keyring()).await
+    }
+
+    async fn rewrap(&self, after: &str, max: u32) -> Result<Rewrapped, Error> {
+        self.call("rewrap", self.engine.rewrap(after, max)).await
     }
 
     async fn health(&self) -> Result<(), Error> {

@@ -9,8 +9,8 @@ use s3s::service::{S3Service, S3ServiceBuilder};
 use stowage_db::Db;
 use stowage_engine::{
     AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
-    Error as Refusal, KeyUsage, ListQuery, ObjectInfo, ObjectPage, QuotaSupport, UsageBatch,
-    UsageCursor,
+    EngineKeyring, Error as Refusal, KeyUsage, ListQuery, ObjectInfo, ObjectPage, QuotaSupport,
+    Rewrapped, UsageBatch, UsageCursor,
 };
 use stowage_keyring::Keyring;
 use stowage_types::{BucketName, Clock, Random, S3uid};
@@ -324,6 +324,14 @@ impl Engine for Embedded {
 
     async fn account_usage(&self, uid: &S3uid) -> Result<AccountUsage, Refusal> {
         Ok(self.inner.index.account_usage(uid).await?)
+    }
+
+    async fn keyring(&self) -> Result<Option<EngineKeyring>, Refusal> {
+        Ok(Some(self.inner.index.keyring_view().await?))
+    }
+
+    async fn rewrap(&self, after: &str, max: u32) -> Result<Rewrapped, Refusal> {
+        Ok(self.inner.index.rewrap(after, max).await?)
     }
 
     async fn health(&self) -> Result<(), Refusal> {

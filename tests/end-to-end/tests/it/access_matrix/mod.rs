@@ -264,6 +264,7 @@ fn readings(names: &Names) -> Vec<(&'static str, Vec<u8>)> {
         ("accounts.v1.AuditService/ListAuditEntries", audit.encode_to_vec()),
         ("accounts.v1.SessionService/ListApiKeys", api_keys.encode_to_vec()),
         ("accounts.v1.CustomerService/ListCustomers", Vec::new()),
+        ("accounts.v1.KeyringService/GetKeyring", Vec::new()),
         ("accounts.v1.SagaService/ListSagas", Vec::new()),
         ("billing.v1.PlanService/ListPlans", Vec::new()),
         ("billing.v1.SubscriptionService/ListOpenSubscriptions", Vec::new()),

@@ -6,7 +6,7 @@ use stowage_proto::common::PrincipalRole::Staff;
 
 use super::table::Answer::Fails;
 use super::table::Foreign::{AsMissing, Installation, NotFound, Shared};
-use super::table::{Need, OPERATORS, OWNERS, READERS, Row, SUPPORT};
+use super::table::{ADMINISTRATORS, Need, OPERATORS, OWNERS, READERS, Row, SUPPORT};
 
 const NO_ACCOUNT: super::table::Foreign = NotFound("ACCOUNT_NOT_FOUND");
 const NO_CUSTOMER: super::table::Foreign = NotFound("CUSTOMER_NOT_FOUND");
@@ -105,6 +105,31 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("/stowage.accounts.v1.CustomerService/ListCustomers", SUPPORT, AsMissing, |_| {
         pb::ListCustomersRequest::default().encode_to_vec()
     }),
+    Row::new("/stowage.accounts.v1.KeyringService/GetKeyring", OPERATORS, Installation, |_| {
+        pb::GetKeyringRequest {}.encode_to_vec()
+    }),
+    Row::new(
+        "/stowage.accounts.v1.KeyringService/RotateMasterKey",
+        ADMINISTRATORS,
+        Installation,
+        |_| pb::RotateMasterKeyRequest::default().encode_to_vec(),
+    )
+    .needs(Need::Serial),
+    Row::new(
+        "/stowage.accounts.v1.KeyringService/RewrapRecords",
+        ADMINISTRATORS,
+        Installation,
+        |_| pb::RewrapRecordsRequest::default().encode_to_vec(),
+    )
+    .needs(Need::Serial),
+    Row::new(
+        "/stowage.accounts.v1.KeyringService/RetireMasterKey",
+        ADMINISTRATORS,
+        Installation,
+        |_| pb::RetireMasterKeyRequest { version: 99, ..Default::default() }.encode_to_vec(),
+    )
+    .needs(Need::Serial)
+    .answers(Fails("MASTER_KEY_NOT_FOUND")),
     Row::new("/stowage.accounts.v1.ReconcileService/Reconcile", OPERATORS, Installation, |_| {
         pb::ReconcileRequest { dry_run: true, ..Default::default() }.encode_to_vec()
     })

@@ -5,7 +5,7 @@ use stowage_proto::storage as pb;
 
 use super::table::Answer::{DoneOr, Fails};
 use super::table::Foreign::{AsMissing, Installation, NotFound, Shared, Told};
-use super::table::{Foreign, Need, OPERATORS, OWNERS, READERS, ROLES, Row};
+use super::table::{ADMINISTRATORS, Foreign, Need, OPERATORS, OWNERS, READERS, ROLES, Row};
 
 const NO_ACCOUNT: Foreign = NotFound("ACCOUNT_NOT_FOUND");
 
@@ -147,6 +147,16 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("/stowage.storage.v1.UsageService/CollectUsage", OPERATORS, NO_ACCOUNT, |n| {
         pb::CollectUsageRequest { name: n.account(), ..Default::default() }.encode_to_vec()
     })
+    .needs(Need::Serial),
+    Row::new("/stowage.storage.v1.KeyringService/GetKeyring", OPERATORS, Installation, |_| {
+        pb::GetKeyringRequest {}.encode_to_vec()
+    }),
+    Row::new(
+        "/stowage.storage.v1.KeyringService/RewrapRecords",
+        ADMINISTRATORS,
+        Installation,
+        |_| pb::RewrapRecordsRequest::default().encode_to_vec(),
+    )
     .needs(Need::Serial),
     Row::new("/stowage.storage.v1.SagaService/ListSagas", OPERATORS, Installation, |_| {
         pb::ListSagasRequest::default().encode_to_vec()

@@ -23,6 +23,8 @@ pub(super) const OWNERS: Allow = &[Customer, Administrator, Service];
 pub(super) const SUPPORT: Allow = &[Staff, Administrator, Service];
 /// Whoever may change what is of all customers.
 pub(super) const OPERATORS: Allow = &[Administrator, Service];
+/// Who answers for the whole installation.
+pub(super) const ADMINISTRATORS: Allow = &[Administrator];
 /// Other roles.
 pub(super) const ROLES: Allow = &[Service];
 

@@ -32,7 +32,7 @@ struct AccountRow {
 }
 
 /// What a sealed secret is bound to: a row moved to another key does not open.
-fn binding(access_key: &str) -> String {
+pub(super) fn binding(access_key: &str) -> String {
     format!("embedded_access_key/{access_key}")
 }
 

@@ -87,8 +87,14 @@ impl Listed for ListedUpload {
     }
 
     fn after(&self) -> Place {
-        (self.key.clone(), format!("{}\0", self.id))
+        (self.key.clone(), just_after_upload(&self.id))
     }
+}
+
+/// A text behind an upload's id and before every other's: ids are of one length, and databases take
+/// no NUL.
+pub(crate) fn just_after_upload(id: &str) -> String {
+    format!("{id}\u{1}")
 }
 
 /// The smallest key greater than `key`.

@@ -8,6 +8,7 @@
 pub(crate) mod account;
 pub(crate) mod bucket;
 pub(crate) mod gc;
+pub(crate) mod keyring;
 pub(crate) mod list;
 pub(crate) mod object;
 pub(crate) mod upload;

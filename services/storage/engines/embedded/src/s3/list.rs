@@ -11,7 +11,7 @@ use super::Backend;
 use super::bucket::owner;
 use super::condition::etag;
 use crate::access::Caller;
-use crate::index::list::{After, ListedObject, Page, Query};
+use crate::index::list::{After, ListedObject, Page, Query, just_after_upload};
 
 /// Items of a page, at most and by default.
 const PAGE_MAX: i32 = 1000;
@@ -168,7 +168,7 @@ pub(super) async fn list_multipart_uploads(
     let upload = input.upload_id_marker.clone().unwrap_or_default();
     let after = if key.is_empty() { After::Start } else { After::Item(key.clone()) };
     // With an upload's id the page goes on inside the key.
-    let start = (!key.is_empty() && !upload.is_empty()).then(|| (key, format!("{upload}\0")));
+    let start = (!key.is_empty() && !upload.is_empty()).then(|| (key, just_after_upload(&upload)));
     let query = query(input.prefix.as_ref(), input.delimiter.as_ref(), after, max);
     let page = backend.index.list_uploads(caller.bucket()?, &query, start).await?;
     let Page { rows, prefixes, next } = page;

@@ -73,7 +73,7 @@ impl Kit {
         Self::serve(engine.unwrap(), folder).await
     }
 
-    async fn serve(engine: Embedded, folder: Arc<TempDir>) -> Self {
+    pub(crate) async fn serve(engine: Embedded, folder: Arc<TempDir>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();

@@ -4,6 +4,7 @@
 mod access;
 mod conformance;
 mod crash;
+mod keyring;
 mod kit;
 mod life;
 mod listing;
