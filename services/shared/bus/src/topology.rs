@@ -26,7 +26,11 @@ pub const CONSUMERS: &[Consumer] = &[
     Consumer { name: "metering", kinds: &["stowage.storage.usage.collected.v1"] },
     Consumer {
         name: "accounts.history",
-        kinds: &["stowage.billing.plan.changed.v1", "stowage.storage.content.changed.v1"],
+        kinds: &[
+            "stowage.billing.payment.recorded.v1",
+            "stowage.billing.plan.changed.v1",
+            "stowage.storage.content.changed.v1",
+        ],
     },
     Consumer {
         name: "accounts.dunning",
