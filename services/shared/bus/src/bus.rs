@@ -146,6 +146,13 @@ impl Bus {
         topology::undeclared(&self.subscriptions())
     }
 
+    /// Consumers of [`CONSUMERS`](crate::CONSUMERS) that have not subscribed. Where every role is
+    /// in one process there must be none: their queues would fill, and nobody would read them.
+    #[must_use]
+    pub fn unserved(&self) -> Vec<&'static str> {
+        topology::unserved(&self.subscriptions())
+    }
+
     /// Keeps the connection and takes events until `stop`. To be spawned once, after all have
     /// subscribed; a bus within one process has nothing to do here.
     #[must_use]
