@@ -43,6 +43,7 @@ pub(crate) enum Event {
     KeyRead,
     SagaRetried,
     SagaUndone,
+    DeadLetterReplayed,
 }
 
 impl Event {
@@ -70,6 +71,7 @@ impl Event {
             Self::KeyRead => "key.read",
             Self::SagaRetried => "saga.retried",
             Self::SagaUndone => "saga.turned_back",
+            Self::DeadLetterReplayed => "dead_letter.replayed",
         }
     }
 
