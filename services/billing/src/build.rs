@@ -10,7 +10,7 @@ use stowage_proto::billing::subscription_service_server::SubscriptionServiceServ
 use stowage_provider::Provider;
 use stowage_request::Requests;
 use stowage_runtime::{Role, StackConfig, Task, role_stack};
-use stowage_types::{Clock, Random};
+use stowage_types::{Clock, Random, new_id};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -57,6 +57,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     }
     let Deps { db, bus, clock, random, verifier, stop, provider } = deps;
     let outbox = Outbox::new("stowage/billing", Arc::clone(&clock), Arc::clone(&random));
+    let owner = new_id(&*clock, &*random);
     let requests = Requests::new(db.clone(), Arc::clone(&clock), random, config.call_timeout())
         .taking_over(db.is_exclusive());
     let billing = Arc::new(Billing::new(db.clone(), clock, outbox.clone(), provider, &config));
@@ -67,7 +68,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let tasks = vec![
         Task::new("billing.outbox", relay(db.clone(), &outbox, bus, stop.clone())),
         Task::new("billing.requests", requests.clean_up(stop.clone())),
-        Task::new("billing.mirror", billing.mirror_until(config.mirror_interval(), stop)),
+        Task::new("billing.mirror", billing.mirror_until(config.mirror_interval(), owner, stop)),
     ];
     let ready = Arc::new(move || {
         let db = db.clone();
