@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use stowage_bus::{AmqpOptions, Bus};
+use stowage_bus::{AmqpOptions, Bus, InvalidUrl};
 use stowage_runtime::ReadyCheck;
 use stowage_types::SystemRandom;
 
@@ -12,8 +12,17 @@ use crate::error::StartError;
 /// The bus that is configured; else one within this process.
 pub(crate) fn open(config: &Amqp) -> Result<Bus, StartError> {
     let Some(url) = config.full_url()? else { return Ok(Bus::in_process()) };
-    let bus = Bus::amqp(&url, AmqpOptions::new(Arc::new(SystemRandom)));
-    bus.map_err(|error| StartError::Config(Faults::from(vec![format!("amqp.url: {error}")])))
+    let mut options = AmqpOptions::new(Arc::new(SystemRandom));
+    if let Some(namespace) = &config.namespace {
+        options.namespace.clone_from(namespace);
+    }
+    Bus::amqp(&url, options).map_err(|error| {
+        let setting = match error {
+            InvalidUrl::Url => "amqp.url",
+            InvalidUrl::Namespace => "amqp.namespace",
+        };
+        StartError::Config(Faults::from(vec![format!("{setting}: {error}")]))
+    })
 }
 
 /// Refuses a consumer whose queue nobody would declare: on a broker it would lose what is published
