@@ -15,7 +15,7 @@ mod store;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -125,7 +125,8 @@ struct Inner {
     db: Db,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
-    handlers: RwLock<BTreeMap<&'static str, Arc<dyn Handler>>>,
+    /// Not held: a handler may well hold what holds this. The bus has them.
+    handlers: RwLock<BTreeMap<&'static str, Weak<dyn Handler>>>,
 }
 
 impl DeadLetters {
@@ -140,7 +141,7 @@ impl DeadLetters {
     pub fn kept(&self, subscription: Subscription) -> Subscription {
         let Subscription { consumer, kinds, audience, handler } = subscription;
         let mut handlers = self.0.handlers.write().unwrap_or_else(PoisonError::into_inner);
-        handlers.insert(consumer, Arc::clone(&handler));
+        handlers.insert(consumer, Arc::downgrade(&handler));
         let keeper = Keeper { letters: self.clone(), consumer, handler };
         Subscription { consumer, kinds, audience, handler: Arc::new(keeper) }
     }
@@ -173,7 +174,7 @@ impl DeadLetters {
         }
         let handler = {
             let handlers = self.0.handlers.read().unwrap_or_else(PoisonError::into_inner);
-            handlers.get(letter.consumer.as_str()).cloned()
+            handlers.get(letter.consumer.as_str()).and_then(Weak::upgrade)
         };
         let handler =
             handler.ok_or_else(|| ReplayError::UnknownConsumer(letter.consumer.clone()))?;
