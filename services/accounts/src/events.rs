@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use prost::Message as _;
-use stowage_bus::{BoxError, Handler, Outbox, first_time};
+use stowage_bus::{BoxError, Handler, Outbox, Refused, first_time};
 use stowage_db::{Db, Error, Tx};
 use stowage_proto::{accounts, billing, storage};
 use stowage_types::{Clock, CustomerId, PlanId, S3uid, name};
@@ -92,10 +92,11 @@ impl History {
     async fn of_content(&self, data: &[u8]) -> Result<Entry, BoxError> {
         let storage::ContentChanged { s3uid, event, actor, bucket, key, request_id } =
             storage::ContentChanged::decode(data)?;
-        let s3uid = S3uid::parse(&s3uid).map_err(|fault| fault.to_string())?;
+        let s3uid = S3uid::parse(&s3uid).map_err(|fault| Refused { why: fault.to_string() })?;
         // Accounts are never forgotten, only marked as deleted.
         let account = store::account::find(&self.db, &s3uid, None).await?;
-        let account = account.ok_or_else(|| format!("there is no account {s3uid}"))?;
+        let account =
+            account.ok_or_else(|| Refused { why: format!("there is no account {s3uid}") })?;
         let mut what = serde_json::json!({ "bucket": bucket });
         if !key.is_empty() {
             what["key"] = key.into();

@@ -10,6 +10,7 @@
 mod database;
 mod facade;
 mod kit;
+mod parts;
 mod poll;
 mod process;
 mod raw;
@@ -20,6 +21,7 @@ mod site;
 pub use database::{Beside, read_texts};
 pub use facade::{Answer, Facade};
 pub use kit::Kit;
+pub use parts::{PARTS, Parts, Server, control};
 pub use poll::{eventually, try_eventually};
 pub use process::{Process, program};
 pub use raw::{Door, Headers, Refusal, call_raw, stream_raw};

@@ -236,13 +236,13 @@ impl Drop for Process {
 }
 
 /// Sends a signal by the system's own `kill`, since std knows SIGKILL only.
-fn send_signal(pid: u32, signal: &str) {
+pub(crate) fn send_signal(pid: u32, signal: &str) {
     let status = Command::new("kill").args([&format!("-{signal}"), &pid.to_string()]).status();
     assert!(status.is_ok_and(|status| status.success()), "kill -{signal} {pid} works");
 }
 
 /// Kills it if it runs, and takes its exit code so that it is gone.
-fn end(child: &mut Child) {
+pub(crate) fn end(child: &mut Child) {
     // Both fail only if it has ended and was waited for.
     let _ = child.kill();
     let _ = child.wait();
@@ -310,7 +310,7 @@ async fn wait_until_ready(
 }
 
 /// A port of 127.0.0.1 that nobody listens on at this moment.
-fn free_port() -> SocketAddr {
+pub(crate) fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let count = PORTS.end - PORTS.start;
     // Test programs that run side by side begin at different places.

@@ -48,3 +48,9 @@ pub(crate) fn undeclared(subscriptions: &[Subscription]) -> Vec<&'static str> {
     };
     subscriptions.iter().filter(|s| !is_declared(s)).map(|s| s.consumer).collect()
 }
+
+/// Names of consumers in the table without a subscription.
+pub(crate) fn unserved(subscriptions: &[Subscription]) -> Vec<&'static str> {
+    let is_served = |name| subscriptions.iter().any(|s| s.consumer == name);
+    CONSUMERS.iter().map(|consumer| consumer.name).filter(|name| !is_served(*name)).collect()
+}
