@@ -19,7 +19,7 @@ const OUTAGE_SECONDS: u64 = 15;
 
 fn outage() -> Duration {
     let seconds = std::env::var_os("STOWAGE_TEST_OUTAGE_SECONDS");
-    let seconds = seconds.map(|text| text.into_string().unwrap().parse().unwrap());
+    let seconds = seconds.map(|text| text.to_string_lossy().parse().expect("a number of seconds"));
     Duration::from_secs(seconds.unwrap_or(OUTAGE_SECONDS))
 }
 

@@ -26,14 +26,14 @@ struct Wire {
 
 impl Wire {
     async fn to(upstream: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
         let (delay, slowness) = watch::channel(Duration::ZERO);
         let mut passing = JoinSet::new();
         passing.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
-                let (client, _) = listener.accept().await.unwrap();
+                let (client, _) = listener.accept().await.expect("a connection");
                 let Ok(server) = TcpStream::connect(&upstream).await else { continue };
                 let (client, server) = (client.into_split(), server.into_split());
                 let slowness = slowness.clone();
@@ -74,8 +74,9 @@ async fn pass(
 
 /// `host:port` of a URL of a database.
 fn host_of(url: &str) -> String {
-    let authority = url.split("://").nth(1).unwrap().split('/').next().unwrap();
-    authority.split('@').next_back().unwrap().to_owned()
+    let authority = url.split("://").nth(1).and_then(|rest| rest.split('/').next());
+    let host = authority.and_then(|authority| authority.split('@').next_back());
+    host.expect("the URL of a database has a host").to_owned()
 }
 
 #[tokio::test(flavor = "multi_thread")]
