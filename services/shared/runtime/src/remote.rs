@@ -20,6 +20,7 @@ use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use stowage_proto::common::ErrorReason;
@@ -41,6 +42,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// How long a repeat waits for the end of its first attempt: a process that stops gives it ten
 /// seconds.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(15);
+/// How long an attempt may go without the beginning of an answer: twice what a role gives a call by
+/// default. Pings find a connection that is dead; this ends what waits for none.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
 /// Longest pause between two rounds over the addresses.
 const PAUSE_BETWEEN_MAX: Duration = Duration::from_millis(400);
 /// First pause before an address that failed is tried again; it doubles.
@@ -169,15 +173,25 @@ impl Address {
 
     async fn send(&self, request: &Call) -> Result<Response<Body>, (Meaning, BoxError)> {
         let _counted = Counted::new(&self.in_flight);
-        let sent = self.client.request(request.at(self)).await;
+        let sent = tokio::time::timeout(ANSWER_MAX, self.client.request(request.at(self))).await;
         let result = match sent {
+            Err(late) => Err((Meaning::Broken, late.into())),
+            Ok(sent) => Self::read(sent),
+        };
+        self.note(result.as_ref().map(|_| ()).map_err(|(meaning, _)| *meaning));
+        result
+    }
+
+    /// What the client says of an attempt.
+    fn read(
+        sent: Result<Response<Incoming>, hyper_util::client::legacy::Error>,
+    ) -> Result<Response<Body>, (Meaning, BoxError)> {
+        match sent {
             Ok(response) => Ok(response.map(Body::new)),
             Err(error) if error.is_connect() => Err((Meaning::Dead, error.into())),
             Err(error) if is_http2_refusal(&error) => Err((Meaning::Refused, error.into())),
             Err(error) => Err((Meaning::Broken, error.into())),
-        };
-        self.note(result.as_ref().map(|_| ()).map_err(|(meaning, _)| *meaning));
-        result
+        }
     }
 }
 

@@ -28,6 +28,9 @@ const STEP: &str = "other roles only, on the way of an order or a deletion, whic
                     whole by accounts, with the same request id";
 const SAGAS: &str = "needs a saga that hangs: services/accounts/tests/it/sagas.rs";
 const KEYRING: &str = "is of the whole installation: services/accounts/tests/it/keyring.rs";
+const LETTERS: &str = "needs an event that was refused: services/accounts/tests/it/dead_letters.rs";
+const LETTERS_OF_FIGURES: &str =
+    "counts what was measured before; the figure it comes to says where it is from";
 const REWRAP: &str = "moves what is sealed under the master key whose rotation is told";
 const BUCKET_SAGAS: &str = "needs a saga that hangs: services/storage/tests/it/sagas.rs";
 const JOBS: &str = "needs a deletion that lasts: services/storage/tests/it/bucket_deletions.rs";
@@ -60,6 +63,8 @@ const TOLD: &[(&str, Told)] = &[
     ),
     ("accounts.v1.SagaService/RetrySaga", Elsewhere(SAGAS)),
     ("accounts.v1.SagaService/UndoSaga", Elsewhere(SAGAS)),
+    ("accounts.v1.DeadLetterService/ReplayDeadLetter", Elsewhere(LETTERS)),
+    ("metering.v1.DeadLetterService/ReplayDeadLetter", Not(LETTERS_OF_FIGURES)),
     ("accounts.v1.KeyringService/RotateMasterKey", Elsewhere(KEYRING)),
     ("accounts.v1.KeyringService/RetireMasterKey", Elsewhere(KEYRING)),
     ("accounts.v1.KeyringService/RewrapRecords", Not(REWRAP)),
