@@ -78,11 +78,13 @@ fn method_table(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     for method in pool.services().flat_map(|s| s.methods().collect::<Vec<_>>()) {
         let Declared { allow, mutates, reads_secret, repeat_key, repeat_exempt } =
             read_access(pool, &method)?;
+        let field = method.input().get_field_by_name(&repeat_key);
+        let repeat_field = field.map_or(0, |field| field.number());
         writeln!(
             text,
             "MethodAccess {{ path: {:?}, allow: &{allow:?}, mutates: {mutates}, \
              reads_secret: {reads_secret}, repeat_key: {repeat_key:?}, \
-             repeat_exempt: {repeat_exempt:?} }},",
+             repeat_field: {repeat_field}, repeat_exempt: {repeat_exempt:?} }},",
             path_of(&method),
         )?;
     }

@@ -58,6 +58,8 @@ pub struct MethodAccess {
     /// Name of the request's field that makes it safe to repeat. Empty: it does not mutate, or
     /// is exempt.
     pub repeat_key: &'static str,
+    /// Number of that field; 0: there is none.
+    pub repeat_field: u32,
     /// Why it needs no `repeat_key` although it mutates; else empty.
     pub repeat_exempt: &'static str,
 }

@@ -98,6 +98,30 @@ pub enum Error {
         /// Its text.
         message: String,
     },
+    /// No such dead letter.
+    #[error("dead letter not found")]
+    DeadLetterNotFound,
+    /// There is nothing to hand over again.
+    #[error("the event of the dead letter was taken already")]
+    DeadLetterTaken,
+    /// The consumer refused the event again.
+    #[error("the event was refused again: {why}")]
+    DeadLetterRefused {
+        /// What it said.
+        why: String,
+    },
+    /// This version of the program does not have the consumer.
+    #[error("this version of the program has no consumer {consumer:?}")]
+    DeadLetterConsumerUnknown {
+        /// Its name.
+        consumer: String,
+    },
+    /// The consumer cannot take the event now.
+    #[error("the event cannot be taken now: {why}")]
+    DeadLetterNotNow {
+        /// What it said.
+        why: String,
+    },
     /// No such saga.
     #[error("saga not found")]
     SagaNotFound,
@@ -204,6 +228,13 @@ impl Error {
             }
             Self::OrderFailed { .. } => (Code::FailedPrecondition, Reason::OrderFailed),
             Self::Refused { code, reason, .. } => (*code, *reason),
+            Self::DeadLetterNotFound => (Code::NotFound, Reason::DeadLetterNotFound),
+            Self::DeadLetterTaken => (Code::FailedPrecondition, Reason::DeadLetterTaken),
+            Self::DeadLetterRefused { .. } => (Code::FailedPrecondition, Reason::DeadLetterRefused),
+            Self::DeadLetterConsumerUnknown { .. } => {
+                (Code::FailedPrecondition, Reason::DeadLetterConsumerUnknown)
+            }
+            Self::DeadLetterNotNow { .. } => (Code::Unavailable, Reason::Unavailable),
             Self::SagaNotFound => (Code::NotFound, Reason::SagaNotFound),
             Self::SagaEnded { .. } => (Code::FailedPrecondition, Reason::SagaEnded),
             Self::SagaForwardOnly { .. } => (Code::FailedPrecondition, Reason::SagaForwardOnly),
@@ -241,6 +272,9 @@ impl From<Error> for Status {
             Error::PlanMismatch { what } => builder.meta("what", what),
             Error::BucketCreationFailed { why } => builder.meta("why", why),
             Error::OrderFailed { step, why } => builder.meta("step", step).meta("why", why),
+            Error::DeadLetterRefused { why } => builder.meta("why", why),
+            Error::DeadLetterConsumerUnknown { consumer } => builder.meta("consumer", consumer),
+            Error::DeadLetterNotNow { .. } => builder.retry_after(RETRY_AFTER),
             Error::SagaEnded { status } => builder.meta("status", status),
             Error::SagaForwardOnly { kind } => builder.meta("kind", kind),
             Error::SagaKindUnknown { kind } => builder.meta("kind", kind),
@@ -374,6 +408,31 @@ mod tests {
             ),
             (Error::internal(why()), Code::Internal, R::Internal),
         ];
+        assert_told(cases);
+    }
+
+    #[test]
+    fn what_is_said_of_dead_letters_has_its_code_and_reason() {
+        use ErrorReason as R;
+        let why = || "w".to_owned();
+        assert_told([
+            (Error::DeadLetterNotFound, Code::NotFound, R::DeadLetterNotFound),
+            (Error::DeadLetterTaken, Code::FailedPrecondition, R::DeadLetterTaken),
+            (
+                Error::DeadLetterRefused { why: why() },
+                Code::FailedPrecondition,
+                R::DeadLetterRefused,
+            ),
+            (
+                Error::DeadLetterConsumerUnknown { consumer: why() },
+                Code::FailedPrecondition,
+                R::DeadLetterConsumerUnknown,
+            ),
+            (Error::DeadLetterNotNow { why: why() }, Code::Unavailable, R::Unavailable),
+        ]);
+    }
+
+    fn assert_told(cases: impl IntoIterator<Item = (Error, Code, ErrorReason)>) {
         for (error, code, reason) in cases {
             let name = format!("{error:?}");
             let status = Status::from(error);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use prost::Message as _;
-use stowage_bus::{BoxError, Handler, Outbox, first_time};
+use stowage_bus::{BoxError, Handler, Outbox, Refused, first_time};
 use stowage_db::{Db, Error, Tx};
 use stowage_proto::{accounts, billing, storage};
 use stowage_types::{Clock, CustomerId, PlanId, S3uid, name};
@@ -16,6 +16,8 @@ const ACTIVATED: &str = "stowage.accounts.account.activated.v1";
 const DELETED: &str = "stowage.accounts.account.deleted.v1";
 const REVOKED: &str = "stowage.accounts.token.revoked.v1";
 
+/// Type of billing's event of a booked payment.
+pub(crate) const PAYMENT_RECORDED: &str = "stowage.billing.payment.recorded.v1";
 /// Type of billing's event of a changed plan.
 pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
 /// Type of storage's event of what a caller has changed.
@@ -62,7 +64,8 @@ pub(crate) async fn push_tokens_revoked(
     Ok(())
 }
 
-/// Writes what other roles tell into history: billing's changes of plans, storage's of contents.
+/// Writes what other roles tell into history: billing's changes of plans and payments,
+/// storage's changes of contents.
 pub(crate) struct History {
     pub(crate) db: Db,
     pub(crate) clock: Arc<dyn Clock>,
@@ -73,6 +76,7 @@ impl Handler for History {
     async fn handle(&self, event: &stowage_bus::Event) -> Result<(), BoxError> {
         let entry = match event.kind.as_str() {
             CONTENT_CHANGED => self.of_content(event.data.as_slice()).await?,
+            PAYMENT_RECORDED => of_payment(event.data.as_slice())?,
             _ => of_plan(event.data.as_slice())?,
         };
         let mut tx = self.db.begin().await?;
@@ -88,10 +92,11 @@ impl History {
     async fn of_content(&self, data: &[u8]) -> Result<Entry, BoxError> {
         let storage::ContentChanged { s3uid, event, actor, bucket, key, request_id } =
             storage::ContentChanged::decode(data)?;
-        let s3uid = S3uid::parse(&s3uid).map_err(|fault| fault.to_string())?;
+        let s3uid = S3uid::parse(&s3uid).map_err(|fault| Refused { why: fault.to_string() })?;
         // Accounts are never forgotten, only marked as deleted.
         let account = store::account::find(&self.db, &s3uid, None).await?;
-        let account = account.ok_or_else(|| format!("there is no account {s3uid}"))?;
+        let account =
+            account.ok_or_else(|| Refused { why: format!("there is no account {s3uid}") })?;
         let mut what = serde_json::json!({ "bucket": bucket });
         if !key.is_empty() {
             what["key"] = key.into();
@@ -110,6 +115,20 @@ impl History {
         let minor = event == FILE_DELETED && cause.actor == name::customer(account.customer);
         Ok(Entry { event, cause, customer_id, plan_id, s3uid, old_json, new_json, minor })
     }
+}
+
+fn of_payment(data: &[u8]) -> Result<Entry, BoxError> {
+    let recorded = billing::PaymentRecorded::decode(data)?;
+    Ok(Entry {
+        event: "payment.recorded".to_owned(),
+        cause: Cause::told(&recorded.actor, &recorded.request_id),
+        customer_id: recorded.customer_id,
+        plan_id: 0,
+        s3uid: recorded.s3uid,
+        old_json: String::new(),
+        new_json: recorded.new_json,
+        minor: false,
+    })
 }
 
 fn of_plan(data: &[u8]) -> Result<Entry, BoxError> {

@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use stowage_db::lease::Turns;
+use stowage_types::new_id;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::Domain;
@@ -20,38 +22,59 @@ const DUE_MAX: i64 = 20;
 /// How long ended sagas can be looked into.
 const SAGAS_KEPT: Duration = Duration::from_secs(30 * 86_400);
 
-/// Runs until `stop`.
+/// How long a replica that vanished holds up the work of another.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Runs until `stop`, in one replica at a time.
 pub(crate) async fn run(domain: Domain, stop: CancellationToken) {
-    loop {
-        if let Err(error) = round(&domain).await {
-            tracing::warn!(%error, "a round of cleaning failed; the next one tries again");
+    let rounds = || async {
+        loop {
+            if let Err(error) = round(&domain).await {
+                tracing::warn!(%error, "a round of cleaning failed; the next one tries again");
+            }
+            tokio::time::sleep(EVERY).await;
         }
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(EVERY) => {}
-        }
-    }
+    };
+    in_turn("janitor", &domain, &stop, rounds).await;
 }
 
-/// Compares accounts with engines and billing now and then, until `stop`.
+/// Compares accounts with engines and billing now and then, until `stop`, in one replica at a
+/// time.
 pub(crate) async fn reconcile(domain: Domain, stop: CancellationToken) {
     let minutes = domain.config.reconcile_minutes;
     if minutes == 0 {
         return stop.cancelled().await;
     }
     let every = Duration::from_secs(u64::from(minutes) * 60);
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(every) => {}
-        }
-        match domain.reconcile_all().await {
-            Ok(left) => {
-                metrics::gauge!(FINDINGS).set(u32::try_from(left.len()).unwrap_or(u32::MAX))
+    let rounds = || async {
+        loop {
+            tokio::time::sleep(every).await;
+            match domain.reconcile_all().await {
+                Ok(left) => {
+                    metrics::gauge!(FINDINGS).set(u32::try_from(left.len()).unwrap_or(u32::MAX))
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accounts were not compared; the next round will")
+                }
             }
-            Err(error) => tracing::warn!(%error, "accounts were not compared; the next round will"),
         }
-    }
+    };
+    in_turn("reconcile", &domain, &stop, rounds).await;
+}
+
+/// Has `rounds` run by one replica at a time, and by the next at once when this one stops.
+async fn in_turn<F: Future<Output = ()>>(
+    name: &'static str,
+    domain: &Domain,
+    stop: &CancellationToken,
+    rounds: impl Fn() -> F,
+) {
+    let shared = &domain.shared;
+    let owner = new_id(&*shared.clock, &*shared.random);
+    let mut turns = Turns::new(name, owner, LEASE, shared.db.clone());
+    let work = turns.run(|| shared.clock.now(), rounds);
+    let _: Option<()> = stop.run_until_cancelled(work).await;
+    turns.give_back().await;
 }
 
 /// One round.

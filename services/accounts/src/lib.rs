@@ -18,7 +18,7 @@ mod vault;
 use std::sync::Arc;
 
 use stowage_auth::{Signer, TokenHash, Verifier};
-use stowage_bus::{Audience, Bus, Outbox, Subscription};
+use stowage_bus::{Audience, Bus, DeadLetters, Outbox, Subscription};
 use stowage_db::Db;
 use stowage_keyring::Keyring;
 use stowage_request::Requests;
@@ -36,7 +36,7 @@ use domain::deletion::{DeleteAccount, DeleteAccountV1};
 use domain::order_saga::CreateAccount;
 use domain::{Domain, Shared};
 use dunning::{DUNNING_CONSUMER, Dunning, INVOICE_OVERDUE, INVOICE_SETTLED};
-use events::{CONTENT_CHANGED, HISTORY_CONSUMER, History, PLAN_CHANGED};
+use events::{CONTENT_CHANGED, HISTORY_CONSUMER, History, PAYMENT_RECORDED, PLAN_CHANGED};
 use vault::AnswerVault;
 
 /// The role's migrations.
@@ -99,18 +99,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     domain::audit::chain_what_was_before(&deps.db).await?;
     let outbox = Outbox::new("stowage/accounts", Arc::clone(&deps.clock), Arc::clone(&deps.random));
     let domain = domain_of(config, &deps, outbox.clone());
-    deps.bus.subscribe(Subscription {
-        consumer: HISTORY_CONSUMER,
-        kinds: &[PLAN_CHANGED, CONTENT_CHANGED],
-        audience: Audience::OneReplica,
-        handler: Arc::new(History { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
-    });
-    deps.bus.subscribe(Subscription {
-        consumer: DUNNING_CONSUMER,
-        kinds: &[INVOICE_OVERDUE, INVOICE_SETTLED],
-        audience: Audience::OneReplica,
-        handler: Arc::new(Dunning(domain.clone())),
-    });
+    subscribe(&domain, &deps);
     let stack = StackConfig {
         role: ROLE,
         verifier: deps.verifier.clone(),
@@ -122,6 +111,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let tasks = vec![
         Task::new("accounts.outbox", relay),
         Task::new("accounts.inbox", clean_up),
+        Task::new("accounts.dead_letters", domain.letters.watch(deps.stop.clone())),
         Task::new("accounts.requests", domain.requests.clean_up(deps.stop.clone())),
         Task::new("accounts.sagas", domain.sagas.resume()),
         Task::new("accounts.reconcile", janitor::reconcile(domain.clone(), deps.stop.clone())),
@@ -137,6 +127,25 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
             Box::pin(async move { db.ping().await.map_err(|error| error.to_string()) })
         }),
     })
+}
+
+/// What is refused for good is kept as dead letters.
+fn subscribe(domain: &Domain, deps: &Deps) {
+    let history = Subscription {
+        consumer: HISTORY_CONSUMER,
+        kinds: &[PAYMENT_RECORDED, PLAN_CHANGED, CONTENT_CHANGED],
+        audience: Audience::OneReplica,
+        handler: Arc::new(History { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
+    };
+    let dunning = Subscription {
+        consumer: DUNNING_CONSUMER,
+        kinds: &[INVOICE_OVERDUE, INVOICE_SETTLED],
+        audience: Audience::OneReplica,
+        handler: Arc::new(Dunning(domain.clone())),
+    };
+    for subscription in [history, dunning] {
+        deps.bus.subscribe(domain.letters.kept(subscription));
+    }
 }
 
 fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
@@ -170,7 +179,10 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
     let requests = Requests::new(deps.db.clone(), clock, random, config.call_timeout())
         .taking_over(takes_over)
         .sealed_by(Arc::new(AnswerVault(Arc::clone(&deps.keyring))));
-    Domain { shared, sagas, requests, signer: deps.signer.clone(), config: Arc::new(config) }
+    let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
+    let letters = DeadLetters::new(deps.db.clone(), clock, random);
+    let (signer, config) = (deps.signer.clone(), Arc::new(config));
+    Domain { shared, sagas, requests, letters, signer, config }
 }
 
 /// Makes the token of this hash ([`stowage_auth::hash_token`]) the administrator's one and only:
@@ -219,7 +231,13 @@ mod tests {
         assert_eq!(later, stowage_saga::SCHEMA_STUCK);
         let error = include_str!("../migrations/0006_saga_error.sql");
         assert_eq!(error, stowage_saga::SCHEMA_ERROR);
-        let trace = include_str!("../migrations/0007_trace.sql");
+        let trace = include_str!("../migrations/0008_trace.sql");
         assert!(trace.ends_with(stowage_saga::SCHEMA_TRACE));
+    }
+
+    #[test]
+    fn the_migration_holds_the_table_of_dead_letters_as_it_is_documented() {
+        let migration = include_str!("../migrations/0007_dead_letter.sql");
+        assert_eq!(migration, stowage_bus::DEAD_LETTER_SCHEMA);
     }
 }

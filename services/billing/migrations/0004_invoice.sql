@@ -48,6 +48,15 @@ CREATE TABLE ledger_posting (
     PRIMARY KEY (entry_key, account)
 );
 
+-- Billing's own: which payments were told of, so that a repeat is not told again.
+CREATE TABLE payment (
+    provider text NOT NULL,
+    reference text NOT NULL,
+    invoice_id bigint NOT NULL,
+    time timestamptz NOT NULL,
+    PRIMARY KEY (provider, reference)
+);
+
 -- Billing's own: which invoices it has announced as overdue, and which of these are settled.
 CREATE TABLE dunning (
     provider text NOT NULL,

@@ -11,7 +11,7 @@ use stowage_proto::billing::subscription_service_server::SubscriptionServiceServ
 use stowage_provider::Provider;
 use stowage_request::Requests;
 use stowage_runtime::{Role, StackConfig, Task, role_stack};
-use stowage_types::{Clock, Random};
+use stowage_types::{Clock, Random, new_id};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -58,6 +58,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     }
     let Deps { db, bus, clock, random, verifier, stop, provider } = deps;
     let outbox = Outbox::new("stowage/billing", Arc::clone(&clock), Arc::clone(&random));
+    let owner = new_id(&*clock, &*random);
     let requests = Requests::new(db.clone(), Arc::clone(&clock), random, config.call_timeout())
         .taking_over(db.is_exclusive());
     let billing = Arc::new(Billing::new(db.clone(), clock, outbox.clone(), provider, &config));
@@ -72,7 +73,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Task::new("billing.requests", requests.clean_up(stop.clone())),
         Task::new(
             "billing.mirror",
-            Arc::clone(&billing).mirror_until(config.mirror_interval(), stop.clone()),
+            Arc::clone(&billing).mirror_until(config.mirror_interval(), owner, stop.clone()),
         ),
         Task::new("billing.dunning", billing.dun_until(config.dunning_interval(), stop)),
     ];

@@ -1,12 +1,16 @@
 //! The events that billing sends.
 
 use stowage_auth::RequestContext;
-pub(crate) use stowage_proto::billing::{InvoiceOverdue, InvoiceSettled, PlanChanged};
+pub(crate) use stowage_proto::billing::{
+    InvoiceOverdue, InvoiceSettled, PaymentRecorded, PlanChanged,
+};
 
 use crate::domain::plan::Plan;
 
 /// Type of [`PlanChanged`].
 pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
+/// Type of [`PaymentRecorded`].
+pub(crate) const PAYMENT_RECORDED: &str = "stowage.billing.payment.recorded.v1";
 /// Type of [`InvoiceOverdue`].
 pub(crate) const INVOICE_OVERDUE: &str = "stowage.billing.invoice.overdue.v1";
 /// Type of [`InvoiceSettled`].

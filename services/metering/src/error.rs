@@ -18,6 +18,22 @@ pub struct BuildError {
 pub(crate) enum Error {
     #[error("no such meter")]
     MeterNotFound,
+    #[error("dead letter not found")]
+    DeadLetterNotFound,
+    #[error("the event of the dead letter was taken already")]
+    DeadLetterTaken,
+    #[error("the event was refused again: {why}")]
+    DeadLetterRefused { why: String },
+    #[error("this version of the program has no consumer {consumer:?}")]
+    DeadLetterConsumerUnknown { consumer: String },
+    #[error("the event cannot be taken now: {why}")]
+    DeadLetterNotNow { why: String },
+    #[error("the role may not {what}")]
+    RoleNotAllowed { what: &'static str },
+    #[error("the page token is not one of this listing")]
+    PageTokenInvalid,
+    #[error(transparent)]
+    Request(#[from] stowage_request::Error),
     #[error("{0}")]
     Invalid(Violations),
     #[error("the database is unavailable")]
@@ -39,6 +55,33 @@ impl From<Error> for Status {
             Error::MeterNotFound => {
                 status(Code::NotFound, ErrorReason::MeterNotFound, text).build()
             }
+            Error::DeadLetterNotFound => {
+                status(Code::NotFound, ErrorReason::DeadLetterNotFound, text).build()
+            }
+            Error::DeadLetterTaken => {
+                status(Code::FailedPrecondition, ErrorReason::DeadLetterTaken, text).build()
+            }
+            Error::DeadLetterRefused { why } => {
+                status(Code::FailedPrecondition, ErrorReason::DeadLetterRefused, text)
+                    .meta("why", why)
+                    .build()
+            }
+            Error::DeadLetterConsumerUnknown { consumer } => {
+                let reason = ErrorReason::DeadLetterConsumerUnknown;
+                status(Code::FailedPrecondition, reason, text).meta("consumer", consumer).build()
+            }
+            Error::DeadLetterNotNow { .. } => {
+                status(Code::Unavailable, ErrorReason::Unavailable, text)
+                    .retry_after(Duration::from_secs(1))
+                    .build()
+            }
+            Error::RoleNotAllowed { .. } => {
+                status(Code::PermissionDenied, ErrorReason::RoleNotAllowed, text).build()
+            }
+            Error::PageTokenInvalid => {
+                status(Code::InvalidArgument, ErrorReason::PageTokenInvalid, text).build()
+            }
+            Error::Request(error) => error.into(),
             Error::Invalid(violations) => invalid(&violations),
             Error::Database(cause @ Db::Unclear { .. }) => {
                 let text = "the answer of the database was lost; the call may have been executed";
@@ -69,6 +112,29 @@ mod tests {
         let unclear = stowage_db::Error::Unclear { source: None };
         let cases = [
             (Error::MeterNotFound, Code::NotFound, ErrorReason::MeterNotFound),
+            (Error::DeadLetterNotFound, Code::NotFound, ErrorReason::DeadLetterNotFound),
+            (Error::DeadLetterTaken, Code::FailedPrecondition, ErrorReason::DeadLetterTaken),
+            (
+                Error::DeadLetterRefused { why: String::new() },
+                Code::FailedPrecondition,
+                ErrorReason::DeadLetterRefused,
+            ),
+            (
+                Error::DeadLetterConsumerUnknown { consumer: String::new() },
+                Code::FailedPrecondition,
+                ErrorReason::DeadLetterConsumerUnknown,
+            ),
+            (
+                Error::DeadLetterNotNow { why: String::new() },
+                Code::Unavailable,
+                ErrorReason::Unavailable,
+            ),
+            (
+                Error::RoleNotAllowed { what: "" },
+                Code::PermissionDenied,
+                ErrorReason::RoleNotAllowed,
+            ),
+            (Error::PageTokenInvalid, Code::InvalidArgument, ErrorReason::PageTokenInvalid),
             (
                 Error::Invalid(Violations::of("skip", "is bad")),
                 Code::InvalidArgument,

@@ -22,8 +22,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stowage_auth::Verifier;
-use stowage_bus::{Audience, Bus, Subscription};
+use stowage_bus::{Audience, Bus, DeadLetters, Subscription};
 use stowage_db::Db;
+use stowage_proto::metering::dead_letter_service_server::DeadLetterServiceServer;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::metering::usage_service_server::UsageServiceServer;
 use stowage_request::Requests;
@@ -74,27 +75,32 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let call_timeout = Duration::from_secs(config.call_timeout_seconds);
     // One process has the database to itself, so claims of another are those of a dead one.
     let (clock, random) = (Arc::clone(&deps.clock), deps.random);
+    let letters = DeadLetters::new(deps.db.clone(), Arc::clone(&clock), Arc::clone(&random));
     let requests = Requests::new(deps.db.clone(), clock, random, call_timeout)
         .taking_over(deps.db.is_exclusive());
     let fresh_wait = Duration::from_millis(config.fresh_wait_ms_max);
-    let metering = Metering::new(deps.db.clone(), Arc::clone(&deps.clock), fresh_wait);
+    let metering = Metering::new(deps.db.clone(), Arc::clone(&deps.clock), fresh_wait, letters);
     let usage = grpc::Usage { metering: metering.clone(), requests: requests.clone() };
+    let (with, named) = (metering.clone(), requests.clone());
+    let dead_letters = grpc::DeadLetters { metering: with, requests: named };
     let mut routes = Routes::builder();
     routes
+        .add_service(DeadLetterServiceServer::new(dead_letters))
         .add_service(MeterServiceServer::new(grpc::Meters(metering.clone())))
         .add_service(UsageServiceServer::new(usage));
     let stack = StackConfig { role: "metering", verifier: deps.verifier, call_timeout };
     let channel = role_stack(routes.routes(), stack);
-    deps.bus.subscribe(Subscription {
+    deps.bus.subscribe(metering.letters.kept(Subscription {
         consumer: CONSUMER,
         kinds: &[USAGE_COLLECTED],
         audience: Audience::OneReplica,
         handler: Arc::new(Consumer(metering.clone())),
-    });
+    }));
     let db = deps.db.clone();
     let inbox = stowage_bus::inbox::clean_up(db.clone(), deps.clock, deps.stop.clone());
     let tasks = vec![
         Task::new("metering.inbox", inbox),
+        Task::new("metering.dead_letters", metering.letters.watch(deps.stop.clone())),
         Task::new("metering.requests", requests.clean_up(deps.stop.clone())),
         Task::new("metering.samples", metering.forget_samples(deps.stop)),
     ];
@@ -104,4 +110,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Box::pin(ping) as futures_util::future::BoxFuture<'static, Result<(), String>>
     });
     Ok(Role { name: "metering", channel, tasks, ready })
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_migration_holds_the_table_of_dead_letters_as_it_is_documented() {
+        let migration = include_str!("../migrations/0004_dead_letter.sql");
+        assert_eq!(migration, stowage_bus::DEAD_LETTER_SCHEMA);
+    }
 }

@@ -156,6 +156,7 @@ impl Parts {
         }
         let channels = all.map(|role| role.channel.clone());
         let gateway = roles::build_gateway(config.gateway.facade, &common, channels, ready);
+        broker::check(&common.bus)?;
         Ok(Self {
             common,
             dbs,
@@ -213,6 +214,15 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[tokio::test]
+    async fn every_consumer_of_the_table_has_subscribed() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = DataDir::create(folder.path()).unwrap();
+        let config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
+        let parts = Parts::build(config, &data, ([127, 0, 0, 1], 9000).into()).await.unwrap();
+        assert_eq!(parts.common.bus.unserved(), [""; 0]);
+    }
 
     #[tokio::test]
     async fn a_part_that_ends_early_is_a_failure_and_the_rest_still_stops() {

@@ -251,6 +251,7 @@ impl Site {
     }
 
     fn run_role(self, port: TcpListener, role: Role, db: Db) -> Result<Single, StartError> {
+        broker::check(&self.common.bus)?;
         let addr = address(&port)?;
         let settings = port_settings(self.tls);
         let checks: Vec<(&'static str, ReadyCheck)> =
@@ -272,6 +273,7 @@ impl Site {
         gateway: Gateway,
         tls: Option<Arc<ServerTls>>,
     ) -> Result<Single, StartError> {
+        broker::check(&self.common.bus)?;
         let addr = address(&port)?;
         let mut running = Running::new(Vec::new(), &self.common);
         running.serve("gateway", |stop| gateway.serve(port, tls, stop));

@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -22,11 +23,18 @@ const FOLDER: &str = "stowage-test-postgres-";
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 /// How long it may take to stop before it is killed.
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
+/// The address of its administrator.
+const URL: &str = "STOWAGE_TEST_DATABASE_URL";
+/// The script that stops the server and starts it again.
+const CONTROL: &str = "STOWAGE_TEST_DATABASE_CONTROL";
+/// For a server that lives as long as its tests: nothing it has must outlive it.
+const QUICK: &str = "synchronous_commit=off";
+/// For one that is killed: what was committed is written, if only to the system's memory.
+const LASTING: &str = "synchronous_commit=on";
 /// What is lost when the power fails is of no use; a deadlock is looked for early.
 const SETTINGS: &[&str] = &[
     "fsync=off",
     "full_page_writes=off",
-    "synchronous_commit=off",
     "max_connections=400",
     "deadlock_timeout=100ms",
     "log_min_messages=warning",
@@ -36,6 +44,23 @@ const RULES: &str = "host all stowage_password 127.0.0.1/32 scram-sha-256
 host all all 127.0.0.1/32 trust
 local all all trust
 ";
+
+/// What the script does; the settings come before it.
+const SCRIPT: &str = r#"
+cd "$folder" || exit 1
+control() {
+    $user "$programs/pg_ctl" "$@" -D "$folder/data" -w -t 120 >>"$folder/control.log" 2>&1
+}
+case "$1" in
+start) control start -l "$folder/log" -o "$options" ;;
+stop) control stop -m fast ;;
+kill) control stop -m immediate ;;
+*)
+    echo "usage: $0 start|stop|kill" >&2
+    exit 2
+    ;;
+esac
+"#;
 
 /// A running server.
 pub(crate) struct Server {
@@ -64,11 +89,26 @@ fn programs() -> Option<PathBuf> {
 impl Server {
     /// Starts one, and waits until it answers.
     pub(crate) fn start() -> Result<Self, String> {
+        Self::start_with(QUICK)
+    }
+
+    /// Starts one that can be killed and loses nothing by it.
+    pub(crate) fn start_lasting() -> Result<Self, String> {
+        Self::start_with(LASTING)
+    }
+
+    /// Tells a command where the server is, and how it is controlled.
+    pub(crate) fn at<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env(URL, self.url()).env(CONTROL, self.folder.join("control"))
+    }
+
+    fn start_with(setting: &str) -> Result<Self, String> {
         let programs = programs().ok_or("PostgreSQL is not installed")?;
         remove_abandoned();
         let folder = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
         make_folder(&folder)?;
-        let started = initialise(&programs, &folder).and_then(|()| spawn(&programs, &folder));
+        let started =
+            initialise(&programs, &folder).and_then(|()| spawn(&programs, &folder, setting));
         let (child, port) = started.inspect_err(|_| remove(&folder))?;
         let mut server = Self { child, folder, port };
         server.wait(&programs)?;
@@ -77,7 +117,7 @@ impl Server {
     }
 
     /// The address of its administrator.
-    pub(crate) fn url(&self) -> String {
+    fn url(&self) -> String {
         format!("postgres://{USER}@127.0.0.1:{}/postgres", self.port)
     }
 
@@ -109,6 +149,8 @@ impl Drop for Server {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // One that a test has started again is not our child any more.
+        stop_abandoned(&self.folder);
         remove(&self.folder);
     }
 }
@@ -132,18 +174,22 @@ fn initialise(programs: &Path, folder: &Path) -> Result<(), String> {
     fs::write(&rules, RULES).map_err(|error| format!("cannot write {}: {error}", rules.display()))
 }
 
-fn spawn(programs: &Path, folder: &Path) -> Result<(Child, u16), String> {
+fn spawn(programs: &Path, folder: &Path, setting: &str) -> Result<(Child, u16), String> {
     let told = |error: std::io::Error| format!("cannot start PostgreSQL: {error}");
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
     let port = free.local_addr().map_err(told)?.port();
     drop(free);
-    let log = File::create(folder.join("log")).map_err(told)?;
-    let mut server = as_user(&programs.join("postgres"));
-    server.arg("-D").arg(folder.join("data")).arg("-k").arg(folder);
-    server.args(["-h", "127.0.0.1", "-p", &port.to_string()]);
-    for setting in SETTINGS {
-        server.args(["-c", setting]);
+    let mut options = vec!["-k".to_owned(), folder.display().to_string()];
+    options.extend(["-h", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned));
+    for setting in SETTINGS.iter().chain([&setting]) {
+        options.extend(["-c".to_owned(), (*setting).to_owned()]);
     }
+    write_script(programs, folder, &options.join(" ")).map_err(told)?;
+    let log = File::create(folder.join("log")).map_err(told)?;
+    // Whoever starts it again appends to it.
+    log.set_permissions(fs::Permissions::from_mode(0o666)).map_err(told)?;
+    let mut server = as_user(&programs.join("postgres"));
+    server.arg("-D").arg(folder.join("data")).args(options);
     let child = server
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -152,6 +198,23 @@ fn spawn(programs: &Path, folder: &Path) -> Result<(Child, u16), String> {
         .spawn()
         .map_err(told)?;
     Ok((child, port))
+}
+
+/// Writes the script that stops the server and starts it again with the same options.
+fn write_script(programs: &Path, folder: &Path, options: &str) -> std::io::Result<()> {
+    let user = match run::is_root() {
+        true => format!("setpriv --reuid {USER} --regid {USER} --clear-groups --"),
+        false => String::new(),
+    };
+    let head = format!(
+        "#!/bin/sh\n# Controls the database server of a test run.\n\
+         folder='{}' programs='{}' user='{user}'\noptions='{options}'\n",
+        folder.display(),
+        programs.display(),
+    );
+    let script = folder.join("control");
+    fs::write(&script, head + SCRIPT)?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700))
 }
 
 /// The program, as an ordinary user, and told to end when this process does.

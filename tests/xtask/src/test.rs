@@ -29,10 +29,12 @@ pub(crate) enum Stage {
     Postgres,
     /// The tests that need a broker, with one.
     Amqp,
+    /// Those that run each part by itself, on both servers, and make these fail.
+    Resilience,
 }
 
 impl Stage {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Tools,
         Self::Fmt,
         Self::Layout,
@@ -40,7 +42,11 @@ impl Stage {
         Self::Tests,
         Self::Postgres,
         Self::Amqp,
+        Self::Resilience,
     ];
+
+    /// Those that run when they are asked for by name, until they have proved themselves there.
+    const BY_NAME: [Self; 1] = [Self::Resilience];
 
     /// What the summary calls it.
     const fn name(self) -> &'static str {
@@ -52,6 +58,7 @@ impl Stage {
             Self::Tests => "tests",
             Self::Postgres => "postgres",
             Self::Amqp => "amqp",
+            Self::Resilience => "resilience",
         }
     }
 
@@ -64,7 +71,7 @@ impl Stage {
 /// Runs all stages, or one with what it needs.
 pub(crate) fn run(only: Option<Stage>) -> Result<(), String> {
     let wanted = |stage: &Stage| match only {
-        None => true,
+        None => !Stage::BY_NAME.contains(stage),
         Some(only) => *stage == only || (*stage == Stage::Tools && only != Stage::Layout),
     };
     let mut done: Vec<(Stage, Duration)> = Vec::new();
@@ -80,6 +87,10 @@ pub(crate) fn run(only: Option<Stage>) -> Result<(), String> {
         }
     }
     print_summary(&done, &closing);
+    if only.is_none() {
+        let names = Stage::BY_NAME.map(Stage::name).join(", ");
+        println!("not run: {names}; `--only` runs it");
+    }
     println!("all passed");
     Ok(())
 }
@@ -96,6 +107,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
         Stage::Tests => run_tests(closing),
         Stage::Postgres => run_on_postgres(closing),
         Stage::Amqp => run_amqp(closing),
+        Stage::Resilience => run_resilience(closing),
     }
 }
 
@@ -135,42 +147,51 @@ enum Which {
     Plain,
     /// Those that need a broker, and leave it as it is.
     Amqp,
-    /// Those that start each part of the program in a process of its own, under the program's
-    /// names at the broker, on PostgreSQL: one after the other.
+    /// Those that start each part of the program in a process of its own, on PostgreSQL too.
     AmqpParts,
     /// Those that stop the broker and start it again: nothing runs beside them.
     AmqpOutage,
+    /// Those of all parts by themselves, which stop both servers.
+    Resilience,
 }
 
 /// Part of the names of tests that need a broker.
 const AMQP: &str = "amqp";
 /// Part of the names of tests that start the parts on it, in addition.
 const PARTS: &str = "parts";
+/// Begins the names of tests of all parts by themselves.
+const RESILIENCE: &str = "resilience::";
 /// Part of the names of tests that stop it, in addition.
 const OUTAGE: &str = "outage";
 
 impl Which {
     fn for_nextest(self) -> String {
         match self {
-            Self::Plain => format!("not test({AMQP}) and not test(/(^|::)postgres/)"),
+            Self::Plain => format!(
+                "not test({AMQP}) and not test(/(^|::)postgres/) and not test({RESILIENCE})"
+            ),
             Self::Amqp => {
                 format!("test({AMQP}) and not test({AMQP}_{PARTS}) and not test({AMQP}_{OUTAGE})")
             }
             Self::AmqpParts => format!("test({AMQP}_{PARTS})"),
             Self::AmqpOutage => format!("test({AMQP}_{OUTAGE})"),
+            Self::Resilience => format!("test({RESILIENCE})"),
         }
     }
 
     fn for_cargo_test(self) -> Vec<String> {
         let [parts, outage] = [PARTS, OUTAGE].map(|kind| format!("{AMQP}_{kind}"));
         match self {
-            Self::Plain => ["--skip", AMQP, "--skip", "postgres"].map(str::to_owned).to_vec(),
+            Self::Plain => ["--skip", AMQP, "--skip", "postgres", "--skip", RESILIENCE]
+                .map(str::to_owned)
+                .to_vec(),
             Self::Amqp => {
                 let skip = || "--skip".to_owned();
                 vec![AMQP.to_owned(), skip(), parts, skip(), outage]
             }
-            Self::AmqpParts => vec![parts, "--test-threads=1".to_owned()],
+            Self::AmqpParts => vec![parts],
             Self::AmqpOutage => vec![outage],
+            Self::Resilience => vec![RESILIENCE.to_owned(), "--test-threads=1".to_owned()],
         }
     }
 
@@ -180,7 +201,7 @@ impl Which {
         if has_nextest() {
             command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "-E"]);
             command.arg(self.for_nextest());
-            if self == Self::AmqpParts {
+            if self == Self::Resilience {
                 command.args(["--test-threads", "1"]);
             }
         } else {
@@ -201,7 +222,7 @@ fn run_amqp(closing: &mut Vec<String>) -> Result<(), String> {
     for which in [Which::Amqp, Which::AmqpParts, Which::AmqpOutage] {
         let mut command = which.command();
         if which == Which::AmqpParts {
-            command.env("STOWAGE_TEST_DATABASE_URL", database.url());
+            database.at(&mut command);
         }
         let (outcome, lines) =
             run::shown_and_kept(broker.at(folder.at(&mut command)), is_closing_line);
@@ -211,6 +232,21 @@ fn run_amqp(closing: &mut Vec<String>) -> Result<(), String> {
     drop((broker, database));
     drop(folder);
     Ok(())
+}
+
+/// The program in nine processes, on servers that are stopped under it.
+fn run_resilience(closing: &mut Vec<String>) -> Result<(), String> {
+    install::broker()?;
+    install::database_server()?;
+    run::shown(run::cargo().args(["build", "--workspace", "--all-targets", "--locked"]))?;
+    let folder = Scratch::new()?;
+    let database = postgres::Server::start_lasting()?;
+    let broker = Broker::start(&folder.path)?;
+    let mut command = Which::Resilience.command();
+    database.at(broker.at(folder.at(&mut command)));
+    let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
+    closing.extend(lines);
+    outcome
 }
 
 fn run_runner(folder: &Scratch, closing: &mut Vec<String>) -> Result<(), String> {
@@ -244,8 +280,8 @@ const WITH_DATABASE: [&str; 10] = [
     "stowage-metering",
     "stowage-end-to-end",
 ];
-/// Parts of the names of tests that are about files, or start the program by itself on files.
-const ON_FILES: [&str; 2] = ["sqlite::", "chaos::"];
+/// Parts of the names of tests that are about files, or start the program by themselves.
+const ON_FILES: [&str; 3] = ["sqlite::", "chaos::", RESILIENCE];
 
 /// The same tests on a server of their own. Without the server they fail.
 fn run_on_postgres(closing: &mut Vec<String>) -> Result<(), String> {
@@ -265,8 +301,8 @@ fn run_on_postgres(closing: &mut Vec<String>) -> Result<(), String> {
         command.args(["--lib", "--tests", "--"]);
         command.args(ON_FILES.iter().chain([&AMQP]).flat_map(|part| ["--skip", part]));
     }
-    command.env("STOWAGE_TEST_DATABASE_URL", server.url());
-    let (outcome, lines) = run::shown_and_kept(folder.at(&mut command), is_closing_line);
+    server.at(folder.at(&mut command));
+    let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
     closing.extend(lines);
     outcome
 }
@@ -343,6 +379,7 @@ mod tests {
 
     #[test]
     fn every_test_is_run_by_one_selection() {
+        assert!(Which::Plain.for_nextest().contains(&format!("not test({RESILIENCE})")));
         for which in [Which::Plain, Which::Amqp, Which::AmqpParts, Which::AmqpOutage] {
             assert!(which.for_nextest().contains(AMQP));
             assert!(which.for_cargo_test().iter().any(|word| word.starts_with(AMQP)));

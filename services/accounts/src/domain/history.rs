@@ -47,6 +47,7 @@ pub(crate) enum Event {
     MasterKeyRotated,
     RetirementBegun,
     MasterKeyRetired,
+    DeadLetterReplayed,
 }
 
 impl Event {
@@ -78,6 +79,7 @@ impl Event {
             Self::MasterKeyRotated => "master_key.rotated",
             Self::RetirementBegun => "master_key.retirement_begun",
             Self::MasterKeyRetired => "master_key.retired",
+            Self::DeadLetterReplayed => "dead_letter.replayed",
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) mod cancellation_saga;
 pub(crate) mod change;
 pub(crate) mod change_saga;
 pub(crate) mod customer;
+pub(crate) mod dead_letter;
 pub(crate) mod deletion;
 pub(crate) mod finding;
 pub(crate) mod history;
@@ -24,7 +25,7 @@ pub(crate) mod session;
 use std::sync::Arc;
 
 use stowage_auth::{RequestContext, Signer};
-use stowage_bus::Outbox;
+use stowage_bus::{DeadLetters, Outbox};
 use stowage_db::Db;
 use stowage_keyring::Keyring;
 use stowage_request::Requests;
@@ -53,6 +54,7 @@ pub(crate) struct Domain {
     pub(crate) shared: Arc<Shared>,
     pub(crate) sagas: Sagas<Shared>,
     pub(crate) requests: Requests,
+    pub(crate) letters: DeadLetters,
     pub(crate) signer: Signer,
     pub(crate) config: Arc<Config>,
 }

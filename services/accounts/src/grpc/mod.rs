@@ -3,6 +3,7 @@
 mod account;
 mod audit;
 mod customer;
+mod dead_letter;
 mod keyring;
 mod reconcile;
 mod saga;
@@ -11,6 +12,7 @@ mod session;
 use stowage_proto::accounts::account_service_server::AccountServiceServer;
 use stowage_proto::accounts::audit_service_server::AuditServiceServer;
 use stowage_proto::accounts::customer_service_server::CustomerServiceServer;
+use stowage_proto::accounts::dead_letter_service_server::DeadLetterServiceServer;
 use stowage_proto::accounts::keyring_service_server::KeyringServiceServer;
 use stowage_proto::accounts::reconcile_service_server::ReconcileServiceServer;
 use stowage_proto::accounts::saga_service_server::SagaServiceServer;
@@ -37,6 +39,7 @@ pub(crate) fn routes(domain: Domain) -> Routes {
     Routes::new(CustomerServiceServer::new(service.clone()))
         .add_service(SessionServiceServer::new(service.clone()))
         .add_service(SagaServiceServer::new(service.clone()))
+        .add_service(DeadLetterServiceServer::new(service.clone()))
         .add_service(KeyringServiceServer::new(service.clone()))
         .add_service(ReconcileServiceServer::new(service.clone()))
         .add_service(AuditServiceServer::new(service.clone()))

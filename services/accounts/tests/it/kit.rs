@@ -29,6 +29,7 @@ use tonic::{Code, Request, Status};
 use pb::account_service_client::AccountServiceClient;
 use pb::audit_service_client::AuditServiceClient;
 use pb::customer_service_client::CustomerServiceClient;
+use pb::dead_letter_service_client::DeadLetterServiceClient;
 use pb::saga_service_client::SagaServiceClient;
 use pb::session_service_client::SessionServiceClient;
 
@@ -188,6 +189,10 @@ impl Kit {
 
     pub(crate) fn customers(&self) -> CustomerServiceClient<RoleChannel> {
         CustomerServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn dead_letters(&self) -> DeadLetterServiceClient<RoleChannel> {
+        DeadLetterServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn sagas(&self) -> SagaServiceClient<RoleChannel> {

@@ -7,6 +7,7 @@ mod audit_upgrade;
 mod changes;
 mod crash;
 mod customers;
+mod dead_letters;
 mod double;
 mod history;
 mod keyring;

@@ -3,15 +3,17 @@
 use std::collections::BTreeMap;
 
 use stowage_auth::{RequestContext, Scope};
+use stowage_db::Tx;
 use stowage_provider::{
     Error as ProviderError, Invoice, InvoiceListing, InvoiceState, Payment, PaymentRefusal,
 };
 use stowage_request::Once;
-use stowage_types::{CustomerId, Malformed, Money, page};
+use stowage_types::{CustomerId, Malformed, Money, name, page};
 use time::OffsetDateTime;
 
 use super::Billing;
 use crate::error::Error;
+use crate::events::{PAYMENT_RECORDED, PaymentRecorded};
 use crate::store;
 
 /// An invoice, and what billing knows of it beside what the provider says.
@@ -122,9 +124,41 @@ impl Billing {
             self.settle(&mut tx, invoice_id).await?;
         }
         let bill = self.to_bill(paid).await?;
+        self.tell_payment(cx, &mut tx, &payment.reference, &bill).await?;
         once.answer(&mut tx, &bill).await?;
         tx.commit().await?;
         Ok(bill)
+    }
+
+    /// Tells of a payment, the first time it is met.
+    async fn tell_payment(
+        &self,
+        cx: &RequestContext,
+        tx: &mut Tx,
+        reference: &str,
+        Bill { invoice, s3uid, .. }: &Bill,
+    ) -> Result<(), Error> {
+        let key = (self.provider.name(), reference);
+        if !store::payment::insert(tx, key, invoice.id, self.clock.now()).await? {
+            return Ok(());
+        }
+        let new = serde_json::json!({
+            "invoice_id": invoice.id,
+            "reference": reference,
+            "total": invoice.total.to_string(),
+            "paid": invoice.paid.to_string(),
+            "balance": invoice.balance().to_string(),
+        });
+        let message = PaymentRecorded {
+            customer_id: invoice.customer.0,
+            s3uid: s3uid.clone(),
+            actor: cx.actor(),
+            request_id: cx.request_id.clone(),
+            new_json: new.to_string(),
+        };
+        let subject = name::invoice(invoice.id);
+        self.outbox.push(tx, PAYMENT_RECORDED, &subject, &message).await?;
+        Ok(())
     }
 
     async fn to_bill(&self, invoice: Invoice) -> Result<Bill, Error> {

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use stowage_db::lease::Turns;
 use stowage_provider::Error as ProviderError;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::Billing;
 use super::subscription::Subscription;
@@ -15,26 +17,46 @@ use crate::store;
 
 /// Most changes read at once.
 const PAGE_ROWS: i64 = 100;
+/// How long a replica that vanished holds up the timer of another.
+const LEASE: Duration = Duration::from_secs(30);
 
 impl Billing {
-    /// Mirrors changes as they come, and every `interval` those that failed, until `stop`.
+    /// Mirrors changes as they come, and every `interval` those that failed, until `stop`. What a
+    /// replica has changed it tells at once; the timer runs in one of them, named by `owner`.
     pub(crate) fn mirror_until(
         self: Arc<Self>,
         interval: Duration,
+        owner: Uuid,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let _: Option<()> = stop.run_until_cancelled(self.mirror_for_ever(interval)).await;
+            let mut turns = Turns::new("mirror", owner, LEASE, self.db.clone());
+            let on_a_timer = turns.run(
+                || self.clock.now(),
+                || async {
+                    loop {
+                        self.mirror_or_say().await;
+                        tokio::time::sleep(interval).await;
+                    }
+                },
+            );
+            let both = async { tokio::join!(on_a_timer, self.mirror_own()) };
+            let _: Option<((), ())> = stop.run_until_cancelled(both).await;
+            turns.give_back().await;
         })
     }
 
-    async fn mirror_for_ever(&self, interval: Duration) {
+    /// Mirrors when this process has changed something.
+    async fn mirror_own(&self) {
         loop {
-            let changed = self.schedule_changed.notified();
-            if let Err(error) = self.mirror_changes().await {
-                tracing::warn!(%error, "the provider was not told of a scheduled end; it will be");
-            }
-            let _: Result<(), _> = tokio::time::timeout(interval, changed).await;
+            self.schedule_changed.notified().await;
+            self.mirror_or_say().await;
+        }
+    }
+
+    async fn mirror_or_say(&self) {
+        if let Err(error) = self.mirror_changes().await {
+            tracing::warn!(%error, "the provider was not told of a scheduled end; it will be");
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod amount;
 pub(crate) mod dunning;
+pub(crate) mod payment;
 pub(crate) mod plan;
 pub(crate) mod subscription;
 

@@ -1,5 +1,6 @@
 //! Rules, transactions, and what follows from facts.
 
+mod dead_letter;
 mod facts;
 mod fresh;
 mod ingest;
@@ -13,6 +14,7 @@ mod window;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stowage_bus::DeadLetters;
 use stowage_db::Db;
 use stowage_types::Clock;
 
@@ -34,10 +36,16 @@ pub(crate) struct Metering {
     clock: Arc<dyn Clock>,
     /// Longest wait for fresh figures.
     fresh_wait: Duration,
+    pub(crate) letters: DeadLetters,
 }
 
 impl Metering {
-    pub(crate) fn new(db: Db, clock: Arc<dyn Clock>, fresh_wait: Duration) -> Self {
-        Self { db, clock, fresh_wait }
+    pub(crate) fn new(
+        db: Db,
+        clock: Arc<dyn Clock>,
+        fresh_wait: Duration,
+        letters: DeadLetters,
+    ) -> Self {
+        Self { db, clock, fresh_wait, letters }
     }
 }

@@ -1,8 +1,10 @@
 //! Proto to domain and back. It holds no rule.
 
+mod dead_letter;
 mod meter;
 mod usage;
 
+pub(crate) use dead_letter::DeadLetters;
 pub(crate) use meter::Meters;
 pub(crate) use usage::Usage;
 
@@ -26,3 +28,6 @@ fn given(field: &str, text: String, violations: &mut Violations) -> Option<Strin
 
 /// Characters of a text in a request, at most.
 const TEXT_MAX: usize = 320;
+/// Rows of a page by default, and at most.
+const PAGE_DEFAULT: i32 = 50;
+const PAGE_MAX: i32 = 1000;

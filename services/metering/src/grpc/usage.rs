@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use tonic::{Request, Response, Status};
 
 use super::meter::{read_s3uid, wire_dimensions};
-use super::{given, read_time};
+use super::{PAGE_DEFAULT, PAGE_MAX, given, read_time};
 use crate::domain::{
     AccountFigures, BucketFigures, Collected, HistoryOf, Metering, RankBy, RankField, Ranked, Step,
     UsageStep,
@@ -18,9 +18,6 @@ use crate::error::Error;
 
 /// Rows that a ranking may skip.
 const SKIP_MAX: i32 = 1_000_000;
-/// Rows of a page by default, and at most.
-const PAGE_DEFAULT: i32 = 50;
-const PAGE_MAX: i32 = 1000;
 
 pub(crate) struct Usage {
     pub(crate) metering: Metering,

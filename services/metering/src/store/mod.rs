@@ -75,7 +75,9 @@ pub(crate) mod tests {
             let place = Scratch::new().await;
             let db = place.open("metering", &crate::MIGRATOR).await.unwrap();
             let clock = Arc::new(FakeClock::at(datetime!(2026-11-23 15:30 UTC)));
-            let metering = Metering::new(db.clone(), clock.clone(), Duration::ZERO);
+            let random = Arc::new(stowage_types::SystemRandom);
+            let letters = stowage_bus::DeadLetters::new(db.clone(), clock.clone(), random);
+            let metering = Metering::new(db.clone(), clock.clone(), Duration::ZERO, letters);
             Self { _place: place, db, metering, clock }
         }
 

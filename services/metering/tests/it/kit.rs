@@ -8,6 +8,7 @@ use stowage_bus::{Bus, Event, PublishError};
 use stowage_db::testing::Scratch;
 use stowage_metering::{Config, Deps, MIGRATOR, USAGE_COLLECTED, build};
 use stowage_proto::metering as pb;
+use stowage_proto::metering::dead_letter_service_client::DeadLetterServiceClient;
 use stowage_proto::metering::meter_service_client::MeterServiceClient;
 use stowage_proto::metering::usage_service_client::UsageServiceClient;
 use stowage_proto::storage::{StorageSample, Traffic, UsageCollected};
@@ -24,6 +25,7 @@ pub(crate) const GB: i64 = 1_000_000_000;
 
 pub(crate) struct Kit {
     _place: Scratch,
+    pub(crate) db: stowage_db::Db,
     pub(crate) bus: Bus,
     pub(crate) clock: Arc<FakeClock>,
     signer: Signer,
@@ -47,7 +49,7 @@ impl Kit {
         let signer = Signer::from_seed(&[7; 32], "tests", clock.clone());
         let bus = Bus::in_process();
         let deps = Deps {
-            db,
+            db: db.clone(),
             bus: bus.clone(),
             clock: clock.clone(),
             random: Arc::new(SystemRandom),
@@ -55,7 +57,7 @@ impl Kit {
             stop: CancellationToken::new(),
         };
         let role = build(config, deps).await.unwrap();
-        Self { _place: place, bus, clock, signer, role }
+        Self { _place: place, db, bus, clock, signer, role }
     }
 
     /// A request of another role, acting for nobody.
@@ -83,6 +85,10 @@ impl Kit {
 
     pub(crate) fn meters(&self) -> MeterServiceClient<RoleChannel> {
         MeterServiceClient::new(self.role.channel.clone())
+    }
+
+    pub(crate) fn dead_letters(&self) -> DeadLetterServiceClient<RoleChannel> {
+        DeadLetterServiceClient::new(self.role.channel.clone())
     }
 
     pub(crate) fn usage(&self) -> UsageServiceClient<RoleChannel> {

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod access;
+mod dead_letters;
 mod fresh;
 mod ingest;
 mod kit;

@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use stowage_types::SecretString;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::amqp::{Amqp, AmqpOptions, InvalidUrl};
-use crate::deliver::{deliver, is_refusal};
+use crate::deliver::{deliver, is_refusal, set_aside};
 use crate::trace::{self, By};
 use crate::{BoxError, Event, topology};
 
@@ -27,6 +28,21 @@ pub trait Handler: Send + Sync {
     /// Events may have passed by unheard: called for a subscription of [`Audience::EveryProcess`]
     /// each time that it begins to hear, the first time too. Whoever keeps a cache empties it.
     async fn missed(&self) {}
+
+    /// Keeps an event that was refused for good, with what was said and how often it was tried, so
+    /// that an operator can look into it and hand it over again; the id it has there. `None`: it
+    /// is kept nowhere here, and the bus sets it aside as it can. See
+    /// [`DeadLetters`](crate::DeadLetters).
+    ///
+    /// # Errors
+    /// It cannot be kept now. The event is held.
+    async fn keep_dead(
+        &self,
+        _event: &Event,
+        _refused: (&BoxError, u32),
+    ) -> Result<Option<Uuid>, BoxError> {
+        Ok(None)
+    }
 }
 
 /// Says that an event can never be taken. After a few tries it is set aside as dead.
@@ -80,14 +96,23 @@ pub enum PublishError {
         /// What it said.
         source: BoxError,
     },
-    /// A consumer will not take it ever.
-    #[error("{consumer} refuses the event")]
-    Refused {
-        /// The consumer.
-        consumer: &'static str,
-        /// What it said.
-        source: BoxError,
-    },
+    /// Consumers will not take it ever; the others have it.
+    #[error("the event is refused: {}", shown(.0))]
+    Refused(Vec<Refusal>),
+}
+
+/// What a consumer said of an event that it refuses.
+#[derive(Debug)]
+pub struct Refusal {
+    /// The consumer.
+    pub consumer: &'static str,
+    /// What it said.
+    pub error: BoxError,
+}
+
+fn shown(refusals: &[Refusal]) -> String {
+    let each = refusals.iter().map(|refusal| format!("{}: {}", refusal.consumer, refusal.error));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// How far publishing several events came.
@@ -147,6 +172,13 @@ impl Bus {
         topology::undeclared(&self.subscriptions())
     }
 
+    /// Consumers of [`CONSUMERS`](crate::CONSUMERS) that have not subscribed. Where every role is
+    /// in one process there must be none: their queues would fill, and nobody would read them.
+    #[must_use]
+    pub fn unserved(&self) -> Vec<&'static str> {
+        topology::unserved(&self.subscriptions())
+    }
+
     /// Keeps the connection and takes events until `stop`. To be spawned once, after all have
     /// subscribed; a bus within one process has nothing to do here.
     #[must_use]
@@ -195,22 +227,44 @@ impl Bus {
 
     /// Gives the event to every consumer of its kind, one after the other.
     async fn deliver_to_all(&self, event: &Event) -> Result<(), PublishError> {
-        let mut refused = None;
+        let mut refused = Vec::new();
         let mut unavailable = None;
         for subscription in self.subscriptions() {
             if !subscription.kinds.contains(&event.kind.as_str()) {
                 continue;
             }
             let consumer = subscription.consumer;
-            match deliver(&subscription, event, By::Process).await {
+            let to = (consumer, &*subscription.handler);
+            match deliver(to, event, By::Process).await {
                 Ok(()) => {}
-                Err(source) if is_refusal(&source) => {
-                    refused = Some(PublishError::Refused { consumer, source });
-                }
+                Err(error) if is_refusal(&error) => refused.push(Refusal { consumer, error }),
                 Err(source) => unavailable = Some(PublishError::Unavailable { consumer, source }),
             }
         }
-        unavailable.or(refused).map_or(Ok(()), Err)
+        match unavailable {
+            Some(unavailable) => Err(unavailable),
+            None if refused.is_empty() => Ok(()),
+            None => Err(PublishError::Refused(refused)),
+        }
+    }
+
+    /// Has an event kept by those who refused it so often. `false`: one of them keeps none.
+    ///
+    /// # Errors
+    /// One of them cannot keep it now.
+    pub(crate) async fn set_aside(
+        &self,
+        event: &Event,
+        (refusals, attempts): (&[Refusal], u32),
+    ) -> Result<bool, BoxError> {
+        let mut is_kept = true;
+        for subscription in self.subscriptions() {
+            let refusal = refusals.iter().find(|r| r.consumer == subscription.consumer);
+            if let Some(Refusal { error, .. }) = refusal {
+                is_kept &= set_aside(&subscription, event, (error, attempts)).await?;
+            }
+        }
+        Ok(is_kept)
     }
 
     /// The subscriptions, copied out so that no lock is held while they work.

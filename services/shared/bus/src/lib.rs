@@ -9,6 +9,9 @@
 //! - A consumer calls [`first_time`] in the transaction of its effect and does nothing when it
 //!   answers `false`. Both together make the effect happen once.
 //!
+//! - An event that a consumer refuses for good is kept by its role ([`DeadLetters`]), for an
+//!   operator to hand over again; those behind it go on.
+//!
 //! The bus is this process or RabbitMQ (module `amqp`); roles do not know which. Events of one
 //! subject keep their order on both.
 //!
@@ -22,6 +25,7 @@
 
 mod amqp;
 mod bus;
+mod dead_letter;
 mod deliver;
 mod event;
 pub mod inbox;
@@ -34,7 +38,10 @@ mod trace;
 
 pub use amqp::{AmqpOptions, InvalidUrl};
 pub use bus::{
-    Audience, Bus, Handler, NotConnected, PublishError, Published, Refused, Subscription,
+    Audience, Bus, Handler, NotConnected, PublishError, Published, Refusal, Refused, Subscription,
+};
+pub use dead_letter::{
+    DEAD_LETTER_SCHEMA, DeadLetter, DeadLetters, LetterFilter, LetterStatus, ReplayError,
 };
 pub use event::Event;
 pub use inbox::first_time;

@@ -137,7 +137,9 @@ enum Progress {
 enum Failed {
     /// It is tried again, and those behind it wait.
     Held,
-    /// It is set aside.
+    /// Whoever refused it keeps it: it counts as taken.
+    Kept,
+    /// It is set aside in the outbox.
     Dead,
 }
 
@@ -248,6 +250,10 @@ impl Pages {
             let Some(error) = failure else { continue };
             match self.failed(places[done], &events[done], &error).await {
                 Ok(Failed::Dead) => done += 1,
+                Ok(Failed::Kept) => {
+                    acknowledged = Some(places[done].position);
+                    done += 1;
+                }
                 held => {
                     self.delete_until(acknowledged).await?;
                     return held.map(|_| Progress::Held);
@@ -265,14 +271,25 @@ impl Pages {
         event: &Event,
         error: &PublishError,
     ) -> Result<Failed, Error> {
-        if matches!(error, PublishError::Unavailable { .. }) {
+        let PublishError::Refused(refusals) = error else {
             self.warn_once(place.position, event, error);
             return Ok(Failed::Held);
-        }
+        };
         let attempts = place.attempts + 1;
-        let is_dead = attempts >= self.settings.refused_attempts_max;
-        self.count_attempt(place.position, is_dead).await?;
-        if !is_dead {
+        let is_last = attempts >= self.settings.refused_attempts_max;
+        if is_last {
+            let count = u32::try_from(attempts).unwrap_or(u32::MAX);
+            match self.bus.set_aside(event, (refusals, count)).await {
+                Ok(true) => return Ok(Failed::Kept),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(error = &*error, event.id = %event.id, "it cannot be kept now");
+                    return Ok(Failed::Held);
+                }
+            }
+        }
+        self.count_attempt(place.position, is_last).await?;
+        if !is_last {
             self.warn_once(place.position, event, error);
             return Ok(Failed::Held);
         }

@@ -5,6 +5,7 @@
 
 mod broker;
 mod consumer;
+mod dead_letter;
 mod lease;
 mod proxy;
 mod restart;

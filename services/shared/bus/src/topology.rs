@@ -26,7 +26,11 @@ pub const CONSUMERS: &[Consumer] = &[
     Consumer { name: "metering", kinds: &["stowage.storage.usage.collected.v1"] },
     Consumer {
         name: "accounts.history",
-        kinds: &["stowage.billing.plan.changed.v1", "stowage.storage.content.changed.v1"],
+        kinds: &[
+            "stowage.billing.payment.recorded.v1",
+            "stowage.billing.plan.changed.v1",
+            "stowage.storage.content.changed.v1",
+        ],
     },
     Consumer {
         name: "accounts.dunning",
@@ -43,4 +47,10 @@ pub(crate) fn undeclared(subscriptions: &[Subscription]) -> Vec<&'static str> {
             })
     };
     subscriptions.iter().filter(|s| !is_declared(s)).map(|s| s.consumer).collect()
+}
+
+/// Names of consumers in the table without a subscription.
+pub(crate) fn unserved(subscriptions: &[Subscription]) -> Vec<&'static str> {
+    let is_served = |name| subscriptions.iter().any(|s| s.consumer == name);
+    CONSUMERS.iter().map(|consumer| consumer.name).filter(|name| !is_served(*name)).collect()
 }

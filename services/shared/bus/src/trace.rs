@@ -27,11 +27,11 @@ pub(crate) fn sending(event: &Event, by: By<'_>) -> Span {
 }
 
 /// A consumer handles an event: part of its sending, which goes on around it or is named by it.
-pub(crate) fn processing(consumer: &'static str, event: &Event, by: By<'_>) -> Span {
+pub(crate) fn processing(consumer: &str, event: &Event, by: By<'_>) -> Span {
     let sent = || event.trace.clone();
     Span::incoming(sent, || {
         let mut about = about(Kind::Consumer, "process", event, by);
-        about.attributes.push(KeyValue::new("messaging.consumer.group.name", consumer));
+        about.attributes.push(KeyValue::new("messaging.consumer.group.name", consumer.to_owned()));
         about
     })
 }
@@ -45,7 +45,7 @@ pub(crate) fn place(span: &Span, event: &Event) -> Trace {
 pub(crate) fn sent(span: &Span, error: &PublishError) {
     span.fail(match error {
         PublishError::Unavailable { .. } => UNAVAILABLE,
-        PublishError::Refused { .. } => REFUSED,
+        PublishError::Refused(_) => REFUSED,
     });
 }
 

@@ -114,3 +114,58 @@ impl Lease {
         Ok(rows == 1)
     }
 }
+
+/// Runs `work`, which does not end by itself, in one of all processes that call this under the
+/// lease's name, until the returned future is dropped or [`Turns::give_back`] is called. A process
+/// that gets the lease begins it anew; one that loses it drops it where it stands.
+///
+/// Where no other process can have the database there is no lease to wait for.
+#[derive(Debug)]
+pub struct Turns {
+    lease: Lease,
+    db: Db,
+}
+
+impl Turns {
+    /// Turns that a process which vanished holds up for `duration` at most. `owner` is the
+    /// process's own, made for this object.
+    #[must_use]
+    pub fn new(name: &'static str, owner: Uuid, duration: Duration, db: Db) -> Self {
+        Self { lease: Lease::new(name, owner, duration), db }
+    }
+
+    /// Runs `work` whenever it is this process's turn.
+    pub async fn run<F: Future<Output = ()>>(
+        &mut self,
+        now: impl Fn() -> OffsetDateTime,
+        work: impl Fn() -> F,
+    ) {
+        if self.db.is_exclusive() {
+            return work().await;
+        }
+        let pause = self.lease.duration / 4;
+        loop {
+            match self.lease.keep(&self.db, now()).await {
+                Ok(Standing::Held) => {
+                    tokio::select! {
+                        biased;
+                        () = self.lease.hold(&self.db, &now) => {}
+                        () = work() => return,
+                    }
+                }
+                Ok(Standing::Other) => {}
+                Err(error) => {
+                    tracing::warn!(%error, lease = self.lease.name, "a lease cannot be taken now");
+                }
+            }
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    /// Lets the next process have its turn at once.
+    pub async fn give_back(&mut self) {
+        if let Err(error) = self.lease.release(&self.db).await {
+            tracing::warn!(%error, lease = self.lease.name, "the lease runs out by itself");
+        }
+    }
+}

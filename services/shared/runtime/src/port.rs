@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::BoxError;
+use crate::linger::Lent;
 use crate::tls::ServerTls;
 use crate::unread::{Kept, read_out};
 
@@ -183,16 +184,21 @@ where
                 async move { Ok::<_, Infallible>(answered.await) }
             })
         };
+        let (stream, ended) = Lent::new(stream);
         let serving = self.builder.serve_connection(TokioIo::new(stream), service);
-        let mut serving = std::pin::pin!(watcher.watch(serving.into_owned()));
-        // Until it is known which protocol a client speaks, no timer of that protocol runs.
-        let result = match tokio::time::timeout(self.settings.header_max, &mut serving).await {
-            Ok(result) => result,
-            Err(_) if !spoke.load(Ordering::Relaxed) => return,
-            Err(_) => serving.await,
+        let serving = watcher.watch(serving.into_owned());
+        let result = {
+            let mut serving = std::pin::pin!(serving);
+            // Until it is known which protocol a client speaks, no timer of that protocol runs.
+            match tokio::time::timeout(self.settings.header_max, &mut serving).await {
+                Ok(result) => result,
+                Err(_) if !spoke.load(Ordering::Relaxed) => return,
+                Err(_) => serving.await,
+            }
         };
-        if let Err(error) = result {
-            tracing::debug!(error, "a connection ended badly");
+        match result {
+            Ok(()) => ended.linger().await,
+            Err(error) => tracing::debug!(error, "a connection ended badly"),
         }
     }
 }

@@ -4,8 +4,9 @@
 //! - Nothing was executed (no connection, or the server had turned the call away before it began):
 //!   another address is tried, then the first again for a moment, and at last the caller is told
 //!   `UNAVAILABLE`.
-//! - The connection broke with the call on it: a method that is safe to repeat is repeated. Of
-//!   another the caller is told `UNKNOWN`, with reason `CONNECTION_BROKEN`.
+//! - The connection broke with the call on it: a call that is safe to repeat is repeated (module
+//!   `repeat`), and where its first attempt is still under way, once that has ended. Of another the
+//!   caller is told `UNKNOWN`, with reason `CONNECTION_BROKEN`.
 //!
 //! Calls are spread by how many each address has in flight. HTTP/2 carries all calls to one
 //! address; it is asked now and then whether it is still there.
@@ -19,6 +20,7 @@ use bytes::Bytes;
 use http::uri::{Authority, Scheme};
 use http::{Request, Response, Uri, Version};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use stowage_proto::common::ErrorReason;
@@ -29,12 +31,23 @@ use tonic::{Code, Status};
 
 use crate::connect::{Connector, is_http2_refusal};
 use crate::tls::ClientTls;
-use crate::{BoxError, RoleChannel, about_call, end_call, status};
+use crate::{BoxError, RoleChannel, about_call, end_call, repeat, status};
 
 /// Largest message that is kept for a repeat, in bytes: as large as roles take one.
 const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long a call waits for an address that takes it, where none does.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a call waits for an address that takes it, where none does: long enough for a restart
+/// of a role that has one process.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// When a caller may come back who was told that there is none.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a repeat waits for the end of its first attempt: a process that stops gives it ten
+/// seconds.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(15);
+/// How long an attempt may go without the beginning of an answer: twice what a role gives a call by
+/// default. Pings find a connection that is dead; this ends what waits for none.
+const ANSWER_MAX: Duration = Duration::from_secs(60);
+/// Longest pause between two rounds over the addresses.
+const PAUSE_BETWEEN_MAX: Duration = Duration::from_millis(400);
 /// First pause before an address that failed is tried again; it doubles.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 /// The longest such pause.
@@ -161,15 +174,25 @@ impl Address {
 
     async fn send(&self, request: &Call) -> Result<Response<Body>, (Meaning, BoxError)> {
         let _counted = Counted::new(&self.in_flight);
-        let sent = self.client.request(request.at(self)).await;
+        let sent = tokio::time::timeout(ANSWER_MAX, self.client.request(request.at(self))).await;
         let result = match sent {
+            Err(late) => Err((Meaning::Broken, late.into())),
+            Ok(sent) => Self::read(sent),
+        };
+        self.note(result.as_ref().map(|_| ()).map_err(|(meaning, _)| *meaning));
+        result
+    }
+
+    /// What the client says of an attempt.
+    fn read(
+        sent: Result<Response<Incoming>, hyper_util::client::legacy::Error>,
+    ) -> Result<Response<Body>, (Meaning, BoxError)> {
+        match sent {
             Ok(response) => Ok(response.map(Body::new)),
             Err(error) if error.is_connect() => Err((Meaning::Dead, error.into())),
             Err(error) if is_http2_refusal(&error) => Err((Meaning::Refused, error.into())),
             Err(error) => Err((Meaning::Broken, error.into())),
-        };
-        self.note(result.as_ref().map(|_| ()).map_err(|(meaning, _)| *meaning));
-        result
+        }
     }
 }
 
@@ -219,15 +242,35 @@ impl Call {
         *request.headers_mut() = self.head.headers.clone();
         request
     }
+}
 
-    /// Whether it changes nothing, or changes the same however often it comes.
-    fn is_repeatable(&self) -> bool {
-        let method = stowage_proto::method(self.head.uri.path());
-        // A request id is repeated by who made it: while the first attempt runs, another is
-        // refused.
-        method.is_some_and(|method| {
-            !method.mutates || !matches!(method.repeat_key, "" | "request_id")
-        })
+/// How long a call is tried.
+struct Patience {
+    /// How often its connection has broken.
+    breaks: usize,
+    until: Instant,
+    pause: Duration,
+}
+
+impl Patience {
+    fn new() -> Self {
+        Self { breaks: 0, until: Instant::now() + PATIENCE, pause: PAUSE_MIN }
+    }
+
+    /// From here on an attempt may be under way, whose end is worth waiting for.
+    fn note_break(&mut self) {
+        self.breaks += 1;
+        self.until = Instant::now() + UNDER_WAY_MAX;
+    }
+
+    /// Pauses before the next round; `false`: there is none.
+    async fn wait(&mut self) -> bool {
+        if Instant::now() + self.pause >= self.until {
+            return false;
+        }
+        tokio::time::sleep(self.pause).await;
+        self.pause = self.pause.saturating_mul(2).min(PAUSE_BETWEEN_MAX);
+        true
     }
 }
 
@@ -246,9 +289,7 @@ impl Remote {
 
     async fn call(&self, request: Request<Body>) -> Result<Response<Body>, Status> {
         let call = Call::read(request).await?;
-        let give_up = Instant::now() + PATIENCE;
-        let mut repeats = 0;
-        let mut pause = PAUSE_MIN;
+        let mut patience = Patience::new();
         loop {
             // In a round each address is tried once.
             let mut tried = vec![false; self.addresses.len()];
@@ -256,23 +297,26 @@ impl Remote {
                 tried[next] = true;
                 let address = &self.addresses[next];
                 match address.send(&call).await {
+                    Ok(response) if patience.breaks > 0 && repeat::is_under_way(&response) => {}
                     Ok(response) => return Ok(response),
                     Err((Meaning::Broken, error)) => {
-                        repeats += 1;
-                        if !call.is_repeatable() || repeats > REPEATS_MAX {
+                        let is_safe = repeat::is_safe(&call.head.uri, &call.body);
+                        if !is_safe || patience.breaks >= REPEATS_MAX {
                             return Err(broken(error));
                         }
+                        patience.note_break();
                     }
                     Err((Meaning::Dead | Meaning::Refused, error)) => {
                         tracing::debug!(%error, address = %address.authority, "no connection");
                     }
                 }
             }
-            if Instant::now() + pause >= give_up {
-                return Err(away());
+            if !patience.wait().await {
+                return Err(match patience.breaks {
+                    0 => away(),
+                    _ => broken("its first attempt has no end that could be learned".into()),
+                });
             }
-            tokio::time::sleep(pause).await;
-            pause = pause.saturating_mul(2);
         }
     }
 
@@ -293,7 +337,7 @@ impl Remote {
 
 fn away() -> Status {
     status(Code::Unavailable, ErrorReason::Unavailable, "the role is not reachable")
-        .retry_after(PATIENCE)
+        .retry_after(RETRY_AFTER)
         .build()
 }
 

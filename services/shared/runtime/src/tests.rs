@@ -18,7 +18,9 @@ use tonic::body::Body;
 use tonic::{Code, Status};
 use tower::ServiceExt as _;
 
-use crate::{BoxError, PortSettings, Protocols, RoleChannel, RolePort, ServerTls, serve};
+use stowage_proto::common::ErrorReason;
+
+use crate::{BoxError, PortSettings, Protocols, RoleChannel, RolePort, ServerTls, serve, status};
 
 /// A method that changes nothing.
 const READS: &str = "/stowage.billing.v1.PlanService/ListPlans";
@@ -33,6 +35,8 @@ struct Role {
     calls: Arc<AtomicUsize>,
     began: Arc<Notify>,
     gate: Option<Arc<Semaphore>>,
+    /// How often it says that an attempt is under way before it answers.
+    under_way: Arc<AtomicUsize>,
 }
 
 impl Role {
@@ -51,6 +55,11 @@ impl Role {
         http_body_util::BodyExt::collect(request.into_body()).await?;
         if let Some(gate) = &self.gate {
             gate.acquire().await?.forget();
+        }
+        let left = |left: usize| left.checked_sub(1);
+        if self.under_way.fetch_update(Ordering::SeqCst, Ordering::SeqCst, left).is_ok() {
+            let reason = ErrorReason::RequestInProgress;
+            return Ok(status(Code::Aborted, reason, "under way").build().into_http());
         }
         Ok(Status::new(Code::AlreadyExists, "answered").into_http())
     }
@@ -100,7 +109,20 @@ impl Process {
 
 /// Calls a method with a message of so many bytes; the status it is answered with.
 async fn call(channel: &RoleChannel, method: &'static str, bytes: usize) -> Status {
-    let body = Body::new(http_body_util::Full::from(vec![b'x'; bytes]));
+    send(channel, method, vec![b'x'; bytes]).await
+}
+
+/// Calls [`WRITES`] under a request id.
+async fn call_named(channel: &RoleChannel) -> Status {
+    // Field 2 of the message, a text.
+    let message = [0x12, 3, b'o', b'n', b'e'];
+    let mut frame = vec![0, 0, 0, 0, 5];
+    frame.extend(message);
+    send(channel, WRITES, frame).await
+}
+
+async fn send(channel: &RoleChannel, method: &'static str, frame: Vec<u8>) -> Status {
+    let body = Body::new(http_body_util::Full::from(frame));
     let mut request = Request::new(body);
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = Uri::from_static(method);

@@ -160,6 +160,7 @@ impl<C: Send + Sync + 'static> Driver<C> {
             Mode::Call => (self.call(at, state).await?, None),
             Mode::Write => {
                 let mut tx = self.inner.db.begin().await?;
+                self.lock_first(&mut tx);
                 let acted = self.kind.act(at, &self.inner.context, state, Some(&mut tx)).await;
                 // What a failed write has written must not be stored with its outcome.
                 let tx = if acted.is_ok() { Some(tx) } else { None };
@@ -187,6 +188,15 @@ impl<C: Send + Sync + 'static> Driver<C> {
                 }),
                 () = tokio::time::sleep(self.inner.settings.lease / 3) => self.renew().await?,
             }
+        }
+    }
+
+    /// Takes the row of the saga ahead of all that a write touches, as an operator's change of the
+    /// saga does: two that took these in opposite orders would wait for each other. Where there is
+    /// one writer nobody waits.
+    fn lock_first(&self, tx: &mut Tx) {
+        if !self.inner.db.is_exclusive() {
+            store::lock(tx, self.id, self.inner.lease(Duration::ZERO));
         }
     }
 

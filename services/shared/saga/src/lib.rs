@@ -27,6 +27,10 @@
 //! (retries, but neither undo nor a waiting caller). Omicron's use of steno is where the undo rules
 //! and the idea of a failure matrix come from.
 //!
+//! It is more than the few hundred lines that running and undoing take: operators list, retry and
+//! turn back (`operate`), every kind's faults are generated from its declaration (`matrix`), and
+//! two databases want the same order of locks.
+//!
 //! A row also says why its last attempt failed, so that an operator sees what an undo meets, beside
 //! the failure that turned the saga back.
 //!

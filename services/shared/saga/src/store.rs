@@ -211,11 +211,17 @@ pub(crate) async fn store(
     Ok(tx.execute(SQL, args).await? == 1)
 }
 
+const RENEW: &str = "UPDATE saga SET lease_until = $3 \
+    WHERE id = $1 AND lease_owner = $2 AND status = 'running'";
+
 /// Holds a saga for longer; `false` if the lease was lost.
 pub(crate) async fn renew(tx: &mut Tx, id: Uuid, lease: Lease<'_>) -> Result<bool, Error> {
-    const SQL: &str = "UPDATE saga SET lease_until = $3 \
-        WHERE id = $1 AND lease_owner = $2 AND status = 'running'";
-    Ok(tx.execute(SQL, args![id, lease.owner, lease.until]).await? == 1)
+    Ok(tx.execute(RENEW, args![id, lease.owner, lease.until]).await? == 1)
+}
+
+/// The same ahead of the next statement. If the lease was lost, [`store`] will say so.
+pub(crate) fn lock(tx: &mut Tx, id: Uuid, lease: Lease<'_>) {
+    tx.defer(RENEW, args![id, lease.owner, lease.until]);
 }
 
 /// Running sagas of a kind whose lease is over; where this process takes over, also those that

@@ -54,6 +54,9 @@ impl Storage {
     pub(crate) async fn write_locations(&self, configured: &[Location]) -> Result<(), Error> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
+        // Replicas that start together do this one after the other: each locks all rows, in the
+        // order of its own settings.
+        stowage_db::next_id(&mut tx, "locations").await?;
         store::location::close_all(&mut tx, now).await?;
         for location in configured {
             store::location::upsert(&mut tx, location, now).await?;

@@ -15,6 +15,7 @@ mod backup;
 mod bucket;
 mod client;
 mod customer;
+mod dead_letter;
 mod invoice;
 mod keyring;
 mod location;
@@ -103,6 +104,9 @@ enum OfServer {
     /// Sagas: orders, deletions and the like, also those that are stuck
     #[command(subcommand)]
     Saga(saga::Command),
+    /// Dead letters: events that a part refused for good
+    #[command(subcommand)]
+    DeadLetter(dead_letter::Command),
 }
 
 /// How much a listing prints.
@@ -152,5 +156,6 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Location(command) => location::run(command, &session).await,
         OfServer::Keyring(command) => keyring::run(command, &session).await,
         OfServer::Saga(command) => saga::run(command, &session).await,
+        OfServer::DeadLetter(command) => dead_letter::run(command, &session).await,
     }
 }

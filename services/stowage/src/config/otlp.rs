@@ -72,7 +72,7 @@ impl Environment {
     }
 
     fn collector(&self, signal: Signal, ignored: &mut Ignored) -> Option<Collector> {
-        let is_disabled = self.get("OTEL_SDK_DISABLED").is_some_and(|text| is_true(text));
+        let is_disabled = self.get("OTEL_SDK_DISABLED").is_some_and(is_true);
         let (_, endpoint) = self.of_signal(signal, "ENDPOINT")?;
         let exporter = format!("OTEL_{}_EXPORTER", signal.name());
         let by = self.get(&exporter).map_or("otlp", str::trim);

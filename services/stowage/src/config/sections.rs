@@ -82,6 +82,9 @@ pub struct Amqp {
     pub url: Option<SecretString>,
     /// File of the password, where the URL has none.
     pub password_file: Option<PathBuf>,
+    /// First part of all names at the broker, so that several installations can share a virtual
+    /// host. Default `stowage`.
+    pub namespace: Option<String>,
 }
 
 /// `[tls]`: TLS between roles. With a certificate a role's port takes only callers that show one

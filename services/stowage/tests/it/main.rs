@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod admin;
+mod admin_dead_letter;
 mod admin_saga;
 mod audit;
 mod compose;

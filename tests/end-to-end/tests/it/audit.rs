@@ -28,6 +28,9 @@ const STEP: &str = "other roles only, on the way of an order or a deletion, whic
                     whole by accounts, with the same request id";
 const SAGAS: &str = "needs a saga that hangs: services/accounts/tests/it/sagas.rs";
 const KEYRING: &str = "is of the whole installation: services/accounts/tests/it/keyring.rs";
+const LETTERS: &str = "needs an event that was refused: services/accounts/tests/it/dead_letters.rs";
+const LETTERS_OF_FIGURES: &str =
+    "counts what was measured before; the figure it comes to says where it is from";
 const REWRAP: &str = "moves what is sealed under the master key whose rotation is told";
 const BUCKET_SAGAS: &str = "needs a saga that hangs: services/storage/tests/it/sagas.rs";
 const JOBS: &str = "needs a deletion that lasts: services/storage/tests/it/bucket_deletions.rs";
@@ -60,6 +63,8 @@ const TOLD: &[(&str, Told)] = &[
     ),
     ("accounts.v1.SagaService/RetrySaga", Elsewhere(SAGAS)),
     ("accounts.v1.SagaService/UndoSaga", Elsewhere(SAGAS)),
+    ("accounts.v1.DeadLetterService/ReplayDeadLetter", Elsewhere(LETTERS)),
+    ("metering.v1.DeadLetterService/ReplayDeadLetter", Not(LETTERS_OF_FIGURES)),
     ("accounts.v1.KeyringService/RotateMasterKey", Elsewhere(KEYRING)),
     ("accounts.v1.KeyringService/RetireMasterKey", Elsewhere(KEYRING)),
     ("accounts.v1.KeyringService/RewrapRecords", Not(REWRAP)),
@@ -68,6 +73,7 @@ const TOLD: &[(&str, Told)] = &[
         "accounts.v1.AccountService/BindRequest",
         Not("keeps a request id for an action that another role executes, and that role tells it"),
     ),
+    ("billing.v1.InvoiceService/RecordPayment", As(&["payment.recorded"])),
     ("billing.v1.PlanService/CreatePlan", As(&["plan.created"])),
     ("billing.v1.PlanService/UpdatePlan", As(&["plan.updated"])),
     ("billing.v1.PlanService/ArchivePlan", As(&["plan.archived"])),
@@ -225,6 +231,7 @@ async fn use_account(acts: &Acts, (plan_id, other_id): (i64, i64), first_bucket:
     change_account(acts, &name, other_id).await;
     if acts.act_for.is_some() {
         hold_account(acts, &name).await;
+        pay_invoice(acts).await;
     }
     let cancel = accounts::ScheduleCancellationRequest { name: name.clone(), ..Default::default() };
     let _: accounts::Account =
@@ -253,6 +260,26 @@ async fn change_account(acts: &Acts, account: &str, plan_id: i64) {
     };
     let _: accounts::AccessKey =
         acts.act("accounts.v1.AccountService/RevokeAccessKey", revoke).await;
+}
+
+/// Pays for what was ordered, twice: a payment is told once.
+async fn pay_invoice(acts: &Acts) {
+    let list = billing::ListInvoicesRequest {
+        state: billing::InvoiceState::Open.into(),
+        ..Default::default()
+    };
+    let list: billing::ListInvoicesResponse =
+        acts.act("billing.v1.InvoiceService/ListInvoices", list).await;
+    for _ in 0..2 {
+        let payment = billing::RecordPaymentRequest {
+            name: list.invoices[0].name.clone(),
+            amount: list.invoices[0].total.clone(),
+            reference: "BANK-1".to_owned(),
+            ..Default::default()
+        };
+        let _: billing::Invoice =
+            acts.act("billing.v1.InvoiceService/RecordPayment", payment).await;
+    }
 }
 
 /// What no customer does himself.
@@ -300,7 +327,8 @@ async fn entries_of(caller: &Caller, customer: &str) -> Vec<AuditEntry> {
 
 /// Whether a method of this service is called as or for a customer in these tests.
 fn is_of_account(path: &str) -> bool {
-    path.starts_with("storage.") || path.contains(".AccountService/")
+    let services = [".AccountService/", ".InvoiceService/"];
+    path.starts_with("storage.") || services.iter().any(|service| path.contains(service))
 }
 
 /// Whether a customer may do it himself.

@@ -29,6 +29,7 @@ mod postgres_backup;
 mod postgres_move;
 mod readme;
 mod repeats;
+mod resilience;
 mod secrets;
 mod telemetry;
 mod tools;

@@ -19,13 +19,12 @@ use tokio_util::sync::CancellationToken;
 use super::back_off::BackOff;
 use super::session::Kept;
 use super::{Amqp, envelope, publish, session, topology};
-use crate::deliver::{deliver, is_refusal};
+use crate::deliver::{self, count_dead, deliver, is_refusal};
 use crate::trace::By;
 use crate::{Audience, BoxError, Event, Subscription};
 
 const CONSUMED: &str = "stowage_bus_consumed_events";
 const REDELIVERED: &str = "stowage_bus_redelivered_events";
-const DEAD_LETTERS: &str = "stowage_bus_dead_letters";
 /// Longest time a handler may take to hear that it missed something.
 const MISSED_MAX: Duration = Duration::from_secs(30);
 
@@ -144,14 +143,21 @@ impl Consumer {
         let (mut refusals, mut warned) = (0, false);
         loop {
             let Some(outcome) = self.handle(&event).await else { return Ok(Taken::Stopped) };
-            let Err(error) = outcome else {
+            let Err(mut error) = outcome else {
                 metrics::counter!(CONSUMED, "consumer" => consumer).increment(1);
                 return acknowledge(delivery).await;
             };
             refusals += u32::from(is_refusal(&error));
-            if refusals >= self.amqp.options.refused_attempts_max {
-                self.set_aside(channel, &event, (&error, refusals)).await?;
-                return acknowledge(delivery).await;
+            if is_refusal(&error) && refusals >= self.amqp.options.refused_attempts_max {
+                match deliver::set_aside(&self.subscription, &event, (&error, refusals)).await {
+                    Ok(true) => return acknowledge(delivery).await,
+                    Ok(false) => {
+                        self.send_away(channel, &event, (&error, refusals)).await?;
+                        return acknowledge(delivery).await;
+                    }
+                    // It is held until it can be kept.
+                    Err(cannot) => error = cannot,
+                }
             }
             if !std::mem::replace(&mut warned, true) {
                 let (error, id, kind) = (&*error, &event.id, &event.kind);
@@ -180,15 +186,17 @@ impl Consumer {
         let options = &self.amqp.options;
         let (exchange, queue) = (options.events(), options.queue(self.subscription.consumer));
         let by = By::Queue(&exchange, &queue);
+        let to = (self.subscription.consumer, &*self.subscription.handler);
         tokio::select! {
-            outcome = deliver(&self.subscription, event, by) => Some(outcome),
+            outcome = deliver(to, event, by) => Some(outcome),
             () = stopped => None,
         }
     }
 
-    /// Sends a refused event to the dead letters; returns when it is there. A cache that is each
-    /// process's own has none: the event is dropped, and the log tells.
-    async fn set_aside(
+    /// Sends a refused event that its consumer does not keep to the dead letters of the broker;
+    /// returns when it is there. A cache that is each process's own has none: the event is
+    /// dropped, and the log tells.
+    async fn send_away(
         &self,
         channel: &Channel,
         event: &Event,
@@ -203,7 +211,6 @@ impl Consumer {
             event.subject = event.subject,
             "event was refused {attempts} times and is set aside as dead",
         );
-        metrics::counter!(DEAD_LETTERS, "consumer" => consumer).increment(1);
         if self.subscription.audience == Audience::EveryProcess {
             return Ok(());
         }
@@ -225,7 +232,7 @@ impl Consumer {
     async fn reject(&self, delivery: &Delivery, error: &BoxError) -> Result<Taken, BoxError> {
         let consumer = self.subscription.consumer;
         tracing::error!(error = &**error, consumer, "a message is no event of ours");
-        metrics::counter!(DEAD_LETTERS, "consumer" => consumer).increment(1);
+        count_dead(consumer);
         let rejected = delivery.reject(BasicRejectOptions { requeue: false }).await?;
         if rejected { Ok(Taken::Done) } else { Err("the connection was lost".into()) }
     }

@@ -37,6 +37,8 @@ macro_rules! on_both {
     };
 }
 
+pub(super) use on_both;
+
 on_both! {
     repeated_deliveries_take_effect_once,
     events_keep_their_order_over_several_pages,

@@ -1,10 +1,10 @@
 //! A lease: one at a time, and another when it has run out.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sqlx::migrate::Migrator;
-use stowage_db::lease::{Lease, Standing};
+use stowage_db::lease::{Lease, Standing, Turns};
 use stowage_db::testing::Scratch;
 use stowage_db::{Db, args};
 use time::OffsetDateTime;
@@ -123,4 +123,84 @@ async fn of_many_who_ask_at_once_one_gets_it() {
         held += usize::from(asked.await.unwrap());
     }
     assert_eq!(held, 1);
+}
+
+/// Counts who is at work, until it is dropped.
+struct Busy<'b>(&'b AtomicUsize);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Work without an end.
+async fn work(busy: &AtomicUsize) {
+    busy.fetch_add(1, Ordering::SeqCst);
+    let _busy = Busy(busy);
+    std::future::pending::<()>().await;
+}
+
+async fn becomes(busy: &AtomicUsize, count: usize) {
+    let looking = async {
+        while busy.load(Ordering::SeqCst) != count {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    assert!(tokio::time::timeout(TEN, looking).await.is_ok(), "{count} work");
+}
+
+#[tokio::test]
+async fn work_in_turns_is_done_by_one_of_several_and_passed_on_at_the_end() {
+    let (_place, db) = open().await;
+    let (one, two) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let turns = |owner| {
+        let duration = Duration::from_millis(200);
+        Turns::new("work", Uuid::from_u128(owner), duration, db.clone())
+    };
+    let begun = Instant::now();
+    let now = || START + begun.elapsed();
+    let (mut first, mut second) = (turns(1), turns(2));
+    if db.is_exclusive() {
+        // Nobody else can have the file, so nobody is asked.
+        tokio::select! {
+            () = first.run(now, || work(&one)) => {}
+            () = becomes(&one, 1) => {}
+        }
+        let (count,): (i64,) = db.fetch_one("SELECT count(*) FROM lease", args![]).await.unwrap();
+        return assert_eq!(count, 0);
+    }
+    let second = second.run(now, || work(&two));
+    tokio::pin!(second);
+    {
+        let first = first.run(now, || work(&one));
+        tokio::pin!(first);
+        tokio::select! {
+            () = &mut first => {}
+            () = becomes(&one, 1) => {}
+        }
+        // Longer than the lease: it is renewed, and the second waits.
+        tokio::select! {
+            () = &mut first => {}
+            () = &mut second => {}
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+        assert_eq!((one.load(Ordering::SeqCst), two.load(Ordering::SeqCst)), (1, 0));
+    }
+    becomes(&one, 0).await;
+    first.give_back().await;
+    tokio::select! {
+        () = &mut second => {}
+        () = becomes(&two, 1) => {}
+    }
+    // Another takes the lease away: the work stops by itself.
+    let mut tx = db.begin().await.unwrap();
+    let sql = "UPDATE lease SET owner = $1, until = $2";
+    let args = args![Uuid::from_u128(3), START + time::Duration::HOUR];
+    tx.execute(sql, args).await.unwrap();
+    tx.commit().await.unwrap();
+    tokio::select! {
+        () = &mut second => {}
+        () = becomes(&two, 0) => {}
+    }
 }

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use stowage_proto::common::ErrorReason;
 use tokio::net::TcpListener;
-use tonic::Code;
+use tonic::{Code, Status};
 
-use super::{PATIENCE, Process, READS, Role, WRITES, call};
+use super::{PATIENCE, Process, READS, Role, WRITES, call, call_named};
 use crate::{RoleChannel, reason_of, remote};
 
 fn channel(urls: &[String]) -> RoleChannel {
@@ -80,7 +80,26 @@ struct Told {
     executed: usize,
 }
 
-async fn restart_under_load(method: &'static str) -> Told {
+/// What is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Load {
+    Reads,
+    Writes,
+    /// Under a request id.
+    Named,
+}
+
+impl Load {
+    async fn call(self, channel: &RoleChannel) -> Status {
+        match self {
+            Self::Reads => call(channel, READS, 100).await,
+            Self::Writes => call(channel, WRITES, 100).await,
+            Self::Named => call_named(channel).await,
+        }
+    }
+}
+
+async fn restart_under_load(load: Load) -> Told {
     let role = Role::default();
     let mut processes = vec![Process::start(&role).await, Process::start(&role).await];
     let urls: Vec<_> = processes.iter().map(Process::url).collect();
@@ -93,7 +112,7 @@ async fn restart_under_load(method: &'static str) -> Told {
             let (answered, unclear) = (Arc::clone(&answered), Arc::clone(&unclear));
             tokio::spawn(async move {
                 while !is_over.load(Ordering::SeqCst) {
-                    let status = call(&channel, method, 100).await;
+                    let status = load.call(&channel).await;
                     match reason_of(&status) {
                         Some(ErrorReason::ConnectionBroken) => {
                             unclear.fetch_add(1, Ordering::SeqCst)
@@ -129,13 +148,15 @@ async fn restart_under_load(method: &'static str) -> Told {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_are_restarted_in_turn_under_load_fail_no_call_that_may_be_repeated() {
-    let told = restart_under_load(READS).await;
-    assert_eq!(told.unclear, 0, "of {}", told.answered);
+    for load in [Load::Reads, Load::Named] {
+        let told = restart_under_load(load).await;
+        assert_eq!(told.unclear, 0, "{load:?}: of {}", told.answered);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn processes_that_are_restarted_in_turn_under_load_execute_no_call_twice() {
-    let told = restart_under_load(WRITES).await;
+    let told = restart_under_load(Load::Writes).await;
     let Told { answered, unclear, executed } = told;
     assert!((answered..=answered + unclear).contains(&executed), "{answered} {unclear} {executed}");
     // Each caller may meet each of the ten restarts once.
@@ -164,6 +185,29 @@ async fn a_connection_that_breaks_under_a_call_is_told_apart() {
         assert_eq!(stuck.calls(), 1, "{method}");
         other.end().await;
     }
+}
+
+#[tokio::test]
+async fn a_repeat_waits_for_the_end_of_its_first_attempt() {
+    let (stuck, role) = (Role::gated(), Role::default());
+    let process = Process::start(&stuck).await;
+    let other = Process::start(&role).await;
+    let channel = channel(&[process.url(), other.url()]);
+    role.under_way.store(3, Ordering::SeqCst);
+    let plain = call_named(&channel);
+    let calling = tokio::spawn({
+        let channel = channel.clone();
+        async move { call_named(&channel).await }
+    });
+    tokio::time::timeout(PATIENCE, stuck.began.notified()).await.unwrap();
+    process.end().await;
+    let status = tokio::time::timeout(PATIENCE, calling).await.unwrap().unwrap();
+    assert_eq!(status.code(), Code::AlreadyExists, "{status:?}");
+    assert_eq!((stuck.calls(), role.calls()), (1, 4));
+    // Whoever meets it at once is told so.
+    role.under_way.store(1, Ordering::SeqCst);
+    assert_eq!(reason_of(&plain.await), Some(ErrorReason::RequestInProgress));
+    other.end().await;
 }
 
 #[tokio::test]

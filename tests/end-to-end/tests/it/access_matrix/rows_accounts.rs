@@ -6,7 +6,7 @@ use stowage_proto::common::PrincipalRole::Staff;
 
 use super::table::Answer::Fails;
 use super::table::Foreign::{AsMissing, Installation, NotFound, Shared};
-use super::table::{ADMINISTRATORS, Need, OPERATORS, OWNERS, READERS, Row, SUPPORT};
+use super::table::{ADMINISTRATORS, NO_LETTER, Need, OPERATORS, OWNERS, READERS, Row, SUPPORT};
 
 const NO_ACCOUNT: super::table::Foreign = NotFound("ACCOUNT_NOT_FOUND");
 const NO_CUSTOMER: super::table::Foreign = NotFound("CUSTOMER_NOT_FOUND");
@@ -134,6 +134,30 @@ pub(super) const ROWS: &[Row] = &[
         pb::ReconcileRequest { dry_run: true, ..Default::default() }.encode_to_vec()
     })
     .needs(Need::Serial),
+    Row::new(
+        "/stowage.accounts.v1.DeadLetterService/ListDeadLetters",
+        OPERATORS,
+        Installation,
+        |_| pb::ListDeadLettersRequest::default().encode_to_vec(),
+    ),
+    Row::new(
+        "/stowage.accounts.v1.DeadLetterService/GetDeadLetter",
+        OPERATORS,
+        Installation,
+        |_| pb::GetDeadLetterRequest { name: NO_LETTER.to_owned() }.encode_to_vec(),
+    )
+    .answers(Fails("DEAD_LETTER_NOT_FOUND")),
+    Row::new(
+        "/stowage.accounts.v1.DeadLetterService/ReplayDeadLetter",
+        OPERATORS,
+        Installation,
+        |_| {
+            let name = NO_LETTER.to_owned();
+            pb::ReplayDeadLetterRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("DEAD_LETTER_NOT_FOUND")),
     Row::new("/stowage.accounts.v1.SagaService/ListSagas", OPERATORS, Installation, |_| {
         pb::ListSagasRequest::default().encode_to_vec()
     }),

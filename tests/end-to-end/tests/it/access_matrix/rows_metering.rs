@@ -3,12 +3,37 @@
 use prost::Message as _;
 use stowage_proto::metering as pb;
 
-use super::table::Foreign::{AsMissing, NotFound};
-use super::table::{Foreign, Need, OPERATORS, READERS, ROLES, Row};
+use super::table::Answer::Fails;
+use super::table::Foreign::{AsMissing, Installation, NotFound};
+use super::table::{Foreign, NO_LETTER, Need, OPERATORS, READERS, ROLES, Row};
 
 const NO_METER: Foreign = NotFound("METER_NOT_FOUND");
 
 pub(super) const ROWS: &[Row] = &[
+    Row::new(
+        "/stowage.metering.v1.DeadLetterService/ListDeadLetters",
+        OPERATORS,
+        Installation,
+        |_| pb::ListDeadLettersRequest::default().encode_to_vec(),
+    ),
+    Row::new(
+        "/stowage.metering.v1.DeadLetterService/GetDeadLetter",
+        OPERATORS,
+        Installation,
+        |_| pb::GetDeadLetterRequest { name: NO_LETTER.to_owned() }.encode_to_vec(),
+    )
+    .answers(Fails("DEAD_LETTER_NOT_FOUND")),
+    Row::new(
+        "/stowage.metering.v1.DeadLetterService/ReplayDeadLetter",
+        OPERATORS,
+        Installation,
+        |_| {
+            let name = NO_LETTER.to_owned();
+            pb::ReplayDeadLetterRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("DEAD_LETTER_NOT_FOUND")),
     Row::new("/stowage.metering.v1.MeterService/OpenMeter", ROLES, AsMissing, |n| {
         let dimensions = pb::Dimensions {
             s3uid: n.s3uid.clone(),

@@ -10,6 +10,9 @@ use stowage_proto::common::PrincipalRole::{
 use super::world::Names;
 use super::{rows_accounts, rows_billing, rows_metering, rows_sessions, rows_storage};
 
+/// A dead letter that is not there: nothing was refused.
+pub(super) const NO_LETTER: &str = "deadLetters/0196d4ac-0000-7000-8000-000000000000";
+
 /// Roles that may call a method.
 pub(super) type Allow = &'static [PrincipalRole];
 

@@ -3,7 +3,7 @@
 mod amqp_parts {
     use std::collections::BTreeSet;
 
-    use stowage_testkit::{Facade, Parts};
+    use stowage_testkit::{Facade, PARTS, Parts};
 
     use super::super::collector::Collector;
     use super::super::{
@@ -11,12 +11,19 @@ mod amqp_parts {
         assert_order, assert_silent, order, rename_plan, settings, trace_with,
     };
 
+    async fn stop(parts: &mut Parts) {
+        for part in PARTS {
+            parts.stop(part, 0).await;
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn an_order_is_one_trace_through_five_processes() {
         let collector = Collector::start().await;
-        let parts = Parts::start_with(&settings(&collector.endpoint())).await;
-        let token = order(&parts.site, "traced-1").await;
-        let sent = format!("send stowage.events:{ACTIVATED}");
+        let mut parts = Parts::start_set(&settings(&collector.endpoint())).await;
+        let site = parts.site(0);
+        let token = order(&site, "traced-1").await;
+        let sent = format!("send {}:{ACTIVATED}", format!("{}.events", parts.namespace()));
         let spans = trace_with(&collector, &[ORDER, CREATE, &sent]).await;
         assert_order(&spans, "postgresql", &sent);
         let services = |kind| -> BTreeSet<&str> {
@@ -29,26 +36,28 @@ mod amqp_parts {
         assert_eq!(services(CALLER), BTreeSet::from([accounts, gateway]));
         let serving = services(SERVER);
         assert!(serving.contains(accounts) && others.iter().all(|o| serving.contains(o)));
-        assert_silent(&collector, &["traced-1", "@example.com", &token, &parts.site.admin_token]);
+        assert_silent(&collector, &["traced-1", "@example.com", &token, &site.admin_token]);
 
         let line = format!(r#""trace_id":"{TRACE}""#);
-        assert!(parts.log("accounts").contains(&line), "{}", parts.log("accounts"));
-        for (part, address) in parts.addresses() {
-            let metrics = Facade::new(address).get("/metrics", &[]).await.text();
+        assert!(parts.log("accounts", 0).contains(&line), "{}", parts.log("accounts", 0));
+        for part in PARTS {
+            let metrics = Facade::new(parts.address(part, 0)).get("/metrics", &[]).await.text();
             assert!(metrics.contains("\n# TYPE stowage_"), "{part}: {metrics}");
         }
-        parts.stop().await;
+        stop(&mut parts).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn an_event_goes_on_with_the_trace_over_the_broker() {
         let collector = Collector::start().await;
-        let parts = Parts::start_with(&settings(&collector.endpoint())).await;
-        rename_plan(&parts.site).await;
-        let sent = format!("send stowage.events:{CHANGED}");
-        let taken = format!("process stowage.events:{CHANGED}:stowage.accounts.history");
+        let mut parts = Parts::start_set(&settings(&collector.endpoint())).await;
+        let site = parts.site(0);
+        rename_plan(&site).await;
+        let (exchange, namespace) = (format!("{}.events", parts.namespace()), parts.namespace());
+        let sent = format!("send {exchange}:{CHANGED}");
+        let taken = format!("process {exchange}:{CHANGED}:{namespace}.accounts.history");
         let spans = trace_with(&collector, &[UPDATE, &sent, &taken, "INSERT inbox"]).await;
         assert_change(&spans, &sent, &taken, "rabbitmq");
-        parts.stop().await;
+        stop(&mut parts).await;
     }
 }
