@@ -46,7 +46,7 @@ impl Stage {
     ];
 
     /// Those that run when they are asked for by name, until they have proved themselves there.
-    const BY_NAME: [Self; 1] = [Self::Resilience];
+    const BY_NAME: [Self; 3] = [Self::Postgres, Self::Amqp, Self::Resilience];
 
     /// What the summary calls it.
     const fn name(self) -> &'static str {
@@ -89,7 +89,7 @@ pub(crate) fn run(only: Option<Stage>) -> Result<(), String> {
     print_summary(&done, &closing);
     if only.is_none() {
         let names = Stage::BY_NAME.map(Stage::name).join(", ");
-        println!("not run: {names}; `--only` runs it");
+        println!("not run: {names}; `--only` runs them by name");
     }
     println!("all passed");
     Ok(())

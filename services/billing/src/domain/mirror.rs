@@ -21,8 +21,9 @@ const PAGE_ROWS: i64 = 100;
 const LEASE: Duration = Duration::from_secs(30);
 
 impl Billing {
-    /// Mirrors changes as they come, and every `interval` those that failed, until `stop`. What a
-    /// replica has changed it tells at once; the timer runs in one of them, named by `owner`.
+    /// Mirrors changes as they come, and every `interval` those that failed, until `stop`. One
+    /// replica does, named by `owner`: of two that tell at once the one with the older news could
+    /// be heard last. What another replica has changed it finds within `interval`.
     pub(crate) fn mirror_until(
         self: Arc<Self>,
         interval: Duration,
@@ -31,27 +32,19 @@ impl Billing {
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let mut turns = Turns::new("mirror", owner, LEASE, self.db.clone());
-            let on_a_timer = turns.run(
+            let mirroring = turns.run(
                 || self.clock.now(),
                 || async {
                     loop {
+                        let changed = self.schedule_changed.notified();
                         self.mirror_or_say().await;
-                        tokio::time::sleep(interval).await;
+                        let _: Result<(), _> = tokio::time::timeout(interval, changed).await;
                     }
                 },
             );
-            let both = async { tokio::join!(on_a_timer, self.mirror_own()) };
-            let _: Option<((), ())> = stop.run_until_cancelled(both).await;
+            let _: Option<()> = stop.run_until_cancelled(mirroring).await;
             turns.give_back().await;
         })
-    }
-
-    /// Mirrors when this process has changed something.
-    async fn mirror_own(&self) {
-        loop {
-            self.schedule_changed.notified().await;
-            self.mirror_or_say().await;
-        }
     }
 
     async fn mirror_or_say(&self) {
