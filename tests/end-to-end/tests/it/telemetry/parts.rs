@@ -23,7 +23,7 @@ mod amqp_parts {
         let mut parts = Parts::start_set(&settings(&collector.endpoint())).await;
         let site = parts.site(0);
         let token = order(&site, "traced-1").await;
-        let sent = format!("send {}:{ACTIVATED}", format!("{}.events", parts.namespace()));
+        let sent = format!("send {}.events:{ACTIVATED}", parts.namespace());
         let spans = trace_with(&collector, &[ORDER, CREATE, &sent]).await;
         assert_order(&spans, "postgresql", &sent);
         let services = |kind| -> BTreeSet<&str> {
@@ -53,9 +53,9 @@ mod amqp_parts {
         let mut parts = Parts::start_set(&settings(&collector.endpoint())).await;
         let site = parts.site(0);
         rename_plan(&site).await;
-        let (exchange, namespace) = (format!("{}.events", parts.namespace()), parts.namespace());
-        let sent = format!("send {exchange}:{CHANGED}");
-        let taken = format!("process {exchange}:{CHANGED}:{namespace}.accounts.history");
+        let name = parts.namespace();
+        let sent = format!("send {name}.events:{CHANGED}");
+        let taken = format!("process {name}.events:{CHANGED}:{name}.accounts.history");
         let spans = trace_with(&collector, &[UPDATE, &sent, &taken, "INSERT inbox"]).await;
         assert_change(&spans, &sent, &taken, "rabbitmq");
         stop(&mut parts).await;
