@@ -1,13 +1,14 @@
 //! Spans.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 use std::sync::OnceLock;
+use std::task::{self, Poll};
 
-use futures_util::future::Either;
-use opentelemetry::context::FutureExt as _;
 use opentelemetry::global::BoxedTracer;
 use opentelemetry::trace::{Status, TraceContextExt as _, Tracer as _};
 use opentelemetry::{Context, KeyValue, Value};
+use pin_project_lite::pin_project;
 
 use crate::{Kind, Trace};
 
@@ -133,16 +134,32 @@ pub fn follow<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> 
     within(None, future)
 }
 
-/// Runs a future in a context, or else in the one that is current here. Where no spans are made
-/// the future is left as it is: each poll in a context costs a little.
-fn within<F: Future>(
-    context: Option<&Context>,
-    future: F,
-) -> impl Future<Output = F::Output> + use<F> {
-    if !is_on() {
-        return Either::Left(future);
+/// Where no spans are made no context is set: that costs a little with each poll.
+fn within<F: Future>(context: Option<&Context>, future: F) -> Within<F> {
+    let context = is_on().then(|| context.cloned().unwrap_or_else(Context::current));
+    Within { context, future }
+}
+
+pin_project! {
+    /// Runs a future in a context, or as it is.
+    ///
+    /// Not `Either` of the two: what polls a future of many states is a lot of code, and would be
+    /// there twice.
+    struct Within<F> {
+        context: Option<Context>,
+        #[pin]
+        future: F,
     }
-    Either::Right(future.with_context(context.cloned().unwrap_or_else(Context::current)))
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let _current = this.context.clone().map(Context::attach);
+        this.future.poll(cx)
+    }
 }
 
 /// Sets an attribute of the span that is current.
