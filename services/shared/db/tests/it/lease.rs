@@ -55,14 +55,17 @@ async fn it_is_held_by_one_until_it_runs_out() {
 #[tokio::test]
 async fn held_it_is_renewed_until_another_has_it_or_nobody_answers() {
     let (_place, db) = open().await;
-    let mut one = Lease::new("work", Uuid::from_u128(1), Duration::from_millis(800));
+    let mut one = Lease::new("work", Uuid::from_u128(1), Duration::from_secs(4));
     assert!(is_held(&mut one, &db, 0).await);
     let renewals = AtomicI64::new(0);
     let holding = one.hold(&db, || at(renewals.fetch_add(1, Ordering::SeqCst) + 1));
     let other = async {
-        while renewals.load(Ordering::SeqCst) < 3 {
-            tokio::task::yield_now().await;
-        }
+        let looks = async {
+            while renewals.load(Ordering::SeqCst) < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), looks).await.expect("it is renewed");
         let mut tx = db.begin().await.unwrap();
         let args = args![Uuid::from_u128(2), at(3600)];
         tx.execute("UPDATE lease SET owner = $1, until = $2", args).await.unwrap();
