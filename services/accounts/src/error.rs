@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stowage_bus::ReplayError;
 use stowage_proto::common::ErrorReason;
 use stowage_runtime::{BoxError, invalid, status};
 use stowage_types::Violations;
@@ -98,30 +99,9 @@ pub enum Error {
         /// Its text.
         message: String,
     },
-    /// No such dead letter.
-    #[error("dead letter not found")]
-    DeadLetterNotFound,
-    /// There is nothing to hand over again.
-    #[error("the event of the dead letter was taken already")]
-    DeadLetterTaken,
-    /// The consumer refused the event again.
-    #[error("the event was refused again: {why}")]
-    DeadLetterRefused {
-        /// What it said.
-        why: String,
-    },
-    /// This version of the program does not have the consumer.
-    #[error("this version of the program has no consumer {consumer:?}")]
-    DeadLetterConsumerUnknown {
-        /// Its name.
-        consumer: String,
-    },
-    /// The consumer cannot take the event now.
-    #[error("the event cannot be taken now: {why}")]
-    DeadLetterNotNow {
-        /// What it said.
-        why: String,
-    },
+    /// What became of a dead letter.
+    #[error(transparent)]
+    Letter(ReplayError),
     /// No such saga.
     #[error("saga not found")]
     SagaNotFound,
@@ -228,13 +208,6 @@ impl Error {
             }
             Self::OrderFailed { .. } => (Code::FailedPrecondition, Reason::OrderFailed),
             Self::Refused { code, reason, .. } => (*code, *reason),
-            Self::DeadLetterNotFound => (Code::NotFound, Reason::DeadLetterNotFound),
-            Self::DeadLetterTaken => (Code::FailedPrecondition, Reason::DeadLetterTaken),
-            Self::DeadLetterRefused { .. } => (Code::FailedPrecondition, Reason::DeadLetterRefused),
-            Self::DeadLetterConsumerUnknown { .. } => {
-                (Code::FailedPrecondition, Reason::DeadLetterConsumerUnknown)
-            }
-            Self::DeadLetterNotNow { .. } => (Code::Unavailable, Reason::Unavailable),
             Self::SagaNotFound => (Code::NotFound, Reason::SagaNotFound),
             Self::SagaEnded { .. } => (Code::FailedPrecondition, Reason::SagaEnded),
             Self::SagaForwardOnly { .. } => (Code::FailedPrecondition, Reason::SagaForwardOnly),
@@ -248,7 +221,9 @@ impl Error {
             Self::Unavailable { .. } => (Code::Unavailable, Reason::Unavailable),
             Self::Unclear { .. } => (Code::Unknown, Reason::ConnectionBroken),
             // A request's error knows its own form.
-            Self::Request(_) | Self::Internal { .. } => (Code::Internal, Reason::Internal),
+            Self::Request(_) | Self::Letter(_) | Self::Internal { .. } => {
+                (Code::Internal, Reason::Internal)
+            }
         }
     }
 }
@@ -258,9 +233,11 @@ impl From<Error> for Status {
         if let Error::InvalidFields(violations) = &error {
             return invalid(violations);
         }
-        if let Error::Request(error) = error {
-            return error.into();
-        }
+        let error = match error {
+            Error::Request(error) => return error.into(),
+            Error::Letter(error) => return error.into(),
+            error => error,
+        };
         let (code, reason) = error.code_and_reason();
         let builder = status(code, reason, error.to_string());
         match error {
@@ -272,9 +249,6 @@ impl From<Error> for Status {
             Error::PlanMismatch { what } => builder.meta("what", what),
             Error::BucketCreationFailed { why } => builder.meta("why", why),
             Error::OrderFailed { step, why } => builder.meta("step", step).meta("why", why),
-            Error::DeadLetterRefused { why } => builder.meta("why", why),
-            Error::DeadLetterConsumerUnknown { consumer } => builder.meta("consumer", consumer),
-            Error::DeadLetterNotNow { .. } => builder.retry_after(RETRY_AFTER),
             Error::SagaEnded { status } => builder.meta("status", status),
             Error::SagaForwardOnly { kind } => builder.meta("kind", kind),
             Error::SagaKindUnknown { kind } => builder.meta("kind", kind),
@@ -337,6 +311,15 @@ impl From<stowage_keyring::Error> for Error {
             stowage_keyring::Error::UnknownVersion { version } => Self::MasterKeyLost { version },
             stowage_keyring::Error::Full => Self::KeyringFull,
             error => Self::internal(error),
+        }
+    }
+}
+
+impl From<ReplayError> for Error {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Db(error) => error.into(),
+            other => Self::Letter(other),
         }
     }
 }
@@ -409,27 +392,6 @@ mod tests {
             (Error::internal(why()), Code::Internal, R::Internal),
         ];
         assert_told(cases);
-    }
-
-    #[test]
-    fn what_is_said_of_dead_letters_has_its_code_and_reason() {
-        use ErrorReason as R;
-        let why = || "w".to_owned();
-        assert_told([
-            (Error::DeadLetterNotFound, Code::NotFound, R::DeadLetterNotFound),
-            (Error::DeadLetterTaken, Code::FailedPrecondition, R::DeadLetterTaken),
-            (
-                Error::DeadLetterRefused { why: why() },
-                Code::FailedPrecondition,
-                R::DeadLetterRefused,
-            ),
-            (
-                Error::DeadLetterConsumerUnknown { consumer: why() },
-                Code::FailedPrecondition,
-                R::DeadLetterConsumerUnknown,
-            ),
-            (Error::DeadLetterNotNow { why: why() }, Code::Unavailable, R::Unavailable),
-        ]);
     }
 
     fn assert_told(cases: impl IntoIterator<Item = (Error, Code, ErrorReason)>) {

@@ -71,10 +71,8 @@ async fn in_turn<F: Future<Output = ()>>(
 ) {
     let shared = &domain.shared;
     let owner = new_id(&*shared.clock, &*shared.random);
-    let mut turns = Turns::new(name, owner, LEASE, shared.db.clone());
-    let work = turns.run(|| shared.clock.now(), rounds);
-    let _: Option<()> = stop.run_until_cancelled(work).await;
-    turns.give_back().await;
+    let turns = Turns::new(name, owner, LEASE, shared.db.clone());
+    turns.run_until(stop.cancelled(), || shared.clock.now(), rounds).await;
 }
 
 /// One round.

@@ -75,7 +75,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
             "billing.mirror",
             Arc::clone(&billing).mirror_until(config.mirror_interval(), owner, stop.clone()),
         ),
-        Task::new("billing.dunning", billing.dun_until(config.dunning_interval(), stop)),
+        Task::new("billing.dunning", billing.dun_until(config.dunning_interval(), owner, stop)),
     ];
     let ready = Arc::new(move || {
         let db = db.clone();

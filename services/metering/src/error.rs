@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stowage_bus::ReplayError;
 use stowage_proto::common::ErrorReason;
 use stowage_types::Violations;
 use tonic::{Code, Status};
@@ -18,16 +19,8 @@ pub struct BuildError {
 pub(crate) enum Error {
     #[error("no such meter")]
     MeterNotFound,
-    #[error("dead letter not found")]
-    DeadLetterNotFound,
-    #[error("the event of the dead letter was taken already")]
-    DeadLetterTaken,
-    #[error("the event was refused again: {why}")]
-    DeadLetterRefused { why: String },
-    #[error("this version of the program has no consumer {consumer:?}")]
-    DeadLetterConsumerUnknown { consumer: String },
-    #[error("the event cannot be taken now: {why}")]
-    DeadLetterNotNow { why: String },
+    #[error(transparent)]
+    Letter(ReplayError),
     #[error("the role may not {what}")]
     RoleNotAllowed { what: &'static str },
     #[error("the page token is not one of this listing")]
@@ -55,26 +48,7 @@ impl From<Error> for Status {
             Error::MeterNotFound => {
                 status(Code::NotFound, ErrorReason::MeterNotFound, text).build()
             }
-            Error::DeadLetterNotFound => {
-                status(Code::NotFound, ErrorReason::DeadLetterNotFound, text).build()
-            }
-            Error::DeadLetterTaken => {
-                status(Code::FailedPrecondition, ErrorReason::DeadLetterTaken, text).build()
-            }
-            Error::DeadLetterRefused { why } => {
-                status(Code::FailedPrecondition, ErrorReason::DeadLetterRefused, text)
-                    .meta("why", why)
-                    .build()
-            }
-            Error::DeadLetterConsumerUnknown { consumer } => {
-                let reason = ErrorReason::DeadLetterConsumerUnknown;
-                status(Code::FailedPrecondition, reason, text).meta("consumer", consumer).build()
-            }
-            Error::DeadLetterNotNow { .. } => {
-                status(Code::Unavailable, ErrorReason::Unavailable, text)
-                    .retry_after(Duration::from_secs(1))
-                    .build()
-            }
+            Error::Letter(error) => error.into(),
             Error::RoleNotAllowed { .. } => {
                 status(Code::PermissionDenied, ErrorReason::RoleNotAllowed, text).build()
             }
@@ -102,6 +76,15 @@ impl From<Error> for Status {
     }
 }
 
+impl From<ReplayError> for Error {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Db(error) => error.into(),
+            other => Self::Letter(other),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,23 +95,6 @@ mod tests {
         let unclear = stowage_db::Error::Unclear { source: None };
         let cases = [
             (Error::MeterNotFound, Code::NotFound, ErrorReason::MeterNotFound),
-            (Error::DeadLetterNotFound, Code::NotFound, ErrorReason::DeadLetterNotFound),
-            (Error::DeadLetterTaken, Code::FailedPrecondition, ErrorReason::DeadLetterTaken),
-            (
-                Error::DeadLetterRefused { why: String::new() },
-                Code::FailedPrecondition,
-                ErrorReason::DeadLetterRefused,
-            ),
-            (
-                Error::DeadLetterConsumerUnknown { consumer: String::new() },
-                Code::FailedPrecondition,
-                ErrorReason::DeadLetterConsumerUnknown,
-            ),
-            (
-                Error::DeadLetterNotNow { why: String::new() },
-                Code::Unavailable,
-                ErrorReason::Unavailable,
-            ),
             (
                 Error::RoleNotAllowed { what: "" },
                 Code::PermissionDenied,

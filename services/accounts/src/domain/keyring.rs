@@ -9,12 +9,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde_json::json;
-use stowage_auth::{RequestContext, Scope};
+use stowage_auth::RequestContext;
 use stowage_keyring::{Keyring, Source, Version, version_of};
 use stowage_request::Once;
 
 use super::history::{Cause, Entry, Event};
-use super::{Domain, access_key};
+use super::{Domain, access_key, check_operator};
 use crate::error::Error;
 use crate::store;
 
@@ -69,7 +69,7 @@ pub(crate) struct Retired;
 impl Domain {
     /// The master keys, and what of this role is under each.
     pub(crate) async fn get_keyring(&self, cx: &RequestContext) -> Result<View, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate the keyring")?;
         let keyring = &self.shared.keyring;
         Ok(View {
             versions: keyring.versions(),
@@ -84,7 +84,7 @@ impl Domain {
         cx: &RequestContext,
         once: &Once<Rotated>,
     ) -> Result<Rotated, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate the keyring")?;
         let newest = self.newest();
         // An attempt before this one noted what was the newest then.
         let before = once.made().and_then(|made| made.parse().ok()).unwrap_or(newest.version);
@@ -115,7 +115,7 @@ impl Domain {
         version: u32,
         once: &Once<Retired>,
     ) -> Result<Retired, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate the keyring")?;
         let has_it = self.shared.keyring.versions().iter().any(|key| key.version == version);
         // An attempt before this one may have got so far.
         if has_it || !once.resumes() {
@@ -139,7 +139,7 @@ impl Domain {
         cx: &RequestContext,
         from: Cursor,
     ) -> Result<Part, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate the keyring")?;
         match from {
             Cursor::AccessKeys { after } => self.rewrap_access_keys(&after).await,
             Cursor::Answers { scope, request_id } => {
@@ -273,14 +273,6 @@ impl Domain {
         let entry = Entry::new(event, Cause::of(cx)).new_state(state);
         entry.write(&mut tx, self.shared.clock.now()).await?;
         Ok(tx)
-    }
-}
-
-/// Master keys are of the whole installation: who acts for a customer has no part in them.
-fn check_operator(cx: &RequestContext) -> Result<(), Error> {
-    match cx.principal.scope() {
-        Scope::Everything => Ok(()),
-        Scope::Customer(_) => Err(Error::RoleNotAllowed { what: "operate the keyring" }),
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) mod session;
 
 use std::sync::Arc;
 
-use stowage_auth::{RequestContext, Signer};
+use stowage_auth::{RequestContext, Scope, Signer};
 use stowage_bus::{DeadLetters, Outbox};
 use stowage_db::Db;
 use stowage_keyring::Keyring;
@@ -76,6 +76,14 @@ impl Domain {
     /// come together are made durable together, and readers see them only then.
     pub(crate) async fn settle(&self) -> Result<(), Error> {
         Ok(self.shared.db.begin().await?.commit().await?)
+    }
+}
+
+/// Refuses who acts for a customer what is of the whole installation.
+fn check_operator(cx: &RequestContext, what: &'static str) -> Result<(), Error> {
+    match cx.principal.scope() {
+        Scope::Everything => Ok(()),
+        Scope::Customer(_) => Err(Error::RoleNotAllowed { what }),
     }
 }
 

@@ -1,12 +1,12 @@
 //! Sagas as operators see and change them. What they are is in `services/shared/saga`.
 
-use stowage_auth::{RequestContext, Scope};
+use stowage_auth::RequestContext;
 use stowage_request::Once;
 use stowage_saga::{Filter, Info};
 use uuid::Uuid;
 
 use super::history::{Cause, Entry, Event};
-use super::{Domain, Page};
+use super::{Domain, Page, check_operator};
 use crate::error::Error;
 
 /// One saga.
@@ -20,7 +20,7 @@ impl Domain {
         cx: &RequestContext,
         mut filter: Filter,
     ) -> Result<Page<Saga>, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate sagas")?;
         let size = i64::try_from(filter.max).unwrap_or(i64::MAX);
         filter.max = filter.max.saturating_add(1);
         let found = self.sagas.list(&filter).await?;
@@ -29,7 +29,7 @@ impl Domain {
 
     /// One saga.
     pub(crate) async fn get_saga(&self, cx: &RequestContext, id: Uuid) -> Result<Saga, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate sagas")?;
         Ok(Saga(self.sagas.find(id).await.map_err(refusal_of)?))
     }
 
@@ -40,7 +40,7 @@ impl Domain {
         id: Uuid,
         once: &Once<Saga>,
     ) -> Result<Saga, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate sagas")?;
         let mut tx = self.shared.db.begin().await?;
         let saga = Saga(self.sagas.retry(&mut tx, id).await.map_err(refusal_of)?);
         self.change_saga(tx, (cx, Event::SagaRetried), &saga, once).await?;
@@ -54,7 +54,7 @@ impl Domain {
         id: Uuid,
         once: &Once<Saga>,
     ) -> Result<Saga, Error> {
-        check_operator(cx)?;
+        check_operator(cx, "operate sagas")?;
         let mut tx = self.shared.db.begin().await?;
         let why = format!("turned back by {}", cx.actor());
         let saga = Saga(self.sagas.undo(&mut tx, id, &why).await.map_err(refusal_of)?);
@@ -79,14 +79,6 @@ impl Domain {
         tx.commit().await?;
         self.sagas.nudge(*id);
         Ok(())
-    }
-}
-
-/// Sagas are of the whole installation: who acts for a customer sees none.
-fn check_operator(cx: &RequestContext) -> Result<(), Error> {
-    match cx.principal.scope() {
-        Scope::Everything => Ok(()),
-        Scope::Customer(_) => Err(Error::RoleNotAllowed { what: "operate sagas" }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! `DeadLetterService`.
 
 use stowage_auth::RequestContext;
-use stowage_bus::{DeadLetter, LetterFilter, LetterStatus};
+use stowage_bus::{DeadLetter, LetterFilter};
 use stowage_proto::accounts as pb;
 use stowage_proto::common::DeadLetter as Message;
 use stowage_types::{Violations, page};
@@ -12,7 +12,6 @@ use super::{Service, read_page};
 use crate::error::Error;
 
 const LISTING: &str = "deadLetters";
-const CONSUMER_CHARS_MAX: usize = 100;
 
 #[tonic::async_trait]
 impl pb::dead_letter_service_server::DeadLetterService for Service {
@@ -33,8 +32,7 @@ impl pb::dead_letter_service_server::DeadLetterService for Service {
             let last = found.last().map(|letter| letter.id.to_string()).unwrap_or_default();
             next_page_token = page::encode(LISTING, &scope, &last);
         }
-        let short = |letter: DeadLetter| Message { event_data: Vec::new(), ..letter.into() };
-        let dead_letters = found.into_iter().map(short).collect();
+        let dead_letters = found.into_iter().map(DeadLetter::into_short).collect();
         Ok(Response::new(pb::ListDeadLettersResponse { dead_letters, next_page_token }))
     }
 
@@ -59,19 +57,13 @@ impl pb::dead_letter_service_server::DeadLetterService for Service {
 }
 
 fn read_name(name: &str) -> Result<Uuid, Error> {
-    let id = name.strip_prefix("deadLetters/").and_then(|id| id.parse().ok());
-    id.ok_or_else(|| Error::field("name", "is not the name of a dead letter"))
+    DeadLetter::parse_name(name).map_err(|bad| Error::field("name", &bad.why))
 }
 
 fn read_filter(request: pb::ListDeadLettersRequest, scope: &str) -> Result<LetterFilter, Error> {
     let mut violations = Violations::default();
-    violations.check_length("consumer", &request.consumer, CONSUMER_CHARS_MAX);
-    let status = LetterStatus::filter_of(request.status).unwrap_or_else(|_| {
-        violations.push("status", "is not a status of dead letters");
-        None
-    });
+    let filter = LetterFilter::read(request.consumer, request.status, &mut violations);
     violations.finish()?;
     let (before, size) = read_page((LISTING, scope), request.page_size, &request.page_token)?;
-    let consumer = (!request.consumer.is_empty()).then_some(request.consumer);
-    Ok(LetterFilter { consumer, status, before, max: usize::try_from(size).unwrap_or(0) })
+    Ok(LetterFilter { before, max: usize::try_from(size).unwrap_or(0), ..filter })
 }

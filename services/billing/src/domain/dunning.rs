@@ -1,20 +1,22 @@
 //! Tells accounts of invoices that are overdue, and of those that are settled after all.
 //!
 //! The provider says what is open; what was announced is kept here, so that each invoice is told of
-//! once, by whichever process. An account is let go when its last announced invoice is settled.
+//! once, by whichever process looks. An account is let go when its last announced invoice is
+//! settled.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use stowage_auth::Scope;
 use stowage_db::Tx;
-use stowage_provider::{Invoice, InvoiceState, OverdueListing};
-use stowage_types::name;
+use stowage_db::lease::Turns;
+use stowage_provider::{InvoiceState, OverdueListing};
+use stowage_types::{S3uid, name};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::Billing;
 use super::subscription::State;
+use super::{Billing, LEASE};
 use crate::error::Error;
 use crate::events::{INVOICE_OVERDUE, INVOICE_SETTLED, InvoiceOverdue, InvoiceSettled};
 use crate::store;
@@ -23,14 +25,15 @@ use crate::store;
 const PAGE_ROWS: i64 = 100;
 
 impl Billing {
-    /// Looks every `interval` until `stop`.
+    /// Looks every `interval`, in one replica at a time, named by `owner`, until `stop`.
     pub(crate) fn dun_until(
         self: Arc<Self>,
         interval: Duration,
+        owner: Uuid,
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let for_ever = async {
+            let rounds = || async {
                 loop {
                     if let Err(error) = self.dun().await {
                         tracing::warn!(%error, "overdue invoices were not looked at; they will be");
@@ -38,7 +41,8 @@ impl Billing {
                     tokio::time::sleep(interval).await;
                 }
             };
-            let _: Option<()> = stop.run_until_cancelled(for_ever).await;
+            let turns = Turns::new("dunning", owner, LEASE, self.db.clone());
+            turns.run_until(stop.cancelled(), || self.clock.now(), rounds).await;
         })
     }
 
@@ -60,33 +64,29 @@ impl Billing {
             let overdue = self.ask(self.provider.list_overdue(listing)).await?;
             let Some(last) = overdue.last() else { return Ok(()) };
             after = last.id;
+            let of = self.subscriptions_of(&overdue).await?;
             let ids: Vec<i64> = overdue.iter().map(|invoice| invoice.id).collect();
             let known = store::dunning::announced(&self.db, self.provider.name(), &ids).await?;
             for invoice in overdue.iter().filter(|invoice| !known.contains_key(&invoice.id)) {
-                self.announce(invoice).await?;
+                // Only an account that has not ended can be held.
+                match of.get(&invoice.service_id) {
+                    Some(of) if of.state == State::Active => {
+                        self.announce(invoice.id, &of.s3uid).await?;
+                    }
+                    _ => {}
+                }
             }
         }
     }
 
-    /// Announces an invoice of an account that can still be held.
-    async fn announce(&self, invoice: &Invoice) -> Result<(), Error> {
-        let provider = self.provider.name();
-        let of = [invoice.service_id];
-        let mut found =
-            store::subscription::list(&self.db, provider, Scope::Everything, &of).await?;
-        let Some(subscription) = found.pop().filter(|found| found.state == State::Active) else {
-            return Ok(());
-        };
-        let s3uid = subscription.s3uid;
+    async fn announce(&self, invoice_id: i64, s3uid: &S3uid) -> Result<(), Error> {
+        let (key, now) = ((self.provider.name(), invoice_id), self.clock.now());
         let mut tx = self.db.begin().await?;
-        store::dunning::lock_account(&mut tx, s3uid.as_str()).await?;
-        let now = self.clock.now();
-        let is_new =
-            store::dunning::insert(&mut tx, (provider, invoice.id), s3uid.as_str(), now).await?;
-        if !is_new {
+        store::dunning::lock_account(&mut tx, s3uid).await?;
+        if !store::dunning::insert(&mut tx, key, s3uid, now).await? {
             return Ok(());
         }
-        let (subject, invoice_id) = (name::account(&s3uid), invoice.id);
+        let subject = name::account(s3uid);
         let message = InvoiceOverdue { s3uid: s3uid.to_string(), invoice_id };
         self.outbox.push(&mut tx, INVOICE_OVERDUE, &subject, &message).await?;
         tx.commit().await?;
@@ -102,11 +102,11 @@ impl Billing {
             let open = store::dunning::list_open(&self.db, provider, (after, PAGE_ROWS)).await?;
             let Some(last) = open.last() else { return Ok(()) };
             after = *last;
-            for id in open {
-                let found = self.ask(self.provider.find_invoice(id)).await?;
-                if found.is_some_and(|found| found.state == InvoiceState::Open) {
-                    continue;
-                }
+            let found = self.ask(self.provider.find_invoices(&open)).await?;
+            let is_open = |id: &i64| {
+                found.iter().any(|found| found.id == *id && found.state == InvoiceState::Open)
+            };
+            for id in open.into_iter().filter(|id| !is_open(id)) {
                 let mut tx = self.db.begin().await?;
                 self.settle(&mut tx, id).await?;
                 tx.commit().await?;
@@ -126,8 +126,8 @@ impl Billing {
         {
             return Ok(());
         }
-        let subject = format!("accounts/{s3uid}");
-        let message = InvoiceSettled { s3uid, invoice_id };
+        let subject = name::account(&s3uid);
+        let message = InvoiceSettled { s3uid: s3uid.to_string(), invoice_id };
         self.outbox.push(tx, INVOICE_SETTLED, &subject, &message).await?;
         Ok(())
     }

@@ -12,6 +12,7 @@ use stowage_types::{CustomerId, Malformed, Money, name, page};
 use time::OffsetDateTime;
 
 use super::Billing;
+use super::subscription::Subscription;
 use crate::error::Error;
 use crate::events::{PAYMENT_RECORDED, PaymentRecorded};
 use crate::store;
@@ -65,9 +66,8 @@ impl BillListing {
 impl Billing {
     /// Returns an invoice that the caller sees.
     pub(crate) async fn get_invoice(&self, cx: &RequestContext, id: i64) -> Result<Bill, Error> {
-        let found = self.ask(self.provider.find_invoice(id)).await?;
-        let found = found.filter(|found| cx.sees(found.customer));
-        self.to_bill(found.ok_or(Error::InvoiceNotFound)?).await
+        let found = self.find_seen(cx, id).await?;
+        self.to_bill(found).await
     }
 
     /// Returns a page of invoices, newest first, and the token of the next one; empty: the end.
@@ -110,7 +110,7 @@ impl Billing {
         once: &Once<Bill>,
     ) -> Result<Bill, Error> {
         let invoice_id = receipt.invoice_id;
-        self.get_invoice(cx, invoice_id).await?;
+        self.find_seen(cx, invoice_id).await?;
         let Receipt { amount, reference, .. } = receipt;
         let payment = Payment { reference, invoice_id, amount, actor: cx.actor() };
         let paid = match self.ask(self.provider.record_payment(&payment)).await {
@@ -161,24 +161,36 @@ impl Billing {
         Ok(())
     }
 
+    /// The provider's invoice, if the caller sees it.
+    async fn find_seen(&self, cx: &RequestContext, id: i64) -> Result<Invoice, Error> {
+        let found = self.ask(self.provider.find_invoices(&[id])).await?.pop();
+        found.filter(|found| cx.sees(found.customer)).ok_or(Error::InvoiceNotFound)
+    }
+
+    /// The subscriptions that invoices are for, by service.
+    pub(super) async fn subscriptions_of(
+        &self,
+        invoices: &[Invoice],
+    ) -> Result<BTreeMap<i64, Subscription>, Error> {
+        let services: Vec<i64> = invoices.iter().map(|invoice| invoice.service_id).collect();
+        let (provider, scope) = (self.provider.name(), Scope::Everything);
+        let found = store::subscription::list(&self.db, provider, scope, &services).await?;
+        let by_service = |of: Subscription| Some((of.placed?.service_id, of));
+        Ok(found.into_iter().filter_map(by_service).collect())
+    }
+
     async fn to_bill(&self, invoice: Invoice) -> Result<Bill, Error> {
         let mut bills = self.to_bills(vec![invoice]).await?;
         bills.pop().ok_or(Error::InvoiceNotFound)
     }
 
     async fn to_bills(&self, invoices: Vec<Invoice>) -> Result<Vec<Bill>, Error> {
-        let provider = self.provider.name();
-        let services: Vec<i64> = invoices.iter().map(|invoice| invoice.service_id).collect();
-        let found =
-            store::subscription::list(&self.db, provider, Scope::Everything, &services).await?;
-        let s3uids: BTreeMap<i64, String> = found
-            .into_iter()
-            .filter_map(|of| Some((of.placed?.service_id, of.s3uid.to_string())))
-            .collect();
+        let of = self.subscriptions_of(&invoices).await?;
         let ids: Vec<i64> = invoices.iter().map(|invoice| invoice.id).collect();
-        let announced = store::dunning::announced(&self.db, provider, &ids).await?;
+        let announced = store::dunning::announced(&self.db, self.provider.name(), &ids).await?;
+        let s3uid = |service_id| of.get(&service_id).map(|of| of.s3uid.to_string());
         let bill = |invoice: Invoice| Bill {
-            s3uid: s3uids.get(&invoice.service_id).cloned().unwrap_or_default(),
+            s3uid: s3uid(invoice.service_id).unwrap_or_default(),
             overdue_time: announced.get(&invoice.id).copied(),
             invoice,
         };

@@ -10,16 +10,13 @@ use stowage_provider::Error as ProviderError;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::Billing;
 use super::subscription::Subscription;
+use super::{Billing, LEASE};
 use crate::error::Error;
 use crate::store;
 
 /// Most changes read at once.
 const PAGE_ROWS: i64 = 100;
-/// How long a replica that vanished holds up the timer of another.
-const LEASE: Duration = Duration::from_secs(30);
-
 impl Billing {
     /// Mirrors changes as they come, and every `interval` those that failed, until `stop`. One
     /// replica does, named by `owner`: of two that tell at once the one with the older news could
@@ -31,19 +28,15 @@ impl Billing {
         stop: CancellationToken,
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
-            let mut turns = Turns::new("mirror", owner, LEASE, self.db.clone());
-            let mirroring = turns.run(
-                || self.clock.now(),
-                || async {
-                    loop {
-                        let changed = self.schedule_changed.notified();
-                        self.mirror_or_say().await;
-                        let _: Result<(), _> = tokio::time::timeout(interval, changed).await;
-                    }
-                },
-            );
-            let _: Option<()> = stop.run_until_cancelled(mirroring).await;
-            turns.give_back().await;
+            let rounds = || async {
+                loop {
+                    let changed = self.schedule_changed.notified();
+                    self.mirror_or_say().await;
+                    let _: Result<(), _> = tokio::time::timeout(interval, changed).await;
+                }
+            };
+            let turns = Turns::new("mirror", owner, LEASE, self.db.clone());
+            turns.run_until(stop.cancelled(), || self.clock.now(), rounds).await;
         })
     }
 

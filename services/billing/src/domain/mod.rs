@@ -19,6 +19,9 @@ use tokio::sync::Notify;
 
 use crate::Config;
 
+/// How long a replica that vanished holds up the timers of another.
+const LEASE: Duration = Duration::from_secs(30);
+
 /// Billing's rules over its database and its provider.
 #[derive(Debug)]
 pub(crate) struct Billing {

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 
 use stowage_db::{Args, Db, Error, Query, Tx, args};
+use stowage_types::S3uid;
 use time::OffsetDateTime;
 
+use super::amount::damaged;
+
 /// Locks what is known of an account until the end of the transaction.
-pub(crate) async fn lock_account(tx: &mut Tx, s3uid: &str) -> Result<(), Error> {
+pub(crate) async fn lock_account(tx: &mut Tx, s3uid: &S3uid) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO dunning_account (s3uid) VALUES ($1) \
          ON CONFLICT (s3uid) DO UPDATE SET s3uid = excluded.s3uid",
-        args![s3uid],
+        args![s3uid.as_str()],
     )
     .await?;
     Ok(())
@@ -20,14 +23,14 @@ pub(crate) async fn lock_account(tx: &mut Tx, s3uid: &str) -> Result<(), Error> 
 pub(crate) async fn insert(
     tx: &mut Tx,
     (provider, invoice_id): (&str, i64),
-    s3uid: &str,
+    s3uid: &S3uid,
     now: OffsetDateTime,
 ) -> Result<bool, Error> {
     let rows = tx
         .execute(
             "INSERT INTO dunning (provider, invoice_id, s3uid, overdue_time) \
              VALUES ($1, $2, $3, $4) ON CONFLICT (provider, invoice_id) DO NOTHING",
-            args![provider, invoice_id, s3uid, now],
+            args![provider, invoice_id, s3uid.as_str(), now],
         )
         .await?;
     Ok(rows == 1)
@@ -37,7 +40,7 @@ pub(crate) async fn insert(
 pub(crate) async fn find_open(
     mut from: impl Query,
     (provider, invoice_id): (&str, i64),
-) -> Result<Option<String>, Error> {
+) -> Result<Option<S3uid>, Error> {
     let row: Option<(String,)> = from
         .fetch_optional(
             "SELECT s3uid FROM dunning \
@@ -45,7 +48,7 @@ pub(crate) async fn find_open(
             args![provider, invoice_id],
         )
         .await?;
-    Ok(row.map(|(s3uid,)| s3uid))
+    row.map(|(s3uid,)| S3uid::parse(&s3uid).map_err(damaged)).transpose()
 }
 
 /// Notes that an announced invoice is settled; false if it was before.
@@ -65,11 +68,11 @@ pub(crate) async fn settle(
 }
 
 /// How many announced invoices of an account are not settled.
-pub(crate) async fn count_open(mut from: impl Query, s3uid: &str) -> Result<i64, Error> {
+pub(crate) async fn count_open(mut from: impl Query, s3uid: &S3uid) -> Result<i64, Error> {
     let (count,): (i64,) = from
         .fetch_one(
             "SELECT count(*) FROM dunning WHERE s3uid = $1 AND settle_time IS NULL",
-            args![s3uid],
+            args![s3uid.as_str()],
         )
         .await?;
     Ok(count)

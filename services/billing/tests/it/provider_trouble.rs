@@ -97,8 +97,8 @@ impl Provider for Wobbly {
     }
 
     // Readings are made by tasks of the role too, at any moment: they meet no trouble.
-    async fn find_invoice(&self, id: i64) -> Result<Option<Invoice>, Error> {
-        self.ledger.find_invoice(id).await
+    async fn find_invoices(&self, ids: &[i64]) -> Result<Vec<Invoice>, Error> {
+        self.ledger.find_invoices(ids).await
     }
 
     async fn list_invoices(&self, listing: InvoiceListing) -> Result<Vec<Invoice>, Error> {

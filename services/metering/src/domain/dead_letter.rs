@@ -2,7 +2,7 @@
 //! `services/shared/bus`.
 
 use stowage_auth::{RequestContext, Scope};
-use stowage_bus::{DeadLetter, LetterFilter, ReplayError};
+use stowage_bus::{DeadLetter, LetterFilter};
 use stowage_request::Once;
 use uuid::Uuid;
 
@@ -27,7 +27,7 @@ impl Metering {
         id: Uuid,
     ) -> Result<DeadLetter, Error> {
         check_operator(cx)?;
-        self.letters.find(id).await.map_err(refusal_of)
+        Ok(self.letters.find(id).await?)
     }
 
     /// Hands the event of a dead letter to its consumer again.
@@ -38,9 +38,9 @@ impl Metering {
         once: &Once<DeadLetter>,
     ) -> Result<DeadLetter, Error> {
         check_operator(cx)?;
-        self.letters.replay(id).await.map_err(refusal_of)?;
+        self.letters.replay(id).await?;
         let mut tx = self.db.begin().await?;
-        let letter = self.letters.set_taken(&mut tx, id).await.map_err(refusal_of)?;
+        let letter = self.letters.set_taken(&mut tx, id).await?;
         once.answer(&mut tx, &letter).await?;
         tx.commit().await?;
         let actor = cx.actor();
@@ -54,16 +54,5 @@ fn check_operator(cx: &RequestContext) -> Result<(), Error> {
     match cx.principal.scope() {
         Scope::Everything => Ok(()),
         Scope::Customer(_) => Err(Error::RoleNotAllowed { what: "operate dead letters" }),
-    }
-}
-
-fn refusal_of(error: ReplayError) -> Error {
-    match error {
-        ReplayError::NotFound => Error::DeadLetterNotFound,
-        ReplayError::Taken => Error::DeadLetterTaken,
-        ReplayError::Refused { why } => Error::DeadLetterRefused { why },
-        ReplayError::UnknownConsumer(consumer) => Error::DeadLetterConsumerUnknown { consumer },
-        ReplayError::NotNow { why } => Error::DeadLetterNotNow { why },
-        ReplayError::Db(error) => error.into(),
     }
 }

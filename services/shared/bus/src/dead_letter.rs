@@ -93,13 +93,13 @@ pub struct LetterFilter {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// There is no such letter.
-    #[error("no such dead letter")]
+    #[error("dead letter not found")]
     NotFound,
     /// There is nothing to do.
-    #[error("the event of the dead letter was taken")]
+    #[error("the event of the dead letter was taken already")]
     Taken,
     /// This program does not have its consumer.
-    #[error("there is no consumer {0}")]
+    #[error("this version of the program has no consumer {0:?}")]
     UnknownConsumer(String),
     /// It was refused again; the letter says so.
     #[error("the event was refused again: {why}")]

@@ -116,7 +116,7 @@ impl Lease {
 }
 
 /// Runs `work`, which does not end by itself, in one of all processes that call this under the
-/// lease's name, until the returned future is dropped or [`Turns::give_back`] is called. A process
+/// lease's name, until the returned future is dropped. A process
 /// that gets the lease begins it anew; one that loses it drops it where it stands.
 ///
 /// Where no other process can have the database there is no lease to wait for.
@@ -160,6 +160,21 @@ impl Turns {
             }
             tokio::time::sleep(pause).await;
         }
+    }
+
+    /// The same until `stop` ends; then the next process has its turn at once.
+    pub async fn run_until<F: Future<Output = ()>>(
+        mut self,
+        stop: impl Future<Output = ()>,
+        now: impl Fn() -> OffsetDateTime,
+        work: impl Fn() -> F,
+    ) {
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = self.run(now, work) => {}
+        }
+        self.give_back().await;
     }
 
     /// Lets the next process have its turn at once.

@@ -5,8 +5,8 @@ use stowage_types::{Currency, CustomerId, Money, PlanId, S3uid};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    Error, InvoiceListing, InvoiceState, NewOrder, OrderKey, OrderRef, OverdueListing, Payment,
-    PaymentRefusal, Period, PlacedOrder, Provider,
+    Error, Invoice, InvoiceListing, InvoiceState, NewOrder, OrderKey, OrderRef, OverdueListing,
+    Payment, PaymentRefusal, Period, PlacedOrder, Provider,
 };
 
 /// Runs every rule.
@@ -117,9 +117,12 @@ async fn accepted(provider: &dyn Provider, key: &str, price_units: i128) -> (Ord
     (reference, placed.invoice_id)
 }
 
+async fn find(provider: &dyn Provider, id: i64) -> Option<Invoice> {
+    provider.find_invoices(&[id]).await.expect("the provider is there").pop()
+}
+
 async fn state(provider: &dyn Provider, id: i64) -> InvoiceState {
-    let found = provider.find_invoice(id).await.expect("the provider is there");
-    found.expect("there is such an invoice").state
+    find(provider, id).await.expect("there is such an invoice").state
 }
 
 async fn an_invoice_follows_its_order(provider: &dyn Provider) {
@@ -130,7 +133,7 @@ async fn an_invoice_follows_its_order(provider: &dyn Provider) {
     let reference = reference(&order, Some(placed));
     for _ in 0..2 {
         provider.activate(&reference).await.expect("it is accepted");
-        let invoice = provider.find_invoice(id).await.expect("there").expect("it is there");
+        let invoice = find(provider, id).await.expect("it is there");
         assert_eq!(invoice.state, InvoiceState::Open);
         assert_eq!((invoice.total, invoice.balance()), (order.period_price, order.period_price));
         assert_eq!((invoice.customer, invoice.service_id), (order.customer, placed.service_id));
@@ -141,8 +144,11 @@ async fn an_invoice_follows_its_order(provider: &dyn Provider) {
     let (undone, id) = accepted(provider, "suite-invoice-undone", 10).await;
     provider.undo_order(&undone).await.expect("it is undone");
     assert_eq!(state(provider, id).await, InvoiceState::Void, "as if it had not been placed");
-    let absent = provider.find_invoice(i64::MAX).await.expect("the provider is there");
-    assert_eq!(absent, None);
+    assert_eq!(find(provider, i64::MAX).await, None);
+    let some = provider.find_invoices(&[id, i64::MAX, placed.invoice_id]).await;
+    let ids: Vec<i64> = some.expect("there").iter().map(|invoice| invoice.id).collect();
+    assert_eq!(ids, [placed.invoice_id, id], "by id, without those that are not there");
+    assert_eq!(provider.find_invoices(&[]).await.expect("there"), []);
 }
 
 /// Books a payment of the suite, in whole units of its currency; 0: what is left.

@@ -66,11 +66,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// `NotFound` if it was not placed; `Pending`, `Unavailable`.
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error>;
 
-    /// An invoice; `None`: it has none of this id.
+    /// Invoices by id, in the order of their ids; absent ones are left out.
     ///
     /// # Errors
     /// `Unavailable`.
-    async fn find_invoice(&self, id: i64) -> Result<Option<Invoice>, Error>;
+    async fn find_invoices(&self, ids: &[i64]) -> Result<Vec<Invoice>, Error>;
 
     /// Invoices, newest first.
     ///

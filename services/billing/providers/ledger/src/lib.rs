@@ -117,8 +117,8 @@ impl Provider for Ledger {
         tx.commit().await.map_err(away)
     }
 
-    async fn find_invoice(&self, id: i64) -> Result<Option<Invoice>, Error> {
-        store::invoice::find(&self.db, id).await.map_err(away)
+    async fn find_invoices(&self, ids: &[i64]) -> Result<Vec<Invoice>, Error> {
+        store::invoice::find_all(&self.db, ids).await.map_err(away)
     }
 
     async fn list_invoices(&self, listing: InvoiceListing) -> Result<Vec<Invoice>, Error> {

@@ -61,7 +61,7 @@ async fn held_it_is_renewed_until_another_has_it_or_nobody_answers() {
     let holding = one.hold(&db, || at(renewals.fetch_add(1, Ordering::SeqCst) + 1));
     let other = async {
         let looks = async {
-            while renewals.load(Ordering::SeqCst) < 2 {
+            while renewals.load(Ordering::SeqCst) < 3 {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };

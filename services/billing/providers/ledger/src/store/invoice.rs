@@ -191,6 +191,17 @@ pub(crate) async fn find(mut from: impl Query, id: i64) -> Result<Option<Invoice
     row.map(Invoice::try_from).transpose()
 }
 
+pub(crate) async fn find_all(db: &Db, ids: &[i64]) -> Result<Vec<Invoice>, Error> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut args = Args::new();
+    let numbers: Vec<String> = ids.iter().map(|id| format!("${}", args.push(*id))).collect();
+    let filter = format!("WHERE i.invoice_id IN ({}) ORDER BY i.invoice_id", numbers.join(", "));
+    let rows: Vec<Row> = db.fetch_all_built(select!("").to_owned() + &filter, args).await?;
+    rows.into_iter().map(Invoice::try_from).collect()
+}
+
 pub(crate) async fn list(db: &Db, listing: InvoiceListing) -> Result<Vec<Invoice>, Error> {
     let mut args = Args::new();
     let mut sql = select!("WHERE i.invoice_id < ").to_owned();
