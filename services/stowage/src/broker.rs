@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use stowage_bus::{AmqpOptions, Bus, InvalidUrl};
-use stowage_runtime::ReadyCheck;
+use stowage_runtime::{ReadyCheck, read_authorities};
 use stowage_types::SystemRandom;
 
 use crate::config::{Amqp, Faults};
@@ -15,6 +15,10 @@ pub(crate) fn open(config: &Amqp) -> Result<Bus, StartError> {
     let mut options = AmqpOptions::new(Arc::new(SystemRandom));
     if let Some(namespace) = &config.namespace {
         options.namespace.clone_from(namespace);
+    }
+    if let Some(ca) = &config.ca {
+        read_authorities(ca)?;
+        options.ca = Some(ca.clone());
     }
     Bus::amqp(&url, options).map_err(|error| {
         let setting = match error {

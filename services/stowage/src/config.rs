@@ -9,6 +9,7 @@
 mod keyring;
 mod otlp;
 mod sections;
+mod servers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +21,8 @@ use stowage_runtime::telemetry::LogFormat;
 use toml::{Table, Value};
 
 pub use keyring::Keyring;
-pub use sections::{Amqp, Database, Gateway, Listener, RoleSection, S3, Tls, reachable};
+pub use sections::{Gateway, Listener, RoleSection, S3, Tls, reachable};
+pub use servers::{Amqp, Database};
 
 /// Variables that are no settings of the server: the file itself, and those of the command line.
 const NOT_SETTINGS: &[&str] = &["STOWAGE_CONFIG", "STOWAGE_ADDR", "STOWAGE_TOKEN"];

@@ -38,6 +38,7 @@ mod publish;
 mod session;
 mod topology;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -60,6 +61,9 @@ const NAMESPACE_BYTES_MAX: usize = 100;
 pub struct AmqpOptions {
     /// First part of all names at the broker. Default `stowage`.
     pub namespace: String,
+    /// Certificates of the authority of `amqps://`, in PEM, read with each connection. Default:
+    /// those that the system trusts, which are taken beside it, too.
+    pub ca: Option<PathBuf>,
     /// Consumers whose queues are declared. Default [`CONSUMERS`].
     pub consumers: &'static [Consumer],
     /// Most events that the broker sends ahead of their acknowledgement. Default 32.
@@ -91,6 +95,7 @@ impl AmqpOptions {
     pub fn new(random: Arc<dyn Random>) -> Self {
         Self {
             namespace: "stowage".to_owned(),
+            ca: None,
             consumers: CONSUMERS,
             prefetch: 32,
             in_flight_max: 64,

@@ -10,4 +10,5 @@ mod lease;
 mod proxy;
 mod restart;
 mod suite;
+mod tls;
 mod wire;

@@ -34,5 +34,5 @@ pub use remote::{AddressError, remote};
 pub use role::{ReadyCheck, Role, Task};
 pub use role_port::{RenderMetrics, RolePort, remote_ready};
 pub use rpc::{about_call, end_call};
-pub use tls::{ClientTls, Identity, ServerTls, TlsError};
+pub use tls::{ClientTls, Identity, ServerTls, TlsError, read_authorities};
 pub use unread::{Kept, read_out};

@@ -172,6 +172,15 @@ fn read_chain(path: &Path) -> Result<Chain, TlsError> {
     }
 }
 
+/// Certificates of authorities, in PEM, for a client that is not ours.
+///
+/// # Errors
+/// The file is not there, or holds none.
+pub fn read_authorities(path: &Path) -> Result<String, TlsError> {
+    read_roots(path)?;
+    std::fs::read_to_string(path).map_err(|error| refused(path, error))
+}
+
 fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in read_chain(path)? {

@@ -1,16 +1,12 @@
 //! The sections that name places: where things listen, whom they call, which files they show.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
-use stowage_db::CONNECTIONS_DEFAULT;
 use stowage_runtime::Identity;
 use toml::{Table, Value};
-
-use crate::data::read_secret;
-use crate::error::StartError;
 
 /// `[gateway]`: where it listens, and the settings of the gateway itself beside it.
 #[derive(Debug)]
@@ -56,35 +52,6 @@ pub struct RoleSection<C> {
     pub url: Vec<String>,
     /// Every other key of the section.
     pub own: C,
-}
-
-/// `[database]`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Database {
-    /// URL of a PostgreSQL database, in which each role has a schema of its own:
-    /// `postgres://user:password@host/database`. Default: SQLite in the data folder.
-    #[serde(deserialize_with = "secret")]
-    pub url: Option<SecretString>,
-    /// File of the password, where the URL has none.
-    pub password_file: Option<PathBuf>,
-    /// Connections of each role, at most. Default 16, at least 2, at most 1000.
-    pub connections_max: u32,
-}
-
-/// `[amqp]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Amqp {
-    /// URL of a RabbitMQ broker: `amqp://user:password@host/vhost`. Default: events stay in the
-    /// process, which only does where all roles are in it.
-    #[serde(deserialize_with = "secret")]
-    pub url: Option<SecretString>,
-    /// File of the password, where the URL has none.
-    pub password_file: Option<PathBuf>,
-    /// First part of all names at the broker, so that several installations can share a virtual
-    /// host. Default `stowage`.
-    pub namespace: Option<String>,
 }
 
 /// `[tls]`: TLS between roles. With a certificate a role's port takes only callers that show one
@@ -137,12 +104,6 @@ impl Default for Gateway {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, 8080));
         let facade = stowage_gateway::Config::default();
         Self { addr, plaintext: false, tls_cert: None, tls_key: None, facade }
-    }
-}
-
-impl Default for Database {
-    fn default() -> Self {
-        Self { url: None, password_file: None, connections_max: CONNECTIONS_DEFAULT }
     }
 }
 
@@ -331,68 +292,6 @@ impl S3 {
     }
 }
 
-impl Database {
-    pub(super) fn check(&self) -> Vec<String> {
-        let form = ["postgres://", "postgresql://"];
-        let mut faults =
-            check_url(self.url.as_ref(), &form, "postgres://user:password@host/database");
-        if !(2..=1000).contains(&self.connections_max) {
-            faults.push("connections_max: must be between 2 and 1000".to_owned());
-        }
-        faults
-    }
-
-    /// The URL with the password in it.
-    ///
-    /// # Errors
-    /// [`StartError::Secret`] of the password's file.
-    pub fn full_url(&self) -> Result<Option<SecretString>, StartError> {
-        full_url(self.url.as_ref(), self.password_file.as_deref())
-    }
-}
-
-impl Amqp {
-    pub(super) fn check(&self) -> Vec<String> {
-        check_url(self.url.as_ref(), &["amqp://", "amqps://"], "amqp://user:password@host/vhost")
-    }
-
-    /// The URL with the password in it.
-    ///
-    /// # Errors
-    /// [`StartError::Secret`] of the password's file.
-    pub fn full_url(&self) -> Result<Option<SecretString>, StartError> {
-        full_url(self.url.as_ref(), self.password_file.as_deref())
-    }
-}
-
-fn full_url(
-    url: Option<&SecretString>,
-    file: Option<&Path>,
-) -> Result<Option<SecretString>, StartError> {
-    let (Some(url), Some(file)) = (url, file) else { return Ok(url.cloned()) };
-    let refused = |why: &str| StartError::Secret { path: file.to_owned(), why: why.to_owned() };
-    let password = read_secret(file)?.ok_or_else(|| refused("is missing"))?;
-    let with = with_password(url.expose_secret(), password.expose_secret());
-    with.map(Some).ok_or_else(|| refused("is no use: the URL must name a user, and no password"))
-}
-
-/// Puts a password behind the user of a URL; `None` if there is no user, or a password already.
-fn with_password(url: &str, password: &str) -> Option<SecretString> {
-    let (scheme, rest) = url.split_once("://")?;
-    let (user, place) = rest.split_once('@')?;
-    if user.is_empty() || user.contains(':') || user.contains('/') {
-        return None;
-    }
-    let encoded: String = password
-        .bytes()
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => char::from(byte).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect();
-    Some(SecretString::from(format!("{scheme}://{user}:{encoded}@{place}")))
-}
-
 impl Tls {
     /// What this process shows to other roles.
     #[must_use]
@@ -406,16 +305,6 @@ impl Tls {
             faults.push("ca: must be set with cert: callers are known by it".to_owned());
         }
         faults
-    }
-}
-
-/// Says nothing of the value: it may hold a password.
-fn check_url(url: Option<&SecretString>, schemes: &[&str], form: &str) -> Vec<String> {
-    let is_good =
-        |url: &SecretString| schemes.iter().any(|scheme| url.expose_secret().starts_with(scheme));
-    match url.is_none_or(is_good) {
-        true => Vec::new(),
-        false => vec![format!("url: is not a URL such as {form}")],
     }
 }
 
@@ -470,20 +359,4 @@ fn is_http_url(url: &str) -> bool {
     rest.is_some_and(|host| {
         !host.is_empty() && !host.contains(|c: char| c.is_whitespace() || "/?#@".contains(c))
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_goes_behind_the_user_and_nowhere_else() {
-        let with = |url| with_password(url, "p@ss/1:%");
-        let full = with("postgres://stowage@db:5432/stowage?sslmode=require").unwrap();
-        let expected = "postgres://stowage:p%40ss%2F1%3A%25@db:5432/stowage?sslmode=require";
-        assert_eq!(full.expose_secret(), expected);
-        for url in ["postgres://db/stowage", "postgres://a:b@db/x", "postgres://@db/x", "db"] {
-            assert!(with(url).is_none(), "{url}");
-        }
-    }
 }

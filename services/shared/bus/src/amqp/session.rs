@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
+use lapin::tcp::OwnedTLSConfig;
 use lapin::{Connection, ConnectionProperties, Event};
+use stowage_runtime::read_authorities;
 use tokio_util::sync::CancellationToken;
 
 use super::back_off::BackOff;
@@ -97,11 +99,14 @@ async fn connect(amqp: &Amqp, side: Side) -> Result<Connection, BoxError> {
     let connecting = async {
         let name = format!("{} {}", options.namespace, side.name());
         let properties = ConnectionProperties::default().with_connection_name(name.into());
-        let connection = Connection::connect_uri(amqp.uri.clone(), properties).await?;
+        let cert_chain = options.ca.as_deref().map(read_authorities).transpose()?;
+        let tls = OwnedTLSConfig { cert_chain, ..OwnedTLSConfig::default() };
+        let (uri, runtime) = (amqp.uri.clone(), lapin::runtime::default_runtime()?);
+        let connection = Connection::connect_uri_with_config(uri, properties, tls, runtime).await?;
         topology::declare(&connection, options, &amqp.subscriptions()).await?;
-        Ok::<_, lapin::Error>(connection)
+        Ok::<_, BoxError>(connection)
     };
-    Ok(tokio::time::timeout(options.connect_max, connecting).await??)
+    tokio::time::timeout(options.connect_max, connecting).await?
 }
 
 /// Waits until the connection is lost, and says why.

@@ -30,6 +30,7 @@ mod amqp {
         push, push_all, subscription,
     };
     use super::super::proxy::Proxy;
+    use super::super::tls::Tls;
     use super::super::wire::{Arm, Wire, url};
     use super::assert_in_order;
     use crate::{
@@ -348,6 +349,26 @@ mod amqp {
             let published = running.bus.publish(&event("things/1", 1)).await;
             assert_eq!(published.is_err(), away, "{published:?}");
         }
+        running.stop().await;
+        wire.end().await;
+    }
+
+    #[tokio::test]
+    async fn over_tls_the_broker_must_be_of_a_known_authority() {
+        let place = Scratch::new().await;
+        let db = open(&place).await;
+        let tls = Tls::start(&url()).await;
+        let mut wire = Wire::through(Arm::Amqp, tls.url.clone());
+        let consumer = Arc::new(Consumer::new(&db));
+        let running = wire.start_unconnected([consumer.subscription()]);
+        eventually("it does not trust the broker", async || tls.refused() > 3).await;
+        assert!(running.bus.publish(&event("things/1", 1)).await.is_err());
+        running.stop().await;
+
+        wire.options.ca = Some(tls.ca.path().to_owned());
+        let running = wire.start([consumer.subscription()]).await;
+        running.bus.publish(&event("things/1", 1)).await.unwrap();
+        arrive(&db, &["things/1".to_owned()]).await;
         running.stop().await;
         wire.end().await;
     }
