@@ -12,12 +12,14 @@ mod figure;
 mod keys;
 mod objects;
 mod orders;
+mod parts;
 mod raw;
 mod start;
 mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use stowage_testkit::Process;
@@ -51,6 +53,9 @@ struct Flags {
     /// Keys in the big bucket
     #[arg(long, default_value_t = 100_000)]
     keys: usize,
+    /// Measure the parts in processes of their own alone
+    #[arg(long)]
+    only_parts: bool,
     /// Serve the bare handler instead: what the facade is compared with
     #[arg(long, hide = true)]
     bare: bool,
@@ -88,15 +93,27 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
             figures.push(figure);
         }
     };
-    let mut server = Process::start_program(program, RATES_OUT_OF_REACH).await;
+    if flags.only_parts {
+        add(parts::measure(program, flags).await);
+        return figures;
+    }
+    let mut server = Process::start_program(program.clone(), RATES_OUT_OF_REACH).await;
     add(start::measure(&mut server).await);
     add(vec![connections::measure(&server).await]);
     let site = &server.site;
-    add(orders::measure(site, flags.orders).await);
+    add(orders::measure(site, orders_of_one(flags.orders)).await);
     add(vec![facade::measure(site, flags.facade_seconds).await]);
     add(doors::measure(site, flags.facade_seconds).await);
     add(vec![usage::measure(site).await]);
     add(objects::measure(site, flags.object_mib).await);
     add(keys::measure(site, flags.keys).await);
+    drop(server);
+    add(parts::measure(program, flags).await);
     figures
+}
+
+/// What is promised of orders in one process.
+fn orders_of_one(orders: usize) -> orders::Load {
+    let p99 = Duration::from_millis(50);
+    orders::Load { place: "", orders, evenly: 100, p99, rate: 200.0 }
 }

@@ -12,11 +12,23 @@ use crate::figure::{Figure, in_ms, percentile};
 
 /// How many orders run at once.
 const AT_ONCE: usize = 16;
-/// Time between two orders where they come evenly: 100 a second, whether the ones before have
-/// ended or not.
-const PACE: Duration = Duration::from_millis(10);
 
-pub(crate) async fn measure(site: &Site, orders: usize) -> Vec<Figure> {
+/// What is asked of an installation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    /// Names it in the table.
+    pub(crate) place: &'static str,
+    /// How many orders are placed as fast as they can be; half as many come evenly.
+    pub(crate) orders: usize,
+    /// How many come evenly in a second, whether the ones before have ended or not.
+    pub(crate) evenly: u32,
+    /// Longest time that 99 of 100 of them may take.
+    pub(crate) p99: Duration,
+    /// How many a second there must be at least, as fast as they can be.
+    pub(crate) rate: f64,
+}
+
+pub(crate) async fn measure(site: &Site, load: Load) -> Vec<Figure> {
     let (plan_id, _) = site.plans().await;
     let mut tokens = Vec::new();
     for n in 0..AT_ONCE {
@@ -27,26 +39,31 @@ pub(crate) async fn measure(site: &Site, orders: usize) -> Vec<Figure> {
     place_all(site, plan_id, &tokens, 2, "warm-up").await;
     let begun = Instant::now();
     let (mut times, failure) =
-        place_all(site, plan_id, &tokens, orders.div_ceil(AT_ONCE), "order").await;
+        place_all(site, plan_id, &tokens, load.orders.div_ceil(AT_ONCE), "order").await;
     let elapsed = begun.elapsed();
+    let Load { place, evenly: per_second, .. } = load;
+    let missing = |why| vec![Figure::missing(format!("create_order{place}"), why)];
     if let Some(why) = failure {
-        return vec![Figure::missing("create_order", why)];
+        return missing(why);
     }
-    let mut evenly = match place_evenly(site, plan_id, &tokens, orders / 2).await {
+    let pace = Duration::from_secs(1) / per_second;
+    let mut evenly = match place_evenly(site, plan_id, (&tokens, load.orders / 2), pace).await {
         Ok(evenly) => evenly,
-        Err(why) => return vec![Figure::missing("create_order", why)],
+        Err(why) => return missing(why),
     };
     let count = u32::try_from(times.len()).unwrap_or(u32::MAX);
     let rate = f64::from(count) / elapsed.as_secs_f64();
-    let what = |which| format!("create_order {which}, {AT_ONCE} at once, {count} orders");
-    let even = |which| format!("create_order {which}, 100 a second, {} orders", evenly.len());
+    let what = |which| format!("create_order{place} {which}, {AT_ONCE} at once, {count} orders");
+    let even = |which| {
+        format!("create_order{place} {which}, {per_second} a second, {} orders", evenly.len())
+    };
     let (p50, p99) = (even("p50"), even("p99"));
     vec![
         Figure::told(p50, in_ms(percentile(&mut evenly, 50))),
-        Figure::time(p99, percentile(&mut evenly, 99), Duration::from_millis(50)),
+        Figure::time(p99, percentile(&mut evenly, 99), load.p99),
         Figure::told(what("p50"), in_ms(percentile(&mut times, 50))),
-        Figure::time(what("p99"), percentile(&mut times, 99), Duration::from_millis(50)),
-        Figure::at_least(what("per second"), rate, 200.0),
+        Figure::time(what("p99"), percentile(&mut times, 99), load.p99),
+        Figure::at_least(what("per second"), rate, load.rate),
     ]
 }
 
@@ -54,8 +71,8 @@ pub(crate) async fn measure(site: &Site, orders: usize) -> Vec<Figure> {
 async fn place_evenly(
     site: &Site,
     plan_id: i64,
-    tokens: &[String],
-    orders: usize,
+    (tokens, orders): (&[String], usize),
+    pace: Duration,
 ) -> Result<Vec<Duration>, String> {
     let clients: Vec<_> = tokens
         .iter()
@@ -64,7 +81,7 @@ async fn place_evenly(
             AccountServiceClient::new(own.with_token(token))
         })
         .collect();
-    let mut pace = tokio::time::interval(PACE);
+    let mut pace = tokio::time::interval(pace);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let mut calls = JoinSet::new();
     for (n, client) in clients.iter().cycle().take(orders).enumerate() {

@@ -7,7 +7,7 @@ use stowage_testkit::Process;
 use crate::figure::Figure;
 
 /// How long the server is left alone before its memory is looked at.
-const IDLE: Duration = Duration::from_secs(3);
+pub(crate) const IDLE: Duration = Duration::from_secs(3);
 /// How often it is started on what is there.
 const RESTARTS: usize = 5;
 

@@ -85,7 +85,15 @@ impl Parts {
     /// # Panics
     /// As [`Self::start`].
     pub async fn start_set(further: &[(&str, &str)]) -> Self {
-        Self::start_by(1, further, |url| url.to_owned()).await
+        Self::start_by((program(), 1), further, |url| url.to_owned()).await
+    }
+
+    /// Starts one of each of the program at `program`, with further environment variables.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub async fn start_program(program: PathBuf, further: &[(&str, &str)]) -> Self {
+        Self::start_by((program, 1), further, |url| url.to_owned()).await
     }
 
     /// Starts them on a database that is reached by another address.
@@ -93,11 +101,11 @@ impl Parts {
     /// # Panics
     /// As [`Self::start`].
     pub async fn start_with(replicas: usize, database: impl FnOnce(&str) -> String) -> Self {
-        Self::start_by(replicas, &[], database).await
+        Self::start_by((program(), replicas), &[], database).await
     }
 
     async fn start_by(
-        replicas: usize,
+        (program, replicas): (PathBuf, usize),
         further: &[(&str, &str)],
         database: impl FnOnce(&str) -> String,
     ) -> Self {
@@ -125,7 +133,6 @@ impl Parts {
             }
             places.extend(addresses.into_iter().enumerate().map(|(n, at)| ((part, n), at)));
         }
-        let program = program();
         let secrets = Command::new(&program)
             .args(["secrets", "make"])
             .env_clear()
@@ -162,6 +169,15 @@ impl Parts {
     #[must_use]
     pub fn count(&self, part: &str) -> usize {
         self.running.keys().filter(|(of, _)| *of == part).count()
+    }
+
+    /// The id of a process.
+    ///
+    /// # Panics
+    /// When there is no such process.
+    #[must_use]
+    pub fn pid(&self, part: &'static str, n: usize) -> u32 {
+        self.running[&(part, n)].child.id()
     }
 
     /// The installation, seen through one of its gateways.

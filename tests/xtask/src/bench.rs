@@ -2,7 +2,9 @@
 
 use std::fs;
 
-use crate::run;
+use crate::rabbitmq::Broker;
+use crate::test::Scratch;
+use crate::{install, postgres, run};
 
 const PAGE: &str = "tests/bench/README.md";
 const BEGIN: &str = "<!-- figures: written by `cargo xtask bench` -->";
@@ -12,12 +14,18 @@ const END: &str = "<!-- end of figures -->";
 pub(crate) fn run(flags: &[String]) -> Result<(), String> {
     let build = ["build", "--release", "--locked", "-p", "stowage", "-p", "stowage-bench"];
     run::shown(run::cargo().args(build))?;
+    install::broker()?;
+    install::database_server()?;
+    let scratch = Scratch::new()?;
+    let (database, broker) = (postgres::Server::start_durable()?, Broker::start(&scratch.path)?);
     let folder = run::target().join("release");
     let mut command = std::process::Command::new(folder.join("stowage-bench"));
     command.current_dir(run::root()).arg("--server").arg(folder.join("stowage")).args(flags);
     let is_figure =
         |line: &str| line.starts_with('|') || line.starts_with("Measured") || line.is_empty();
+    database.at(broker.at(&mut command));
     let (outcome, lines) = run::shown_and_kept(&mut command, is_figure);
+    drop((database, broker));
     outcome?;
     if lines.is_empty() {
         return Err("the bench printed no table".to_owned());

@@ -28,9 +28,11 @@ const URL: &str = "STOWAGE_TEST_DATABASE_URL";
 /// The script that stops the server and starts it again.
 const CONTROL: &str = "STOWAGE_TEST_DATABASE_CONTROL";
 /// For a server that lives as long as its tests: nothing it has must outlive it.
-const QUICK: &str = "synchronous_commit=off";
+const QUICK: &[&str] = &["synchronous_commit=off"];
 /// For one that is killed: what was committed is written, if only to the system's memory.
-const LASTING: &str = "synchronous_commit=on";
+const LASTING: &[&str] = &["synchronous_commit=on"];
+/// For one that is measured: as providers run it.
+const DURABLE: &[&str] = &["synchronous_commit=on", "fsync=on", "full_page_writes=on"];
 /// What is lost when the power fails is of no use; a deadlock is looked for early.
 const SETTINGS: &[&str] = &[
     "fsync=off",
@@ -97,18 +99,23 @@ impl Server {
         Self::start_with(LASTING)
     }
 
+    /// Starts one that loses nothing when the power fails either.
+    pub(crate) fn start_durable() -> Result<Self, String> {
+        Self::start_with(DURABLE)
+    }
+
     /// Tells a command where the server is, and how it is controlled.
     pub(crate) fn at<'c>(&self, command: &'c mut Command) -> &'c mut Command {
         command.env(URL, self.url()).env(CONTROL, self.folder.join("control"))
     }
 
-    fn start_with(setting: &str) -> Result<Self, String> {
+    fn start_with(settings: &[&str]) -> Result<Self, String> {
         let programs = programs().ok_or("PostgreSQL is not installed")?;
         remove_abandoned();
         let folder = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
         make_folder(&folder)?;
         let started =
-            initialise(&programs, &folder).and_then(|()| spawn(&programs, &folder, setting));
+            initialise(&programs, &folder).and_then(|()| spawn(&programs, &folder, settings));
         let (child, port) = started.inspect_err(|_| remove(&folder))?;
         let mut server = Self { child, folder, port };
         server.wait(&programs)?;
@@ -174,14 +181,15 @@ fn initialise(programs: &Path, folder: &Path) -> Result<(), String> {
     fs::write(&rules, RULES).map_err(|error| format!("cannot write {}: {error}", rules.display()))
 }
 
-fn spawn(programs: &Path, folder: &Path, setting: &str) -> Result<(Child, u16), String> {
+fn spawn(programs: &Path, folder: &Path, settings: &[&str]) -> Result<(Child, u16), String> {
     let told = |error: std::io::Error| format!("cannot start PostgreSQL: {error}");
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(told)?;
     let port = free.local_addr().map_err(told)?.port();
     drop(free);
     let mut options = vec!["-k".to_owned(), folder.display().to_string()];
     options.extend(["-h", "127.0.0.1", "-p", &port.to_string()].map(str::to_owned));
-    for setting in SETTINGS.iter().chain([&setting]) {
+    // Of two values the last counts.
+    for setting in SETTINGS.iter().chain(settings) {
         options.extend(["-c".to_owned(), (*setting).to_owned()]);
     }
     write_script(programs, folder, &options.join(" ")).map_err(told)?;

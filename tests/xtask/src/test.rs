@@ -289,16 +289,16 @@ fn run_on_postgres(closing: &mut Vec<String>) -> Result<(), String> {
     let folder = Scratch::new()?;
     let server = postgres::Server::start()?;
     let mut command = run::cargo();
-    let runner: &[&str] = if has_nextest() { &["nextest", "run"] } else { &["test"] };
-    command.args(runner).args(["--locked", "--no-fail-fast"]);
-    for package in WITH_DATABASE {
-        command.args(["-p", package]);
-    }
     if has_nextest() {
+        // Of the whole workspace: a choice of packages would build its dependencies once more.
+        let packages = WITH_DATABASE.map(|name| format!("package({name})")).join("|");
         let on_files = ON_FILES.join("|");
-        command.args(["-E", &format!("not test(/(^|::)({on_files})/) and not test({AMQP})")]);
+        command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "-E"]);
+        let others = format!("test(/(^|::)({on_files})/) or test({AMQP})");
+        command.arg(format!("({packages}) and not ({others})"));
     } else {
-        command.args(["--lib", "--tests", "--"]);
+        command.args(["test", "--locked", "--no-fail-fast", "--lib", "--tests"]);
+        command.args(WITH_DATABASE.iter().flat_map(|package| ["-p", package])).arg("--");
         command.args(ON_FILES.iter().chain([&AMQP]).flat_map(|part| ["--skip", part]));
     }
     server.at(folder.at(&mut command));
@@ -334,12 +334,12 @@ fn print_summary(done: &[(Stage, Duration)], closing: &[String]) {
 }
 
 /// The folder that tests put their files in: below the target folder, and gone at the end.
-struct Scratch {
-    path: PathBuf,
+pub(crate) struct Scratch {
+    pub(crate) path: PathBuf,
 }
 
 impl Scratch {
-    fn new() -> Result<Self, String> {
+    pub(crate) fn new() -> Result<Self, String> {
         let parent = run::target().join("test-scratch");
         remove_abandoned(&parent);
         let path = parent.join(std::process::id().to_string());
