@@ -77,15 +77,15 @@ impl Parts {
     /// # Panics
     /// When one does not become ready; the message has its log.
     pub async fn start(replicas: usize) -> Self {
-        Self::start_with(replicas, |url| url.to_owned()).await
+        Self::start_all(replicas, &[]).await
     }
 
-    /// Starts one of each with further environment variables.
+    /// Starts so many of each with further environment variables.
     ///
     /// # Panics
     /// As [`Self::start`].
-    pub async fn start_set(further: &[(&str, &str)]) -> Self {
-        Self::start_by((program(), 1), further, |url| url.to_owned()).await
+    pub async fn start_all(replicas: usize, further: &[(&str, &str)]) -> Self {
+        Self::start_by((program(), replicas), further, |url| url.to_owned()).await
     }
 
     /// Starts one of each of the program at `program`, with further environment variables.

@@ -27,7 +27,8 @@ async fn order_on(site: Site, token: String, plan_id: i64, stop: Arc<AtomicBool>
     done
 }
 
-async fn put_and_get(account: &Account) {
+/// Writes an object with an account's keys, and reads it.
+pub(crate) async fn put_and_get(account: &Account) {
     let s3 = account.s3();
     let put = s3.put_object().bucket(&account.bucket).key("k").body(vec![7; 100].into());
     put.send().await.expect("a put succeeds");

@@ -8,14 +8,16 @@ mod slow;
 
 use std::time::{Duration, Instant};
 
-use stowage_testkit::{PARTS, Parts, Server, control};
+use stowage_testkit::{PARTS, Parts, Server, control, eventually};
 
 use load::Load;
+
+use crate::keyring::put_and_get;
 
 /// Calls between two events of a test.
 const SOME: usize = 40;
 /// How long the broker stays away, in seconds, unless told otherwise.
-const OUTAGE_SECONDS: u64 = 15;
+const OUTAGE_SECONDS: u64 = 60;
 
 fn outage() -> Duration {
     let seconds = std::env::var_os("STOWAGE_TEST_OUTAGE_SECONDS");
@@ -88,4 +90,38 @@ async fn a_rolling_restart_of_every_part_under_load_fails_not_one_call() {
     let book = load.stop().await;
     assert_eq!(book.failures, [""; 0], "of {}", book.done);
     book.check(&parts).await;
+}
+
+/// A master key may seal soon after every process had to see it, and go soon after its last use.
+const SOON: [(&str, &str); 2] =
+    [("STOWAGE_KEYRING_USABLE_AFTER_MS", "3000"), ("STOWAGE_KEYRING_RETIRE_AFTER_MS", "3000")];
+/// How long a rotation may take, until the key before it is gone.
+const ROTATED_WITHIN: Duration = Duration::from_secs(120);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_of_the_master_key_under_load_fails_not_one_call() {
+    let parts = Parts::start_all(2, &SOON).await;
+    let site = parts.site(0);
+    let customer = site.customer("before@example.com", "EUR").await;
+    let account = site.order(&customer.token, site.plans().await.0, "before-rotation").await;
+    let load = Load::start(&parts).await;
+    load.goes_on(SOME).await;
+    let rotated = parts.admin(&["keyring", "rotate"]).await;
+    assert!(rotated.status.success(), "{}", String::from_utf8_lossy(&rotated.stderr));
+    load.goes_on(SOME).await;
+    eventually("the old master key can go", ROTATED_WITHIN, async || {
+        let retired = parts.admin(&["keyring", "retire", "1"]).await;
+        if retired.status.success() { Ok(()) } else { Err(format!("{retired:?}")) }
+    })
+    .await;
+    load.goes_on(SOME).await;
+    let book = load.stop().await;
+    assert_eq!(book.failures, [""; 0], "of {}", book.done);
+    book.check(&parts).await;
+    for gateway in 0..parts.count("gateway") {
+        let site = parts.site(gateway);
+        let shown = site.show_key(&customer.token, &account.s3uid, "secret_key").await;
+        assert_eq!(shown, account.secret_key);
+    }
+    put_and_get(&account).await;
 }

@@ -20,7 +20,7 @@ mod amqp_parts {
     #[tokio::test(flavor = "multi_thread")]
     async fn an_order_is_one_trace_through_five_processes() {
         let collector = Collector::start().await;
-        let mut parts = Parts::start_set(&settings(&collector.endpoint())).await;
+        let mut parts = Parts::start_all(1, &settings(&collector.endpoint())).await;
         let site = parts.site(0);
         let token = order(&site, "traced-1").await;
         let sent = format!("send {}.events:{ACTIVATED}", parts.namespace());
@@ -50,7 +50,7 @@ mod amqp_parts {
     #[tokio::test(flavor = "multi_thread")]
     async fn an_event_goes_on_with_the_trace_over_the_broker() {
         let collector = Collector::start().await;
-        let mut parts = Parts::start_set(&settings(&collector.endpoint())).await;
+        let mut parts = Parts::start_all(1, &settings(&collector.endpoint())).await;
         let site = parts.site(0);
         rename_plan(&site).await;
         let name = parts.namespace();
