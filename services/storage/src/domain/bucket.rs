@@ -1,7 +1,7 @@
 //! Buckets of accounts, asked of the engine live. What customers change is in `bucket_change`.
 
 use stowage_auth::RequestContext;
-use stowage_engine::{BucketInfo, BucketNamespace, Engine, Error as EngineError};
+use stowage_engine::{BucketInfo, BucketNamespace, Engine, Error as EngineError, Quota};
 use stowage_proto::storage as pb;
 use stowage_types::{BucketName, S3uid, name, page, timestamp};
 
@@ -133,6 +133,7 @@ pub(super) async fn made_bucket(
         stored_bytes: 0,
         received_bytes: 0,
         sent_bytes: 0,
+        quota: Quota::default(),
     }))
 }
 

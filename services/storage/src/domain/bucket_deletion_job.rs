@@ -236,7 +236,7 @@ impl Turn<'_> {
     async fn finish(&mut self) -> Result<(), Stop> {
         let max = self.storage.config.deletion_batch_max;
         let (uid, bucket) = (self.job.uid.clone(), self.job.bucket.clone());
-        match bounded(self.site()?.engine.abort_uploads(&uid, &bucket, max)).await {
+        match bounded(self.site()?.engine.abort_uploads(&uid, &bucket, None, max)).await {
             Ok(aborted) if aborted >= max => return Ok(()),
             Ok(_) | Err(EngineError::NotFound | EngineError::Unsupported) => {}
             Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 use stowage_db::Tx;
-use stowage_engine::{BucketInfo, Error as EngineError};
+use stowage_engine::{BucketInfo, Error as EngineError, Quota};
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
 use stowage_request::Pending;
@@ -76,6 +76,7 @@ impl BucketState {
             stored_bytes: found.stored_bytes,
             received_bytes: found.received_bytes,
             sent_bytes: found.sent_bytes,
+            quota: Quota::default(),
         })
     }
 

@@ -6,7 +6,7 @@
 //! until it succeeds.
 
 use stowage_auth::RequestContext;
-use stowage_engine::{AccountSpec, Engine};
+use stowage_engine::{AccountAccess, AccountSpec, Engine};
 use stowage_types::{CustomerId, S3uid};
 
 use super::Storage;
@@ -114,9 +114,9 @@ impl Storage {
             other => other.into(),
         })?;
         let limits = Limits {
-            quota_bytes: ensure.spec.quota_bytes,
+            quota_bytes: ensure.spec.quota.bytes,
             bucket_max: ensure.spec.bucket_max,
-            is_suspended: ensure.spec.suspended,
+            is_suspended: ensure.spec.access == AccountAccess::Suspended,
         };
         let mut tx = self.db.begin().await?;
         let is_active = store::account::set_active(&mut tx, uid, limits, self.clock.now()).await?;

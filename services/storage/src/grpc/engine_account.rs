@@ -1,7 +1,7 @@
 //! `EngineAccountService`.
 
 use stowage_auth::RequestContext;
-use stowage_engine::{AccountInfo, AccountSpec, KeyPair, KeyUsage};
+use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, KeyPair, KeyUsage, Quota};
 use stowage_proto::storage as pb;
 use stowage_proto::storage::engine_account_service_server::EngineAccountService;
 use stowage_types::{CustomerId, S3uid, Violations, name, page, timestamp};
@@ -41,9 +41,12 @@ impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
             spec: AccountSpec {
                 uid,
                 keys,
-                quota_bytes: quota_bytes.ok().filter(|bytes| *bytes > 0),
+                quota: Quota { bytes: quota_bytes.ok().filter(|bytes| *bytes > 0), objects: None },
                 bucket_max: bucket_max.ok().filter(|max| *max > 0),
-                suspended: request.suspended,
+                access: match request.suspended {
+                    true => AccountAccess::Suspended,
+                    false => AccountAccess::Full,
+                },
             },
         })
     }
@@ -73,9 +76,9 @@ fn bucket_max_of(max: Option<u32>) -> i32 {
 fn on_engine(info: AccountInfo) -> pb::AccountOnEngine {
     pb::AccountOnEngine {
         access_keys: info.access_keys,
-        quota_bytes: info.quota_bytes.map_or(0, signed),
+        quota_bytes: info.quota.bytes.map_or(0, signed),
         bucket_max: bucket_max_of(info.bucket_max),
-        suspended: info.suspended,
+        suspended: info.access == AccountAccess::Suspended,
         bucket_count: i32::try_from(info.bucket_count).unwrap_or(i32::MAX),
     }
 }

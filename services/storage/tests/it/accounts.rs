@@ -22,14 +22,14 @@ async fn an_account_is_ensured_again_and_again() {
         assert_eq!(made.region, "us-east-1");
     }
     let spec = kit.engine.account(&uid).unwrap();
-    assert_eq!((spec.quota_bytes, spec.bucket_max), (Some(1_000_000), Some(3)));
+    assert_eq!((spec.quota.bytes, spec.bucket_max), (Some(1_000_000), Some(3)));
     assert_eq!(spec.keys.len(), 1);
     assert!(spec.keys[0].secret_key.expose_secret().starts_with("a-secret"));
 
     let changed = pb::EnsureEngineAccountRequest { quota_bytes: 0, bucket_max: 0, ..wanted(&uid) };
     kit.ensure(changed).await.unwrap();
     let spec = kit.engine.account(&uid).unwrap();
-    assert_eq!((spec.quota_bytes, spec.bucket_max), (None, None), "0 is no bound");
+    assert_eq!((spec.quota.bytes, spec.bucket_max), (None, None), "0 is no bound");
 }
 
 #[tokio::test]
@@ -134,10 +134,7 @@ async fn what_a_late_repeat_left_on_the_engine_is_removed() {
     let uid = kit.account().await;
     kit.remove(&uid, false).await.unwrap();
     // A repeat that reached the engine after the removal, and died before it could look.
-    let (keys, quota_bytes, bucket_max) = (Vec::new(), None, None);
-    let suspended = false;
-    let spec = AccountSpec { uid: uid.clone(), keys, quota_bytes, bucket_max, suspended };
-    kit.engine.insert_account(spec);
+    kit.engine.insert_account(AccountSpec::new(uid.clone(), Vec::new()));
     kit.ensure(wanted(&uid)).await.unwrap_err();
     assert!(kit.engine.account(&uid).is_none());
 }

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use stowage_engine::{
     AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
-    Error, KeyPair, KeyUsage, ListQuery, ObjectInfo, ObjectPage, QuotaSupport, StorageFigures,
-    TrafficTotals, UsageBatch, UsageCursor,
+    Error, KeyPair, KeyUsage, ListQuery, ObjectInfo, ObjectPage, Quota, QuotaSupport,
+    StorageFigures, TrafficTotals, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
@@ -62,12 +62,17 @@ impl Default for Memory {
             capabilities: Capabilities {
                 engine: "memory",
                 quota: QuotaSupport::Absent,
+                object_quota: QuotaSupport::Absent,
+                bucket_quota: QuotaSupport::Absent,
+                read_only: false,
                 bucket_limit: true,
                 traffic: true,
                 immediate_figures: true,
                 keys_reusable: true,
                 key_usage: false,
                 namespace: BucketNamespace::Engine,
+                presign: false,
+                capacity: false,
             },
             state: Mutex::default(),
         }
@@ -202,9 +207,9 @@ impl Engine for Memory {
         let info = |spec: &AccountSpec| AccountInfo {
             uid: spec.uid.clone(),
             access_keys: spec.keys.iter().map(|key| key.access_key.clone()).collect(),
-            quota_bytes: spec.quota_bytes,
+            quota: spec.quota,
             bucket_max: spec.bucket_max,
-            suspended: spec.suspended,
+            access: spec.access,
             bucket_count: state.buckets.values().filter(|b| b.owner == spec.uid).count() as u64,
         };
         Ok(later.take(max as usize).map(info).collect())
@@ -268,6 +273,7 @@ impl Engine for Memory {
             stored_bytes: bucket.objects.values().sum(),
             received_bytes: 0,
             sent_bytes: 0,
+            quota: Quota::default(),
         };
         let owned = state.buckets.iter().filter(|(_, bucket)| bucket.owner == *uid);
         let later = owned.filter(|(name, _)| after.is_none_or(|after| *name > after));
@@ -341,7 +347,23 @@ impl Engine for Memory {
         if done.is_some() { Err(Error::unavailable("cut off")) } else { Ok(()) }
     }
 
-    async fn abort_uploads(&self, uid: &S3uid, bucket: &BucketName, _: u32) -> Result<u32, Error> {
+    async fn list_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        _: Option<&UploadCursor>,
+        _: u32,
+    ) -> Result<Vec<UploadInfo>, Error> {
+        self.up()?.owned(uid, bucket).map(|_| Vec::new())
+    }
+
+    async fn abort_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        _: Option<OffsetDateTime>,
+        _: u32,
+    ) -> Result<u32, Error> {
         self.up()?.owned(uid, bucket).map(|_| 0)
     }
 

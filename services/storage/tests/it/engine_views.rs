@@ -1,6 +1,6 @@
 //! What engines have and what storage knows, side by side; and when keys were used.
 
-use stowage_engine::AccountSpec;
+use stowage_engine::{AccountAccess, AccountSpec, Quota};
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
 use stowage_proto::storage::EngineAccountState as State;
@@ -25,9 +25,9 @@ async fn page(
 }
 
 fn put_behind_the_back(kit: &Kit, uid: &S3uid) {
-    let (uid, quota_bytes, bucket_max) = (uid.clone(), Some(7), None);
-    let spec = AccountSpec { uid, keys: Vec::new(), quota_bytes, bucket_max, suspended: true };
-    kit.engine.insert_account(spec);
+    let (quota, access) = (Quota::bytes(7), AccountAccess::Suspended);
+    let spec = AccountSpec::new(uid.clone(), Vec::new());
+    kit.engine.insert_account(AccountSpec { quota, access, ..spec });
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Accounts whose requests are refused while their data stays.
 
+use stowage_engine::AccountAccess;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
 use stowage_runtime::metadata_of;
@@ -11,7 +12,7 @@ use crate::kit::{Kit, OWNER, assert_reason, wanted};
 async fn suspend(kit: &Kit, uid: &S3uid, suspended: bool) {
     let request = pb::EnsureEngineAccountRequest { suspended, ..wanted(uid) };
     kit.ensure(request).await.unwrap();
-    assert_eq!(kit.engine.account(uid).unwrap().suspended, suspended);
+    assert_eq!(kit.engine.account(uid).unwrap().access == AccountAccess::Suspended, suspended);
 }
 
 /// Calls that change what the account holds, as somebody.

@@ -4,12 +4,16 @@
 //! client that the engine's own tests bring ([`ObjectClient`]): it needs no S3 library itself.
 //! Accounts and buckets are named from `seed`, so suites can share one server.
 
+mod limits;
+mod uploads;
+
 use async_trait::async_trait;
+use secrecy::SecretString;
 use stowage_types::{BucketName, S3uid};
 
 use crate::{
-    AccountInfo, AccountSpec, BucketNamespace, Engine, Error, KeyPair, ListQuery, QuotaSupport,
-    UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, BucketNamespace, Engine, Error, KeyPair, ListQuery,
+    Quota, QuotaSupport, UsageCursor,
 };
 
 /// An S3 client for the engine's endpoint.
@@ -32,6 +36,27 @@ pub trait ObjectClient: Send + Sync {
     /// # Errors
     /// As the endpoint answers, mapped to the engine's errors.
     async fn get(&self, keys: &KeyPair, bucket: &BucketName, key: &str) -> Result<Vec<u8>, Error>;
+
+    /// Begins an upload in parts, sends one part and leaves it so; answers its id.
+    ///
+    /// # Errors
+    /// As the endpoint answers, mapped to the engine's errors.
+    async fn begin_upload(
+        &self,
+        keys: &KeyPair,
+        bucket: &BucketName,
+        key: &str,
+        part: Vec<u8>,
+    ) -> Result<String, Error>;
+
+    /// Sends a body to a signed URL, or without one asks it for what it opens.
+    ///
+    /// # Errors
+    /// As the endpoint answers, mapped to the engine's errors.
+    async fn send(&self, url: &SecretString, body: Option<Vec<u8>>) -> Result<Vec<u8>, Error>;
+
+    /// Where it reaches the endpoint, and the region that it signs for.
+    fn endpoint(&self) -> (String, String);
 }
 
 /// A case that did not hold.
@@ -69,6 +94,12 @@ pub async fn conformance(
         ("accounts are listed as they are", suite.accounts_are_listed().await),
         ("keys tell when they were used", suite.key_usage_is_told().await),
         ("usage is absolute", suite.usage_is_absolute().await),
+        ("a read-only account is read and not written", suite.read_only_holds().await),
+        ("a quota of objects holds", suite.object_quota_holds().await),
+        ("a bucket has a quota of its own", suite.bucket_quota_holds().await),
+        ("unfinished uploads are shown and ended", suite.uploads_are_shown().await),
+        ("a signed URL opens what it names", suite.signed_urls_open().await),
+        ("an engine tells its room", suite.capacity_is_told().await),
         ("an account can be purged", suite.account_is_purged().await),
         ("the engine is healthy", engine.health().await.map_err(|e| e.to_string())),
     ];
@@ -121,14 +152,7 @@ impl Suite<'_> {
 
     async fn account(&self, number: u32, change: fn(&mut AccountSpec)) -> Result<S3uid, String> {
         let uid = self.uid(number)?;
-        let keys = vec![self.keys(number, 0)];
-        let mut spec = AccountSpec {
-            uid: uid.clone(),
-            keys,
-            quota_bytes: None,
-            bucket_max: None,
-            suspended: false,
-        };
+        let mut spec = AccountSpec::new(uid.clone(), vec![self.keys(number, 0)]);
         change(&mut spec);
         self.engine.ensure_account(&spec).await.map_err(text)?;
         Ok(uid)
@@ -231,8 +255,7 @@ impl Suite<'_> {
         let name = self.bucket("keys")?;
         self.engine.create_bucket(&uid, &name).await.map_err(text)?;
         self.put(7, &name, "k", 1).await?;
-        let keys = vec![self.keys(7, 1)];
-        let spec = AccountSpec { uid, keys, quota_bytes: None, bucket_max: None, suspended: false };
+        let spec = AccountSpec::new(uid, vec![self.keys(7, 1)]);
         self.engine.ensure_account(&spec).await.map_err(text)?;
         let old = self.client.get(&self.keys(7, 0), &name, "k").await;
         refused(old, |e| matches!(e, Error::Denied))?;
@@ -244,8 +267,8 @@ impl Suite<'_> {
     /// The account with these keys, by generation.
     async fn with_keys(&self, number: u32, generations: &[u32], suspended: bool) -> Outcome {
         let keys = generations.iter().map(|generation| self.keys(number, *generation)).collect();
-        let (uid, quota_bytes, bucket_max) = (self.uid(number)?, None, None);
-        let spec = AccountSpec { uid, keys, quota_bytes, bucket_max, suspended };
+        let access = if suspended { AccountAccess::Suspended } else { AccountAccess::Full };
+        let spec = AccountSpec { access, ..AccountSpec::new(self.uid(number)?, keys) };
         self.engine.ensure_account(&spec).await.map_err(text)
     }
 
@@ -277,7 +300,7 @@ impl Suite<'_> {
         self.engine.create_bucket(&uid, &name).await.map_err(text)?;
         self.put(15, &name, "k", 20_000).await?;
         for _ in 0..2 {
-            self.account(15, |spec| spec.suspended = true).await?;
+            self.account(15, |spec| spec.access = AccountAccess::Suspended).await?;
             let keys = self.keys(15, 0);
             let read = self.client.get(&keys, &name, "k").await;
             refused(read, |e| matches!(e, Error::Denied))?;
@@ -296,7 +319,7 @@ impl Suite<'_> {
         ensure(body.len() == 20_000, "the object changed")?;
         self.put(15, &name, "more", 1).await?;
         // A suspended account can be purged.
-        self.account(15, |spec| spec.suspended = true).await?;
+        self.account(15, |spec| spec.access = AccountAccess::Suspended).await?;
         self.engine.remove_account(&uid, true).await.map_err(text)
     }
 
@@ -316,7 +339,7 @@ impl Suite<'_> {
         if self.engine.capabilities().quota == QuotaSupport::Absent {
             return Ok(());
         }
-        let uid = self.account(11, |spec| spec.quota_bytes = Some(100_000)).await?;
+        let uid = self.account(11, |spec| spec.quota = Quota::bytes(100_000)).await?;
         let name = self.bucket("quota")?;
         self.engine.create_bucket(&uid, &name).await.map_err(text)?;
         self.put(11, &name, "one", 60_000).await?;
@@ -332,12 +355,12 @@ impl Suite<'_> {
     }
 
     async fn quota_falls(&self) -> Outcome {
-        let uid = self.account(16, |spec| spec.quota_bytes = Some(200_000)).await?;
+        let uid = self.account(16, |spec| spec.quota = Quota::bytes(200_000)).await?;
         let name = self.bucket("falling")?;
         self.engine.create_bucket(&uid, &name).await.map_err(text)?;
         self.put(16, &name, "one", 60_000).await?;
         self.put(16, &name, "two", 60_000).await?;
-        self.account(16, |spec| spec.quota_bytes = Some(100_000)).await?;
+        self.account(16, |spec| spec.quota = Quota::bytes(100_000)).await?;
         let keys = self.keys(16, 0);
         let body = self.client.get(&keys, &name, "one").await.map_err(text)?;
         ensure(body.len() == 60_000, "what is stored changed")?;
@@ -365,7 +388,7 @@ impl Suite<'_> {
             ensure(left == ["b"], &format!("left {left:?}"))?;
         }
         self.engine.delete_objects(&uid, &name, &[]).await.map_err(text)?;
-        let aborted = self.engine.abort_uploads(&uid, &name, 10).await.map_err(text)?;
+        let aborted = self.engine.abort_uploads(&uid, &name, None, 10).await.map_err(text)?;
         ensure(aborted == 0, "an upload was aborted that nobody had begun")?;
         let foreign = self.uid(9)?;
         let keys = ["b".to_owned()];
@@ -379,9 +402,9 @@ impl Suite<'_> {
         let spec = AccountSpec {
             uid: uid.clone(),
             keys: vec![self.keys(18, 0), self.keys(18, 1)],
-            quota_bytes: Some(5_000_000),
+            quota: Quota::bytes(5_000_000),
             bucket_max: Some(7),
-            suspended: true,
+            access: AccountAccess::Suspended,
         };
         self.engine.ensure_account(&spec).await.map_err(text)?;
         let (mut after, mut found, mut is_in_order) = (None, None, true);
@@ -398,9 +421,9 @@ impl Suite<'_> {
         let expected = AccountInfo {
             uid,
             access_keys: vec![self.keys(18, 0).access_key, self.keys(18, 1).access_key],
-            quota_bytes: Some(5_000_000),
+            quota: Quota::bytes(5_000_000),
             bucket_max: Some(7),
-            suspended: true,
+            access: AccountAccess::Suspended,
             bucket_count: 1,
         };
         ensure(is_in_order, "accounts are not in order")?;

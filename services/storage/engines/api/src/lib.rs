@@ -12,17 +12,21 @@
 
 pub mod conformance;
 mod keyring;
+mod presign;
 mod traced;
 mod types;
 mod usage;
 
 use async_trait::async_trait;
 pub use keyring::*;
+pub use presign::*;
 pub use traced::Traced;
 pub use types::*;
 pub use usage::*;
 
+use secrecy::SecretString;
 use stowage_types::{BucketName, S3uid};
+use time::OffsetDateTime;
 
 /// Cause of a failure inside an engine, for logs only.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -88,9 +92,10 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     fn capabilities(&self) -> Capabilities;
 
     /// Makes the account be as `spec` says: created when absent, keys added and removed, limits
-    /// set, suspended or not. It takes effect at once: keys that are left out, and all keys of a
+    /// set, open or not. It takes effect at once: keys that are left out, and all keys of a
     /// suspended account, open nothing from then on, presigned URLs neither, and transfers under
-    /// way end. A quota below what is stored is taken; it then refuses what adds bytes.
+    /// way end; uploads under way of an account that is made read-only are refused when they would
+    /// be stored. A quota below what is stored is taken; it then refuses what adds bytes.
     ///
     /// # Errors
     /// - [`Error::AlreadyExists`]: another account has one of the access keys; nothing changed.
@@ -154,6 +159,20 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
         max: u32,
     ) -> Result<Vec<BucketInfo>, Error>;
 
+    /// Sets what a bucket may store. One below what is stored is taken.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    /// - [`Error::Unsupported`]: see [`Capabilities::bucket_quota`].
+    async fn set_bucket_quota(
+        &self,
+        _uid: &S3uid,
+        _bucket: &BucketName,
+        _quota: Quota,
+    ) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
+
     /// Lists a page of a bucket's objects in the byte order of their keys.
     ///
     /// # Errors
@@ -189,13 +208,48 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
         Ok(())
     }
 
-    /// Ends unfinished uploads of a bucket and frees their parts, at most `max` of them; answers
-    /// how many. Fewer than `max`: there are no more.
+    /// Lists unfinished uploads of a bucket by key and id, those after `after`, at most `max` of
+    /// them, and at most 1000.
     ///
     /// # Errors
     /// - [`Error::NotFound`]: the account has no such bucket.
-    async fn abort_uploads(&self, uid: &S3uid, bucket: &BucketName, max: u32)
-    -> Result<u32, Error>;
+    async fn list_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        after: Option<&UploadCursor>,
+        max: u32,
+    ) -> Result<Vec<UploadInfo>, Error>;
+
+    /// Ends unfinished uploads of a bucket that were begun before a time, and frees their parts, at
+    /// most `max` of them; `None`: whenever they were begun. Answers how many. Fewer than `max`:
+    /// there are no more.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    async fn abort_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        begun_before: Option<OffsetDateTime>,
+        max: u32,
+    ) -> Result<u32, Error>;
+
+    /// Makes a URL of the S3 endpoint that allows one thing to whoever has it, signed by one of
+    /// the account's keys: it works as long as that key does, and `valid_for` at most.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    /// - [`Error::Invalid`]: the account has no key, or the time is out of bounds.
+    /// - [`Error::Unsupported`]: see [`Capabilities::presign`].
+    async fn presign(
+        &self,
+        _uid: &S3uid,
+        _bucket: &BucketName,
+        _what: &Presign,
+    ) -> Result<SecretString, Error> {
+        Err(Error::Unsupported)
+    }
 
     /// Returns what changed since `after`, at most about `max` rows. Figures are absolute.
     ///
@@ -224,6 +278,14 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// - [`Error::Unavailable`]: a repeat goes on.
     async fn rewrap(&self, _after: &str, _max: u32) -> Result<Rewrapped, Error> {
         Ok(Rewrapped::default())
+    }
+
+    /// Returns how much room there is.
+    ///
+    /// # Errors
+    /// - [`Error::Unsupported`]: see [`Capabilities::capacity`].
+    async fn capacity(&self) -> Result<Capacity, Error> {
+        Err(Error::Unsupported)
     }
 
     /// Succeeds when the engine can serve.

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use secrecy::SecretString;
 use stowage_trace::{About, KeyValue, Kind, Span};
 use stowage_types::{BucketName, S3uid};
+use time::OffsetDateTime;
 
 use crate::{
-    AccountInfo, AccountSpec, AccountUsage, BucketInfo, Capabilities, Engine, EngineKeyring, Error,
-    KeyUsage, ListQuery, ObjectPage, Rewrapped, UsageBatch, UsageCursor,
+    AccountInfo, AccountSpec, AccountUsage, BucketInfo, Capabilities, Capacity, Engine,
+    EngineKeyring, Error, KeyUsage, ListQuery, ObjectPage, Presign, Quota, Rewrapped, UploadCursor,
+    UploadInfo, UsageBatch, UsageCursor,
 };
 
 /// Makes each call of an engine a span of the trace it is part of. What polls has none.
@@ -107,6 +110,15 @@ impl Engine for Traced {
         self.call("list_buckets", self.engine.list_buckets(uid, after, max)).await
     }
 
+    async fn set_bucket_quota(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        quota: Quota,
+    ) -> Result<(), Error> {
+        self.call("set_bucket_quota", self.engine.set_bucket_quota(uid, bucket, quota)).await
+    }
+
     async fn list_objects(
         &self,
         uid: &S3uid,
@@ -134,13 +146,34 @@ impl Engine for Traced {
         self.call("delete_objects", self.engine.delete_objects(uid, bucket, keys)).await
     }
 
+    async fn list_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        after: Option<&UploadCursor>,
+        max: u32,
+    ) -> Result<Vec<UploadInfo>, Error> {
+        self.call("list_uploads", self.engine.list_uploads(uid, bucket, after, max)).await
+    }
+
     async fn abort_uploads(
         &self,
         uid: &S3uid,
         bucket: &BucketName,
+        begun_before: Option<OffsetDateTime>,
         max: u32,
     ) -> Result<u32, Error> {
-        self.call("abort_uploads", self.engine.abort_uploads(uid, bucket, max)).await
+        let aborted = self.engine.abort_uploads(uid, bucket, begun_before, max);
+        self.call("abort_uploads", aborted).await
+    }
+
+    async fn presign(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        what: &Presign,
+    ) -> Result<SecretString, Error> {
+        self.call("presign", self.engine.presign(uid, bucket, what)).await
     }
 
     async fn collect_usage(&self, after: &UsageCursor, max: u32) -> Result<UsageBatch, Error> {
@@ -158,6 +191,10 @@ impl Engine for Traced {
 
     async fn rewrap(&self, after: &str, max: u32) -> Result<Rewrapped, Error> {
         self.call("rewrap", self.engine.rewrap(after, max)).await
+    }
+
+    async fn capacity(&self) -> Result<Capacity, Error> {
+        self.call("capacity", self.engine.capacity()).await
     }
 
     async fn health(&self) -> Result<(), Error> {

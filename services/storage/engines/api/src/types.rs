@@ -29,8 +29,14 @@ pub enum BucketNamespace {
 pub struct Capabilities {
     /// Name of the kind of engine: `embedded`.
     pub engine: &'static str,
-    /// How it keeps to `AccountSpec::quota_bytes`.
+    /// How it keeps to the bytes of an account's `Quota`.
     pub quota: QuotaSupport,
+    /// How it keeps to the number of objects of an account's `Quota`.
+    pub object_quota: QuotaSupport,
+    /// How it keeps to the `Quota` of a bucket.
+    pub bucket_quota: QuotaSupport,
+    /// Whether it keeps `AccountAccess::ReadOnly`. Where not, such an account is suspended.
+    pub read_only: bool,
     /// Whether it keeps to `AccountSpec::bucket_max` itself.
     pub bucket_limit: bool,
     /// Whether it counts traffic per account and bucket.
@@ -43,6 +49,39 @@ pub struct Capabilities {
     pub key_usage: bool,
     /// Where bucket names are unique.
     pub namespace: BucketNamespace,
+    /// Whether it can sign URLs for an account; see `Engine::presign`.
+    pub presign: bool,
+    /// Whether it says how many bytes it has room for; see `Engine::capacity`.
+    pub capacity: bool,
+}
+
+/// Bounds of what is stored, in all buckets of an account or in one bucket. `None`: no bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quota {
+    /// Bytes of objects, and of parts of unfinished uploads.
+    pub bytes: Option<u64>,
+    /// Objects.
+    pub objects: Option<u64>,
+}
+
+impl Quota {
+    /// A bound of bytes alone.
+    #[must_use]
+    pub const fn bytes(bytes: u64) -> Self {
+        Self { bytes: Some(bytes), objects: None }
+    }
+}
+
+/// What the keys of an account open, while its data stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AccountAccess {
+    /// All that is the account's.
+    #[default]
+    Full,
+    /// Reading, and deleting where the engine can tell it from writing: nothing that adds bytes.
+    ReadOnly,
+    /// Nothing: presigned URLs neither, and transfers under way end.
+    Suspended,
 }
 
 /// S3 credentials of an account.
@@ -61,12 +100,21 @@ pub struct AccountSpec {
     pub uid: S3uid,
     /// All of its keys; keys not listed are removed. None: nobody gets in.
     pub keys: Vec<KeyPair>,
-    /// Bytes it may store in all buckets; `None`: no limit.
-    pub quota_bytes: Option<u64>,
+    /// What it may store in all buckets.
+    pub quota: Quota,
     /// Buckets it may have; `None`: no limit.
     pub bucket_max: Option<u32>,
-    /// Whether all S3 requests with its keys are refused, while its data stays.
-    pub suspended: bool,
+    /// What its keys open.
+    pub access: AccountAccess,
+}
+
+impl AccountSpec {
+    /// An account without bounds whose keys open all that is its own.
+    #[must_use]
+    pub fn new(uid: S3uid, keys: Vec<KeyPair>) -> Self {
+        let (quota, access) = (Quota::default(), AccountAccess::Full);
+        Self { uid, keys, quota, bucket_max: None, access }
+    }
 }
 
 /// An account as the engine has it.
@@ -76,12 +124,12 @@ pub struct AccountInfo {
     pub uid: S3uid,
     /// All of its access keys, in order.
     pub access_keys: Vec<String>,
-    /// Bytes it may store; `None`: no limit.
-    pub quota_bytes: Option<u64>,
+    /// What it may store.
+    pub quota: Quota,
     /// Buckets it may have; `None`: no limit.
     pub bucket_max: Option<u32>,
-    /// Whether its requests are refused.
-    pub suspended: bool,
+    /// What its keys open.
+    pub access: AccountAccess,
     /// Buckets it has.
     pub bucket_count: u64,
 }
@@ -110,6 +158,39 @@ pub struct BucketInfo {
     pub received_bytes: u64,
     /// Bytes of answer bodies since it was created.
     pub sent_bytes: u64,
+    /// What it may store, beside the account's own bound.
+    pub quota: Quota,
+}
+
+/// An upload in parts that is neither completed nor aborted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadInfo {
+    /// Key of the object it would make.
+    pub key: String,
+    /// Its id at the S3 endpoint.
+    pub upload_id: String,
+    /// When it was begun.
+    pub begin_time: OffsetDateTime,
+    /// Bytes of its parts; `None`: the engine does not say without asking for each upload.
+    pub stored_bytes: Option<u64>,
+}
+
+/// Where the next page of uploads goes on: after the upload of this key and id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadCursor {
+    /// Its key.
+    pub key: String,
+    /// Its id.
+    pub upload_id: String,
+}
+
+/// Room of an engine, in bytes of stored objects, before replication.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capacity {
+    /// Bytes in all.
+    pub total_bytes: u64,
+    /// Bytes that can still be stored.
+    pub free_bytes: u64,
 }
 
 /// Figures of an account at a moment.

@@ -1,7 +1,8 @@
 //! Who may do what: runs after the signature was verified and before anything else.
 //!
 //! - Nobody gets in without a signature.
-//! - A suspended account gets nothing done. What it has under way is ended in `serve`.
+//! - A suspended account gets nothing done. What it has under way is ended in `serve`. A read-only
+//!   one reads; what it has begun to write is refused when it would be stored.
 //! - An account reaches its own buckets only. Sources of copies are checked where they are read.
 //! - A header `x-amz-*` that is not signed is refused. s3s 0.14 verifies the signature over the
 //!   signed headers and then obeys all of them: whoever holds a presigned PUT URL could add
@@ -16,6 +17,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3Request, S3Result, s3_error};
+use stowage_engine::AccountAccess;
 use stowage_types::S3uid;
 
 use crate::auth::{Keys, Known};
@@ -25,6 +27,14 @@ use crate::traffic::Meter;
 
 /// What a client is told whose account is suspended.
 const SUSPENDED: &str = "the account is suspended";
+
+/// What a client is told whose account is read-only.
+const READ_ONLY: &str = "the account is read-only";
+
+/// Whether an operation changes nothing: one that S3 may add later is taken for a change.
+fn is_read(operation: &str) -> bool {
+    ["Get", "Head", "List"].iter().any(|verb| operation.starts_with(verb))
+}
 
 /// Who calls, as the operations see it.
 #[derive(Debug, Clone)]
@@ -66,8 +76,8 @@ impl S3Access for Access {
             meter.signed_by(&access_key);
         }
         let found = self.keys.find(&access_key).await?;
-        let Known { uid, is_suspended, .. } = found.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
-        if is_suspended {
+        let Known { uid, access, .. } = found.ok_or_else(|| s3_error!(InvalidAccessKeyId))?;
+        if access == AccountAccess::Suspended {
             // Before anybody is charged for it.
             return Err(s3_error!(AccessDenied, "{SUSPENDED}"));
         }
@@ -82,6 +92,9 @@ impl S3Access for Access {
         check_signed(cx.uri(), cx.headers())?;
         if own.is_none() && bucket.is_some() && cx.s3_op().name() != "CreateBucket" {
             return Err(s3_error!(AccessDenied, "the bucket is not the account's"));
+        }
+        if access == AccountAccess::ReadOnly && !is_read(cx.s3_op().name()) {
+            return Err(s3_error!(AccessDenied, "{READ_ONLY}"));
         }
         check_owner(cx.headers(), &uid)?;
         check_supported(cx.headers())?;

@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::{S3Result, s3_error};
-use stowage_engine::KeyUsage;
+use stowage_engine::{AccountAccess, KeyUsage};
 use stowage_types::{ExposeSecret, S3uid};
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -28,8 +28,7 @@ const CACHED_MAX: usize = 10_000;
 pub(crate) struct Known {
     pub(crate) uid: S3uid,
     pub(crate) secret: SecretKey,
-    /// Nothing at present.
-    pub(crate) is_suspended: bool,
+    pub(crate) access: AccountAccess,
 }
 
 #[derive(Debug, Default)]
@@ -75,9 +74,8 @@ impl Keys {
             cache.generation
         };
         let Some(found) = self.index.find_key(access_key).await? else { return Ok(None) };
-        let (uid, is_suspended) = (found.uid, found.is_suspended);
         let secret = SecretKey::from(found.secret.expose_secret());
-        let known = Known { uid, secret, is_suspended };
+        let known = Known { uid: found.uid, secret, access: found.access };
         let mut cache = self.cache.write().unwrap_or_else(PoisonError::into_inner);
         if cache.generation == generation {
             if cache.keys.len() >= CACHED_MAX {
@@ -103,7 +101,9 @@ impl Keys {
         while changes.changed().await.is_ok() {
             let Some(access_key) = signer.get() else { continue };
             // A failing index shuts nobody out who is in.
-            if let Ok(None | Some(Known { is_suspended: true, .. })) = self.find(access_key).await {
+            let found = self.find(access_key).await;
+            let is_shut = |known: &Known| known.access == AccountAccess::Suspended;
+            if found.is_ok_and(|known| known.as_ref().is_none_or(is_shut)) {
                 return;
             }
         }

@@ -8,12 +8,13 @@ use async_trait::async_trait;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use stowage_db::Db;
 use stowage_engine::{
-    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
-    EngineKeyring, Error as Refusal, KeyUsage, ListQuery, ObjectInfo, ObjectPage, QuotaSupport,
-    Rewrapped, UsageBatch, UsageCursor,
+    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Capacity,
+    Engine, EngineKeyring, Error as Refusal, KeyUsage, ListQuery, ObjectInfo, ObjectPage, Presign,
+    Quota, QuotaSupport, Rewrapped, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_keyring::Keyring;
-use stowage_types::{BucketName, Clock, Random, S3uid};
+use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
+use time::OffsetDateTime;
 
 use crate::access::Access;
 use crate::auth::{Auth, Keys};
@@ -179,12 +180,17 @@ impl Engine for Embedded {
         Capabilities {
             engine: "embedded",
             quota: QuotaSupport::Exact,
+            object_quota: QuotaSupport::Exact,
+            bucket_quota: QuotaSupport::Exact,
+            read_only: true,
             bucket_limit: true,
             traffic: true,
             immediate_figures: true,
             keys_reusable: true,
             key_usage: true,
             namespace: BucketNamespace::Engine,
+            presign: true,
+            capacity: true,
         }
     }
 
@@ -257,6 +263,16 @@ impl Engine for Embedded {
         Ok(self.inner.index.list_buckets(uid, after, "", max.min(BUCKETS_MAX)).await?)
     }
 
+    async fn set_bucket_quota(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        quota: Quota,
+    ) -> Result<(), Refusal> {
+        let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
+        Ok(self.inner.index.set_bucket_quota(&bucket, quota).await?)
+    }
+
     async fn list_objects(
         &self,
         uid: &S3uid,
@@ -306,15 +322,40 @@ impl Engine for Embedded {
         Ok(self.inner.index.delete_objects(&bucket, keys.iter().map(String::as_bytes)).await?)
     }
 
+    async fn list_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        after: Option<&UploadCursor>,
+        max: u32,
+    ) -> Result<Vec<UploadInfo>, Refusal> {
+        let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
+        Ok(self.inner.index.uploads(&bucket, after, max.min(PAGE_MAX)).await?)
+    }
+
     async fn abort_uploads(
         &self,
         uid: &S3uid,
         bucket: &BucketName,
+        begun_before: Option<OffsetDateTime>,
         max: u32,
     ) -> Result<u32, Refusal> {
         let bucket = self.inner.index.own_bucket(uid, bucket.as_str()).await?;
-        let aborted = self.inner.index.abort_uploads(&bucket, max).await?;
+        let aborted = self.inner.index.abort_uploads(&bucket, begun_before, max).await?;
         Ok(u32::try_from(aborted).unwrap_or(u32::MAX))
+    }
+
+    async fn presign(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        what: &Presign,
+    ) -> Result<SecretString, Refusal> {
+        let index = &self.inner.index;
+        index.own_bucket(uid, bucket.as_str()).await?;
+        let keys = index.some_key(uid).await?;
+        let keys = keys.ok_or_else(|| Error::Invalid("the account has no key".to_owned()))?;
+        what.url(&keys, bucket, index.clock.now())
     }
 
     async fn collect_usage(&self, after: &UsageCursor, max: u32) -> Result<UsageBatch, Refusal> {
@@ -332,6 +373,16 @@ impl Engine for Embedded {
 
     async fn rewrap(&self, after: &str, max: u32) -> Result<Rewrapped, Refusal> {
         Ok(self.inner.index.rewrap(after, max).await?)
+    }
+
+    async fn capacity(&self) -> Result<Capacity, Refusal> {
+        let root = self.inner.config.root.clone();
+        let room = tokio::task::spawn_blocking(move || rustix::fs::statvfs(&root)).await;
+        let room = room.map_err(Refusal::unavailable)?.map_err(Refusal::unavailable)?;
+        Ok(Capacity {
+            total_bytes: room.f_blocks.saturating_mul(room.f_frsize),
+            free_bytes: room.f_bavail.saturating_mul(room.f_frsize),
+        })
     }
 
     async fn health(&self) -> Result<(), Refusal> {

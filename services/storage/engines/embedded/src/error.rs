@@ -22,8 +22,10 @@ pub(crate) enum Error {
     NotEmpty,
     #[error("the account has as many buckets as it may have")]
     TooManyBuckets,
-    #[error("the quota of the account is exceeded")]
+    #[error("the quota of the account or the bucket is exceeded")]
     QuotaExceeded,
+    #[error("the account is read-only")]
+    ReadOnly,
     #[error("a precondition does not hold")]
     Precondition,
     #[error("a part is missing or differs")]
@@ -94,7 +96,7 @@ impl From<Error> for S3Error {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         let code = match error {
-            Error::NoSuchAccount => S3ErrorCode::AccessDenied,
+            Error::NoSuchAccount | Error::ReadOnly => S3ErrorCode::AccessDenied,
             Error::NoSuchBucket => S3ErrorCode::NoSuchBucket,
             Error::NoSuchKey => S3ErrorCode::NoSuchKey,
             Error::NoSuchUpload => S3ErrorCode::NoSuchUpload,

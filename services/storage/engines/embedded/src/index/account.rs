@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use stowage_db::args;
-use stowage_engine::{AccountInfo, AccountSpec, AccountUsage, KeyUsage};
+use stowage_engine::{
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, KeyPair, KeyUsage, Quota,
+};
 use stowage_types::{S3uid, SecretString};
 use time::OffsetDateTime;
 
-use super::{Index, unsigned};
+use super::object::ObjectRow;
+use super::{BucketRef, Index, unsigned};
 use crate::error::Error;
 
 /// Keys of one account, at most.
@@ -18,17 +21,39 @@ const KEYS_MAX: usize = 100;
 pub(crate) struct FoundKey {
     pub(crate) uid: S3uid,
     pub(crate) secret: SecretString,
-    /// Nothing at present.
-    pub(crate) is_suspended: bool,
+    pub(crate) access: AccountAccess,
 }
 
 #[derive(sqlx::FromRow)]
 struct AccountRow {
     uid: String,
     quota_bytes: Option<i64>,
+    quota_objects: Option<i64>,
     bucket_max: Option<i64>,
     suspended: bool,
+    read_only: bool,
     bucket_count: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct KeyRow {
+    uid: String,
+    sealed_secret: Vec<u8>,
+    suspended: bool,
+    read_only: bool,
+}
+
+/// What columns say of a quota.
+pub(super) fn quota(bytes: Option<i64>, objects: Option<i64>) -> Quota {
+    Quota { bytes: bytes.map(unsigned), objects: objects.map(unsigned) }
+}
+
+fn access(is_suspended: bool, is_read_only: bool) -> AccountAccess {
+    match (is_suspended, is_read_only) {
+        (true, _) => AccountAccess::Suspended,
+        (false, true) => AccountAccess::ReadOnly,
+        (false, false) => AccountAccess::Full,
+    }
 }
 
 /// What a sealed secret is bound to: a row moved to another key does not open.
@@ -43,7 +68,9 @@ impl Index {
             return Err(Error::Invalid(format!("more than {KEYS_MAX} keys")));
         }
         let uid = spec.uid.as_str();
-        let quota = spec.quota_bytes.map(super::signed);
+        let [bytes, objects] = [spec.quota.bytes, spec.quota.objects].map(|q| q.map(super::signed));
+        let is_suspended = spec.access == AccountAccess::Suspended;
+        let is_read_only = spec.access == AccountAccess::ReadOnly;
         // Sealed before the writer is held.
         let mut sealed_keys = Vec::with_capacity(spec.keys.len());
         for key in &spec.keys {
@@ -54,11 +81,13 @@ impl Index {
         let kept = serde_json::Value::from(kept);
         let mut tx = self.db.begin().await?;
         tx.defer(
-            "INSERT INTO account (uid, quota_bytes, bucket_max, suspended)
-             VALUES ($1, $2, $3, $4)
+            "INSERT INTO account
+               (uid, quota_bytes, quota_objects, bucket_max, suspended, read_only)
+             VALUES ($1, $2, $3, $4, $5, $6)
              ON CONFLICT (uid) DO UPDATE SET quota_bytes = excluded.quota_bytes,
-               bucket_max = excluded.bucket_max, suspended = excluded.suspended",
-            args![uid, quota, spec.bucket_max, spec.suspended],
+               quota_objects = excluded.quota_objects, bucket_max = excluded.bucket_max,
+               suspended = excluded.suspended, read_only = excluded.read_only",
+            args![uid, bytes, objects, spec.bucket_max, is_suspended, is_read_only],
         );
         // Those that stay keep the time of their last use.
         tx.defer(
@@ -86,18 +115,33 @@ impl Index {
 
     /// Returns what an access key opens.
     pub(crate) async fn find_key(&self, access_key: &str) -> Result<Option<FoundKey>, Error> {
-        let row: Option<(String, Vec<u8>, bool)> = self
+        let row: Option<KeyRow> = self
             .db
             .fetch_optional(
-                "SELECT account.uid, sealed_secret, suspended FROM access_key
+                "SELECT account.uid, sealed_secret, suspended, read_only FROM access_key
                  JOIN account ON account.uid = access_key.uid WHERE access_key = $1",
                 args![access_key],
             )
             .await?;
-        let Some((uid, sealed, is_suspended)) = row else { return Ok(None) };
-        let Ok(uid) = S3uid::parse(&uid) else { return Ok(None) };
-        let secret = self.keyring.open(&sealed, &binding(access_key))?;
-        Ok(Some(FoundKey { uid, secret, is_suspended }))
+        let Some(row) = row else { return Ok(None) };
+        let Ok(uid) = S3uid::parse(&row.uid) else { return Ok(None) };
+        let secret = self.keyring.open(&row.sealed_secret, &binding(access_key))?;
+        Ok(Some(FoundKey { uid, secret, access: access(row.suspended, row.read_only) }))
+    }
+
+    /// One of the account's keys, with its secret; the account's access does not matter.
+    pub(crate) async fn some_key(&self, uid: &S3uid) -> Result<Option<KeyPair>, Error> {
+        let row: Option<(String, Vec<u8>)> = self
+            .db
+            .fetch_optional(
+                "SELECT access_key, sealed_secret FROM access_key WHERE uid = $1
+                 ORDER BY access_key LIMIT 1",
+                args![uid.as_str()],
+            )
+            .await?;
+        let Some((access_key, sealed)) = row else { return Ok(None) };
+        let secret_key = self.keyring.open(&sealed, &binding(&access_key))?;
+        Ok(Some(KeyPair { access_key, secret_key }))
     }
 
     /// Lists accounts by uid, those after `after`, with their access keys.
@@ -109,8 +153,9 @@ impl Index {
         let rows: Vec<AccountRow> = self
             .db
             .fetch_all(
-                "SELECT uid, quota_bytes, bucket_max, suspended, bucket_count FROM account
-                 WHERE uid > $1 ORDER BY uid LIMIT $2",
+                "SELECT uid, quota_bytes, quota_objects, bucket_max, suspended, read_only,
+                   bucket_count
+                 FROM account WHERE uid > $1 ORDER BY uid LIMIT $2",
                 args![after, max],
             )
             .await?;
@@ -131,9 +176,9 @@ impl Index {
             Ok(AccountInfo {
                 access_keys: keys_of.remove(&row.uid).unwrap_or_default(),
                 uid: S3uid::parse(&row.uid).map_err(|e| Error::Invalid(e.to_string()))?,
-                quota_bytes: row.quota_bytes.map(unsigned),
+                quota: quota(row.quota_bytes, row.quota_objects),
                 bucket_max: row.bucket_max.and_then(|max| u32::try_from(max).ok()),
-                suspended: row.suspended,
+                access: access(row.suspended, row.read_only),
                 bucket_count: unsigned(row.bucket_count),
             })
         };
@@ -213,18 +258,60 @@ impl Index {
         })
     }
 
-    /// Refuses early what could not be committed. `growth`: bytes that would be added.
-    pub(crate) async fn check_quota(&self, uid: &S3uid, growth: i64) -> Result<(), Error> {
-        let row: Option<(Option<i64>, i64)> = self
+    /// Refuses early what could not be committed: so much more in a bucket.
+    pub(crate) async fn check_quota(
+        &self,
+        bucket: &BucketRef,
+        growth: Growth,
+    ) -> Result<(), Error> {
+        let row: Option<StoredRow> = self
             .db
             .fetch_optional(
-                "SELECT quota_bytes, stored_bytes + unfinished_bytes FROM account WHERE uid = $1",
-                args![uid.as_str()],
+                "SELECT account.quota_bytes, account.quota_objects, account.object_count,
+                   account.stored_bytes + account.unfinished_bytes AS used_bytes,
+                   bucket.quota_bytes AS bucket_quota_bytes,
+                   bucket.quota_objects AS bucket_quota_objects,
+                   bucket.object_count AS bucket_object_count,
+                   bucket.stored_bytes + bucket.unfinished_bytes AS bucket_used_bytes
+                 FROM bucket JOIN account ON account.uid = bucket.uid WHERE bucket.id = $1",
+                args![bucket.id],
             )
             .await?;
-        match row.ok_or(Error::NoSuchAccount)? {
-            (Some(quota), used) if growth > 0 && used + growth > quota => Err(Error::QuotaExceeded),
-            _ => Ok(()),
-        }
+        let row = row.ok_or(Error::NoSuchBucket)?;
+        let exceeds = |quota: Option<i64>, used: i64, growth: i64| {
+            quota.is_some_and(|quota| growth > 0 && used + growth > quota)
+        };
+        let is_over = exceeds(row.quota_bytes, row.used_bytes, growth.bytes)
+            || exceeds(row.quota_objects, row.object_count, growth.objects)
+            || exceeds(row.bucket_quota_bytes, row.bucket_used_bytes, growth.bytes)
+            || exceeds(row.bucket_quota_objects, row.bucket_object_count, growth.objects);
+        if is_over { Err(Error::QuotaExceeded) } else { Ok(()) }
     }
+}
+
+/// What a request would add.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Growth {
+    pub(crate) bytes: i64,
+    pub(crate) objects: i64,
+}
+
+impl Growth {
+    /// By an object of so many bytes in place of the one that is there.
+    pub(crate) fn of(size_bytes: i64, old: Option<&ObjectRow>) -> Self {
+        let bytes = size_bytes - old.map_or(0, |old| old.size_bytes);
+        Self { bytes, objects: i64::from(old.is_none()) }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct StoredRow {
+    quota_bytes: Option<i64>,
+    quota_objects: Option<i64>,
+    object_count: i64,
+    used_bytes: i64,
+    bucket_quota_bytes: Option<i64>,
+    bucket_quota_objects: Option<i64>,
+    bucket_object_count: i64,
+    bucket_used_bytes: i64,
 }

@@ -1,11 +1,12 @@
 //! Buckets: one name space for the whole engine.
 
 use stowage_db::{args, next_id, next_ids};
-use stowage_engine::BucketInfo;
+use stowage_engine::{BucketInfo, Quota};
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
 
-use super::{BucketRef, Index, unsigned};
+use super::account::quota;
+use super::{BucketRef, Index, signed, unsigned};
 use crate::error::Error;
 
 #[derive(sqlx::FromRow)]
@@ -16,6 +17,8 @@ struct Row {
     stored_bytes: i64,
     received_bytes: i64,
     sent_bytes: i64,
+    quota_bytes: Option<i64>,
+    quota_objects: Option<i64>,
 }
 
 impl Index {
@@ -111,6 +114,27 @@ impl Index {
         Ok(())
     }
 
+    /// Sets what a bucket may store.
+    pub(crate) async fn set_bucket_quota(
+        &self,
+        bucket: &BucketRef,
+        quota: Quota,
+    ) -> Result<(), Error> {
+        let [bytes, objects] = [quota.bytes, quota.objects].map(|bound| bound.map(signed));
+        let mut tx = self.db.begin().await?;
+        let rows = tx
+            .execute(
+                "UPDATE bucket SET quota_bytes = $2, quota_objects = $3 WHERE id = $1",
+                args![bucket.id, bytes, objects],
+            )
+            .await?;
+        if rows == 0 {
+            return Err(Error::NoSuchBucket);
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Lists buckets of the account by name: those after `after` and not before `from`.
     pub(crate) async fn list_buckets(
         &self,
@@ -122,7 +146,8 @@ impl Index {
         let rows: Vec<Row> = self
             .db
             .fetch_all(
-                "SELECT name, create_time, object_count, stored_bytes, received_bytes, sent_bytes
+                "SELECT name, create_time, object_count, stored_bytes, received_bytes, sent_bytes,
+                   quota_bytes, quota_objects
                  FROM bucket WHERE uid = $1 AND name > $2 AND name >= $3 ORDER BY name LIMIT $4",
                 args![uid.as_str(), after, from, max],
             )
@@ -136,6 +161,7 @@ impl Index {
                 stored_bytes: unsigned(row.stored_bytes),
                 received_bytes: unsigned(row.received_bytes),
                 sent_bytes: unsigned(row.sent_bytes),
+                quota: quota(row.quota_bytes, row.quota_objects),
             })
         };
         rows.into_iter().map(info).collect()

@@ -49,6 +49,8 @@ pub(crate) struct Delta {
     pub(crate) stored_bytes: i64,
     pub(crate) object_count: i64,
     pub(crate) unfinished_bytes: i64,
+    /// Whether it stores something, even if no more than before.
+    pub(crate) is_write: bool,
 }
 
 /// Numbers of the program are unsigned, SQLite's are not.
@@ -70,7 +72,7 @@ impl Index {
     }
 }
 
-/// Adds to the figures, or refuses what would exceed the quota.
+/// Adds to the figures, or refuses what would exceed a quota.
 async fn charge(tx: &mut Tx, bucket: &BucketRef, delta: Delta) -> Result<(), Error> {
     let growth = delta.stored_bytes + delta.unfinished_bytes;
     let rows = tx
@@ -78,28 +80,54 @@ async fn charge(tx: &mut Tx, bucket: &BucketRef, delta: Delta) -> Result<(), Err
             "UPDATE account SET stored_bytes = stored_bytes + $2, object_count = object_count + $3,
                unfinished_bytes = unfinished_bytes + $4
              WHERE uid = $1 AND (quota_bytes IS NULL OR $5 <= 0
-               OR stored_bytes + unfinished_bytes + $5 <= quota_bytes)",
+               OR stored_bytes + unfinished_bytes + $5 <= quota_bytes)
+             AND (quota_objects IS NULL OR $3 <= 0 OR object_count + $3 <= quota_objects)
+             AND NOT (read_only AND $6)",
             args![
                 bucket.uid.as_str(),
                 delta.stored_bytes,
                 delta.object_count,
                 delta.unfinished_bytes,
-                growth
+                growth,
+                delta.is_write
             ],
         )
         .await?;
     if rows == 0 {
-        return Err(Error::QuotaExceeded);
+        return Err(why_not(tx, &bucket.uid, delta).await?);
     }
     let changed = next_id(tx, "change").await?;
     let rows = tx
         .execute(
             "UPDATE bucket SET stored_bytes = stored_bytes + $2, object_count = object_count + $3,
-               changed = $4 WHERE id = $1",
-            args![bucket.id, delta.stored_bytes, delta.object_count, changed],
+               unfinished_bytes = unfinished_bytes + $4, changed = $6
+             WHERE id = $1 AND (quota_bytes IS NULL OR $5 <= 0
+               OR stored_bytes + unfinished_bytes + $5 <= quota_bytes)
+             AND (quota_objects IS NULL OR $3 <= 0 OR object_count + $3 <= quota_objects)",
+            args![
+                bucket.id,
+                delta.stored_bytes,
+                delta.object_count,
+                delta.unfinished_bytes,
+                growth,
+                changed
+            ],
         )
         .await?;
-    if rows == 0 { Err(Error::NoSuchBucket) } else { Ok(()) }
+    if rows == 1 {
+        return Ok(());
+    }
+    let there: Option<(i64,)> =
+        tx.fetch_optional("SELECT id FROM bucket WHERE id = $1", args![bucket.id]).await?;
+    Err(there.map_or(Error::NoSuchBucket, |_| Error::QuotaExceeded))
+}
+
+/// Why an account does not take something: it may have become read-only meanwhile.
+async fn why_not(tx: &mut Tx, uid: &S3uid, delta: Delta) -> Result<Error, Error> {
+    const SQL: &str = "SELECT 1 FROM account WHERE uid = $1 AND read_only";
+    let read_only: Option<(i64,)> = tx.fetch_optional(SQL, args![uid.as_str()]).await?;
+    let is_refused = delta.is_write && read_only.is_some();
+    Ok(if is_refused { Error::ReadOnly } else { Error::QuotaExceeded })
 }
 
 /// Takes a content's segments out of the index; their files go to gc.

@@ -98,6 +98,7 @@ pub(super) async fn replace(tx: &mut Tx, write: Write<'_>) -> Result<(), Error> 
         stored_bytes: row.size_bytes - old.map_or(0, |old| old.size_bytes),
         object_count: i64::from(old.is_none()),
         unfinished_bytes: -unfinished_bytes,
+        is_write: true,
     };
     charge(tx, bucket, delta).await
 }
@@ -212,7 +213,7 @@ impl Index {
         discard_content(&mut tx, &old.content).await?;
         tx.execute("DELETE FROM object WHERE bucket_id = $1 AND key = $2", place(bucket, key))
             .await?;
-        let delta = Delta { stored_bytes: -old.size_bytes, object_count: -1, unfinished_bytes: 0 };
+        let delta = Delta { stored_bytes: -old.size_bytes, object_count: -1, ..Delta::default() };
         charge(&mut tx, bucket, delta).await?;
         tx.commit().await?;
         Ok(())

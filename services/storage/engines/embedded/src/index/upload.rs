@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use md5::{Digest, Md5};
 use stowage_db::{Tx, args};
+use stowage_engine::{UploadCursor, UploadInfo};
 use time::OffsetDateTime;
 
 use super::object::{ObjectRow, Write, current, replace};
-use super::{BucketRef, Delta, Index, charge};
+use super::{BucketRef, Delta, Index, charge, unsigned};
 use crate::error::Error;
 use crate::hash::Sums;
 use crate::s3::condition::WriteCondition;
@@ -146,7 +147,8 @@ impl Index {
         )
         .await?;
         let unfinished_bytes = part.size_bytes - old.map_or(0, |(_, size)| size);
-        charge(&mut tx, bucket, Delta { unfinished_bytes, ..Delta::default() }).await?;
+        let delta = Delta { unfinished_bytes, is_write: true, ..Delta::default() };
+        charge(&mut tx, bucket, delta).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -185,14 +187,49 @@ impl Index {
         Ok(())
     }
 
-    /// Forgets some uploads of a bucket, at most `max`; answers how many.
-    pub(crate) async fn abort_uploads(&self, bucket: &BucketRef, max: u32) -> Result<usize, Error> {
+    /// Lists uploads of a bucket by key and id, those after `after`.
+    pub(crate) async fn uploads(
+        &self,
+        bucket: &BucketRef,
+        after: Option<&UploadCursor>,
+        max: u32,
+    ) -> Result<Vec<UploadInfo>, Error> {
+        type Row = (Vec<u8>, String, OffsetDateTime, i64);
+        let (key, id) = after.map_or(("", ""), |after| (&after.key, &after.upload_id));
+        let rows: Vec<Row> = self
+            .db
+            .fetch_all(
+                "SELECT key, id, create_time, (SELECT coalesce(sum(size_bytes), 0) FROM part
+                   WHERE part.upload = upload.id)
+                 FROM upload WHERE bucket_id = $1 AND (key, id) > ($2, $3)
+                 ORDER BY key, id LIMIT $4",
+                args![bucket.id, key.as_bytes(), id, max],
+            )
+            .await?;
+        let info = |(key, upload_id, begin_time, bytes): Row| UploadInfo {
+            key: String::from_utf8_lossy(&key).into_owned(),
+            upload_id,
+            begin_time,
+            stored_bytes: Some(unsigned(bytes)),
+        };
+        Ok(rows.into_iter().map(info).collect())
+    }
+
+    /// Forgets some uploads of a bucket, at most `max`, that were begun before a time, if there is
+    /// one; answers how many.
+    pub(crate) async fn abort_uploads(
+        &self,
+        bucket: &BucketRef,
+        begun_before: Option<OffsetDateTime>,
+        max: u32,
+    ) -> Result<usize, Error> {
         let mut tx = self.db.begin().await?;
         let uploads: Vec<(String,)> = tx
             .fetch_all(
-                "DELETE FROM upload WHERE id IN
-                   (SELECT id FROM upload WHERE bucket_id = $1 LIMIT $2) RETURNING id",
-                args![bucket.id, max],
+                "DELETE FROM upload WHERE id IN (SELECT id FROM upload
+                   WHERE bucket_id = $1 AND ($2 IS NULL OR create_time < $2) LIMIT $3)
+                 RETURNING id",
+                args![bucket.id, begun_before, max],
             )
             .await?;
         let mut freed = 0;

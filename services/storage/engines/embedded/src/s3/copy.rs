@@ -13,6 +13,7 @@ use crate::blobs::read::ObjectBody;
 use crate::blobs::write::Stored;
 use crate::error::Error;
 use crate::hash::{Expected, set_sums};
+use crate::index::account::Growth;
 use crate::index::object::{NewObject, Segment};
 use crate::index::upload::PartRow;
 use crate::index::{BucketRef, signed, unsigned};
@@ -62,8 +63,8 @@ pub(super) async fn copy_object(
         meta = Meta { sums, is_composite, ..Meta::of(&headers, input.metadata)? };
     }
     let old = backend.index.find_object(&bucket, &input.key).await?;
-    let growth = row.size_bytes - old.map_or(0, |old| old.size_bytes);
-    backend.index.check_quota(&caller.uid, growth).await?;
+    let growth = Growth::of(row.size_bytes, old.as_ref());
+    backend.index.check_quota(&bucket, growth).await?;
     let mut stored = link(backend, segments).await?;
     let new = NewObject {
         bucket,
@@ -128,7 +129,6 @@ pub(super) async fn upload_part_copy(
     }
     let body = ObjectBody::new(&backend.blobs, segments, range, lease);
     let target = super::multipart::Target {
-        caller: &caller,
         bucket,
         key: &input.key,
         upload: &input.upload_id,

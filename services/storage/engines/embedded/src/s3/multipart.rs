@@ -13,6 +13,7 @@ use super::object::{BODY_BYTES_MAX, check_key};
 use crate::access::Caller;
 use crate::error::Error;
 use crate::hash::{Expected, Sums, bad_digest, combine, set_sums, sums_of};
+use crate::index::account::Growth;
 use crate::index::upload::{ChosenPart, Completion, PartRow};
 use crate::index::{BucketRef, signed, unsigned};
 
@@ -63,7 +64,6 @@ fn kind_of(is_composite: bool) -> ChecksumType {
 /// Which part a body is for.
 #[derive(Clone, Copy)]
 pub(super) struct Target<'a> {
-    pub(super) caller: &'a Caller,
     pub(super) bucket: &'a BucketRef,
     pub(super) key: &'a str,
     pub(super) upload: &'a str,
@@ -87,8 +87,8 @@ where
     let index = &backend.index;
     index.find_upload(target.bucket, target.key, target.upload).await?;
     let number = i64::from(target.number);
-    let growth = signed(expected.length) - index.part_size(target.upload, number).await?;
-    index.check_quota(&target.caller.uid, growth).await?;
+    let bytes = signed(expected.length) - index.part_size(target.upload, number).await?;
+    index.check_quota(target.bucket, Growth { bytes, objects: 0 }).await?;
     let (stored, digests) = backend.blobs.write(index.new_id(), body, expected).await?;
     let blob = stored.segments.iter().find_map(|segment| segment.blob.clone());
     let part = PartRow {
@@ -115,7 +115,6 @@ pub(super) async fn upload_part(
     let length = announced_length(input.content_length, BODY_BYTES_MAX)?;
     let expected = Expected::of(length, &headers, trailing_headers)?;
     let target = Target {
-        caller: &caller,
         bucket: caller.bucket()?,
         key: &input.key,
         upload: &input.upload_id,

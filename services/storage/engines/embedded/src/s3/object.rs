@@ -14,6 +14,7 @@ use crate::blobs::read::ObjectBody;
 use crate::blobs::write::{Stored, read_small};
 use crate::error::{Error, custom};
 use crate::hash::{Digests, Expected, set_sums};
+use crate::index::account::Growth;
 use crate::index::object::{NewObject, ObjectRow, Segment};
 use crate::index::{BucketRef, signed, unsigned};
 
@@ -79,8 +80,7 @@ pub(super) async fn put_object(
     backend: &Backend,
     request: S3Request<PutObjectInput>,
 ) -> S3Result<S3Response<PutObjectOutput>> {
-    let caller = Caller::of(&request)?;
-    let bucket = caller.bucket()?.clone();
+    let bucket = Caller::of(&request)?.bucket()?.clone();
     let S3Request { input, headers, trailing_headers, .. } = request;
     check_key(&input.key)?;
     let length = announced_length(input.content_length, BODY_BYTES_MAX)?;
@@ -90,8 +90,8 @@ pub(super) async fn put_object(
     // Early, so that a body that cannot be taken is not sent; settled in the transaction.
     let old = backend.index.find_object(&bucket, &input.key).await?;
     condition.check(old.as_ref().map(|old| old.etag.as_str()))?;
-    let growth = signed(length) - old.map_or(0, |old| old.size_bytes);
-    backend.index.check_quota(&caller.uid, growth).await?;
+    let growth = Growth::of(signed(length), old.as_ref());
+    backend.index.check_quota(&bucket, growth).await?;
     let (mut stored, digests) = backend.receive(input.body, expected).await?;
     meta.sums = digests.sums.clone();
     let new = NewObject {

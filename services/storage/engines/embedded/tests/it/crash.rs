@@ -27,14 +27,7 @@ async fn child() {
     }
     let engine = open(&here.join("data")).await;
     let uid = S3uid::parse(&format!("{:032x}", 1)).unwrap();
-    let keys = vec![key_pair(1)];
-    let spec = AccountSpec {
-        uid: uid.clone(),
-        keys,
-        quota_bytes: None,
-        bucket_max: None,
-        suspended: false,
-    };
+    let spec = AccountSpec::new(uid.clone(), vec![key_pair(1)]);
     engine.ensure_account(&spec).await.unwrap();
     engine.create_bucket(&uid, &BucketName::new("crash").unwrap()).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -87,9 +87,7 @@ async fn a_secret_that_changes_meanwhile_is_never_overwritten() {
     let set = async |secret: &str| {
         let access_key = key_pair(1).access_key;
         let keys = vec![KeyPair { access_key, secret_key: secret.into() }];
-        let (quota_bytes, bucket_max, uid) = (None, None, uid.clone());
-        let spec = AccountSpec { uid, keys, quota_bytes, bucket_max, suspended: false };
-        engine.ensure_account(&spec).await.unwrap();
+        engine.ensure_account(&AccountSpec::new(uid.clone(), keys)).await.unwrap();
     };
     for round in 0..20 {
         set("the-secret-of-before-of-forty-characters").await;

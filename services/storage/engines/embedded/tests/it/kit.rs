@@ -14,7 +14,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::{Client, Config};
-use stowage_engine::{AccountSpec, Engine, KeyPair};
+use stowage_engine::{AccountSpec, Engine, KeyPair, Quota};
 use stowage_engine_embedded::{Embedded, EmbeddedConfig};
 use stowage_keyring::Keyring;
 use stowage_types::{S3uid, SystemClock, SystemRandom};
@@ -106,13 +106,9 @@ impl Kit {
     ) -> Account {
         let uid = S3uid::parse(&format!("{number:032x}")).unwrap();
         let keys = key_pair(number);
-        let spec = AccountSpec {
-            uid: uid.clone(),
-            keys: vec![keys.clone()],
-            quota_bytes,
-            bucket_max,
-            suspended: false,
-        };
+        let quota = Quota { bytes: quota_bytes, objects: None };
+        let spec = AccountSpec::new(uid.clone(), vec![keys.clone()]);
+        let spec = AccountSpec { quota, bucket_max, ..spec };
         self.engine.ensure_account(&spec).await.unwrap();
         let s3 = client(self.address, &keys);
         Account { uid, keys, s3 }

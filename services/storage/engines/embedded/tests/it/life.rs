@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stowage_engine::{AccountSpec, Engine, KeyPair, KeyUsage};
+use stowage_engine::{AccountAccess, AccountSpec, Engine, KeyPair, KeyUsage};
 use stowage_types::{BucketName, Clock, S3uid, SystemClock};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -10,7 +10,8 @@ use crate::kit::{Account, Kit, bytes, client, key_pair, refusal};
 use crate::usage::wait_for_bytes;
 
 fn spec(account: &Account, keys: Vec<KeyPair>, suspended: bool) -> AccountSpec {
-    AccountSpec { uid: account.uid.clone(), keys, quota_bytes: None, bucket_max: None, suspended }
+    let access = if suspended { AccountAccess::Suspended } else { AccountAccess::Full };
+    AccountSpec { access, ..AccountSpec::new(account.uid.clone(), keys) }
 }
 
 async fn suspend(kit: &Kit, account: &Account, suspended: bool) {
@@ -188,7 +189,7 @@ async fn unfinished_uploads_are_aborted_some_at_a_time() {
     let usage = kit.engine.account_usage(&account.uid).await.unwrap();
     assert_eq!(usage.unfinished_bytes, 100_000);
     for (aborted, left) in [(3, 40_000), (2, 0), (0, 0)] {
-        let done = kit.engine.abort_uploads(&account.uid, &name, 3).await.unwrap();
+        let done = kit.engine.abort_uploads(&account.uid, &name, None, 3).await.unwrap();
         let usage = kit.engine.account_usage(&account.uid).await.unwrap();
         assert_eq!((done, usage.unfinished_bytes), (aborted, left));
     }

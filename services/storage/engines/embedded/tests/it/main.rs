@@ -7,6 +7,7 @@ mod crash;
 mod keyring;
 mod kit;
 mod life;
+mod limits;
 mod listing;
 mod multipart;
 mod objects;

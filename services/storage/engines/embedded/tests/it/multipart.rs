@@ -122,9 +122,7 @@ async fn another_key_of_the_account_may_complete() {
     let upload = begin(&account, "rotated", "k").await;
     let place = ("rotated", "k", upload.as_str());
     let one = part(&account.s3, place, 1, b"x".to_vec()).await.unwrap();
-    let keys = vec![key_pair(77)];
-    let uid = account.uid.clone();
-    let spec = AccountSpec { uid, keys, quota_bytes: None, bucket_max: None, suspended: false };
+    let spec = AccountSpec::new(account.uid.clone(), vec![key_pair(77)]);
     kit.engine.ensure_account(&spec).await.unwrap();
     let old = complete(&account.s3, place, vec![one.clone()]).await.unwrap_err();
     assert_eq!(old, (403, "InvalidAccessKeyId".to_owned()));
