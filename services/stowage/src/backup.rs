@@ -38,6 +38,8 @@ pub(crate) struct Places {
     pub(crate) to: PathBuf,
     /// Whether the roles' databases are in the data folder.
     pub(crate) has_databases: bool,
+    /// Whether the embedded engine's index and objects are.
+    pub(crate) has_engine: bool,
 }
 
 /// What was saved.
@@ -86,18 +88,18 @@ pub(crate) async fn save(places: &Places) -> Result<Saved, BackupError> {
         }
     }
     let (files, databases) = databases(places, &partial)?;
-    make_folder(&partial.join("s3"))?;
     let blobs = Blobs { from: data.join("s3/blobs"), to: partial.join("s3/blobs") };
+    let blobs = places.has_engine.then_some(blobs);
+    make_folder(&partial)?;
     let mut object_files = 0;
-    for _ in 0..PASSES_MAX {
-        let new = blobs.save_new()?;
-        object_files += new;
-        if new < NEW_FEW {
-            break;
-        }
+    if let Some(blobs) = &blobs {
+        make_folder(&partial.join("s3"))?;
+        object_files += blobs.save_most()?;
     }
     let mut snapshot = Snapshot::begin(files).await?;
-    object_files += blobs.save_new()?;
+    if let Some(blobs) = &blobs {
+        object_files += blobs.save_new()?;
+    }
     let mut kept = Vec::new();
     if let Some(keyring) = places.keyring.as_ref().filter(|file| file.exists()) {
         copy(keyring, &partial.join(data::KEYRING))?;
@@ -105,7 +107,9 @@ pub(crate) async fn save(places: &Places) -> Result<Saved, BackupError> {
     }
     snapshot.release().await;
     snapshot.finish().await?;
-    blobs.check(&partial.join("s3/index.sqlite")).await?;
+    if let Some(blobs) = &blobs {
+        blobs.check(&partial.join("s3/index.sqlite")).await?;
+    }
     for file in data::kept_files(data, secrets) {
         let name = file.file_name().unwrap_or_default();
         copy(&file, &partial.join(name))?;
@@ -130,7 +134,10 @@ fn databases(
     partial: &Path,
 ) -> Result<(Vec<snapshot::File>, Vec<String>), BackupError> {
     let roles = ROLES.map(|(role, _)| format!("{role}.db"));
-    let mut names = vec!["s3/index.sqlite".to_owned()];
+    let mut names = Vec::new();
+    if places.has_engine {
+        names.push("s3/index.sqlite".to_owned());
+    }
     if places.has_databases {
         names.extend(roles);
     }
@@ -152,6 +159,19 @@ struct Blobs {
 }
 
 impl Blobs {
+    /// Saves files until few new ones come; answers how many.
+    fn save_most(&self) -> Result<u64, BackupError> {
+        let mut saved = 0;
+        for _ in 0..PASSES_MAX {
+            let new = self.save_new()?;
+            saved += new;
+            if new < NEW_FEW {
+                break;
+            }
+        }
+        Ok(saved)
+    }
+
     /// Saves the files that were not saved yet; answers how many. On one file system it is a
     /// second name of the same file, which costs no room.
     fn save_new(&self) -> Result<u64, BackupError> {

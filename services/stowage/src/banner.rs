@@ -11,8 +11,8 @@ use std::path::Path;
 pub struct Facts<'a> {
     /// Where HTTP and gRPC are.
     pub gateway: SocketAddr,
-    /// Where S3 is.
-    pub s3: SocketAddr,
+    /// Where the embedded engine's S3 is, if there is one.
+    pub s3: Option<SocketAddr>,
     /// The data folder.
     pub data_dir: &'a Path,
     /// The file of the administrator's token.
@@ -34,7 +34,9 @@ pub fn banner(facts: &Facts<'_>) -> String {
     };
     line(&format!("Stowage is up ({ready_ms} ms)."));
     line(&format!("  HTTP API, gRPC, grpc-web  http://{gateway}"));
-    line(&format!("  S3 endpoint               http://{s3}"));
+    if let Some(s3) = s3 {
+        line(&format!("  S3 endpoint               http://{s3}"));
+    }
     line(&format!("  data folder               {}", facts.data_dir.display()));
     line(&format!("  administrator's token     {}", facts.token_file.display()));
     line("");
@@ -103,7 +105,7 @@ mod tests {
     fn the_banner_says_where_everything_is() {
         let facts = Facts {
             gateway: ([127, 0, 0, 1], 8080).into(),
-            s3: ([127, 0, 0, 1], 9000).into(),
+            s3: Some(([127, 0, 0, 1], 9000).into()),
             data_dir: Path::new("/srv/data"),
             token_file: Path::new("/srv/data/admin.token"),
             program: Path::new("/usr/bin/stowage"),

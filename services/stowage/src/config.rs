@@ -7,6 +7,7 @@
 //! Each setting is first tried alone, whatever else is wrong, so that one run names every fault.
 
 mod keyring;
+mod locations;
 mod otlp;
 mod sections;
 mod servers;
@@ -20,7 +21,10 @@ use serde::Deserialize;
 use stowage_runtime::telemetry::LogFormat;
 use toml::{Table, Value};
 
+use crate::engines::LOCATION;
+
 pub use keyring::Keyring;
+pub use locations::{EngineKind, LocationSection};
 pub use sections::{Gateway, Listener, RoleSection, S3, Tls, reachable};
 pub use servers::{Amqp, Database};
 
@@ -128,8 +132,10 @@ pub struct Config {
     pub insecure: bool,
     /// The HTTP facade and gRPC on one port.
     pub gateway: Gateway,
-    /// The embedded S3 endpoint.
+    /// The embedded engine and its S3 endpoint.
     pub s3: S3,
+    /// Places whose engines are other servers, by code.
+    pub location: BTreeMap<String, LocationSection>,
     /// The role accounts.
     pub accounts: RoleSection<stowage_accounts::Config>,
     /// The role storage.
@@ -169,6 +175,7 @@ impl Default for Config {
             insecure: false,
             gateway: Gateway::default(),
             s3: S3::default(),
+            location: BTreeMap::new(),
             accounts: RoleSection::default(),
             storage: RoleSection::default(),
             billing: RoleSection::default(),
@@ -235,7 +242,7 @@ impl Config {
         for listener in self.listeners() {
             faults.extend(listener.check(self.insecure));
         }
-        if self.gateway.addr == self.s3.addr && self.s3.addr.port() != 0 {
+        if self.s3.enabled && self.gateway.addr == self.s3.addr && self.s3.addr.port() != 0 {
             let addr = self.s3.addr;
             faults.push(format!("s3.addr: is {addr}, the same as gateway.addr; take another port"));
         }
@@ -249,6 +256,16 @@ impl Config {
         };
         section("gateway", self.gateway.check());
         section("s3", self.s3.check());
+        if !self.s3.enabled && self.location.is_empty() {
+            section("s3", vec!["enabled: is false, and there is no other location".to_owned()]);
+        }
+        for (code, location) in &self.location {
+            section(&format!("location.{code}"), location.check(code));
+            if self.s3.enabled && code == LOCATION {
+                let why = format!("{code}: is the embedded engine's; take another code");
+                section("location", vec![why]);
+            }
+        }
         let has_tls = self.tls.ca.is_some();
         section("accounts", self.accounts.check(self.accounts.own.check(), has_tls));
         section("storage", self.storage.check(self.storage.own.check(), has_tls));
@@ -271,7 +288,11 @@ impl Config {
                 plaintext: gateway.plaintext,
                 ..at("gateway", gateway.addr, gateway.identity().is_some())
             },
-            Listener { plaintext: s3.plaintext, ..at("s3", s3.addr, s3.identity().is_some()) },
+            // What does not listen needs no TLS.
+            Listener {
+                plaintext: s3.plaintext || !s3.enabled,
+                ..at("s3", s3.addr, s3.identity().is_some())
+            },
             at("accounts", self.accounts.addr, roles),
             at("storage", self.storage.addr, roles),
             at("billing", self.billing.addr, roles),

@@ -11,6 +11,7 @@ mod broker;
 pub mod config;
 pub mod data;
 mod databases;
+mod engines;
 pub mod error;
 mod keyring;
 mod listen;

@@ -5,31 +5,22 @@
 //! behaves as five would. No task runs before every role is built: an event sent before its
 //! consumer has subscribed would count as delivered.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use stowage_auth::Signer;
 use stowage_bus::Bus;
 use stowage_db::Db;
-use stowage_engine::Engine;
-use stowage_engine_embedded::{Embedded, EmbeddedConfig, OpenError};
 use stowage_gateway::Gateway;
 use stowage_keyring::Keyring;
 use stowage_provider_ledger::Ledger;
 use stowage_runtime::{ReadyCheck, Role, RoleChannel, telemetry};
-use stowage_storage::{LocationConfig, LocationState};
 use stowage_types::{Clock, Random, SystemClock, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::S3;
-use crate::data::DataDir;
-use crate::databases::{self, Databases};
+use crate::databases::Databases;
+use crate::engines::Located;
 use crate::error::StartError;
 
-/// Code of the location that the first start makes.
-const LOCATION: &str = "NL";
-/// Its class of storage.
-const STORAGE_TYPE: &str = "standard";
 /// Names the installation in assertions.
 pub const AUDIENCE: &str = "stowage";
 
@@ -52,9 +43,6 @@ impl Common {
         Self { bus, clock, random, signer, stop: CancellationToken::new() }
     }
 }
-
-/// An engine, and the location it is at.
-pub(crate) type Located = (LocationConfig, Arc<dyn Engine>);
 
 /// The roles' own settings.
 #[derive(Debug)]
@@ -86,10 +74,10 @@ pub(crate) async fn build(
     settings: Settings,
     common: &Common,
     dbs: &Databases,
-    engine: Located,
+    engines: Vec<Located>,
     keyring: Arc<Keyring>,
 ) -> Result<Roles, StartError> {
-    let storage = build_storage(settings.storage, common, &dbs.storage, engine).await?;
+    let storage = build_storage(settings.storage, common, &dbs.storage, engines).await?;
     let billing = build_billing(settings.billing, common, &dbs.billing).await?;
     let metering = build_metering(settings.metering, common, &dbs.metering).await?;
     let peers = Peers {
@@ -128,7 +116,7 @@ pub(crate) async fn build_storage(
     config: stowage_storage::Config,
     common: &Common,
     db: &Db,
-    engine: Located,
+    engines: Vec<Located>,
 ) -> Result<Role, StartError> {
     let deps = stowage_storage::Deps {
         db: db.clone(),
@@ -138,7 +126,7 @@ pub(crate) async fn build_storage(
         verifier: common.signer.verifier(),
         page_key: common.signer.page_key(),
         stop: common.stop.clone(),
-        engines: vec![engine],
+        engines,
     };
     stowage_storage::build(config, deps).await.map_err(|error| part("storage", error))
 }
@@ -201,32 +189,6 @@ pub(crate) fn build_gateway(
         common.bus.subscribe(subscription);
     }
     gateway
-}
-
-/// Opens the engine on local disk.
-pub(crate) async fn open_embedded(
-    s3: &S3,
-    data: &DataDir,
-    common: &Common,
-    keyring: Arc<Keyring>,
-) -> Result<Embedded, StartError> {
-    let config = EmbeddedConfig::new(data.engine(), &s3.region);
-    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
-    Embedded::open(config, keyring, clock, random).await.map_err(|error| match error {
-        OpenError::Index(source) => databases::refused(source),
-        other => part("the embedded engine", other),
-    })
-}
-
-/// The location of the engine on local disk, which listens at `bound`.
-pub(crate) fn location(s3: &S3, bound: SocketAddr) -> LocationConfig {
-    LocationConfig {
-        code: LOCATION.to_owned(),
-        endpoint: s3.public_endpoint(bound),
-        region: s3.region.clone(),
-        storage_types: vec![STORAGE_TYPE.to_owned()],
-        state: LocationState::Open,
-    }
 }
 
 /// Says which part did not come up.

@@ -143,7 +143,7 @@ fn greet(server: &Server, took: Duration) {
     }));
     tracing::info!(
         gateway = %server.gateway_addr(),
-        s3 = %server.s3_addr(),
+        s3 = server.s3_addr().map(tracing::field::display),
         duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
         "ready"
     );

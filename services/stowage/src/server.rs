@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use stowage_auth::hash_token;
 use stowage_db::Db;
-use stowage_engine_embedded::Embedded;
 use stowage_gateway::Gateway;
 use stowage_runtime::{Protocols, RoleChannel, ServerTls, telemetry};
 use stowage_types::{ExposeSecret as _, SecretString, SystemRandom};
@@ -21,10 +20,11 @@ use crate::broker;
 use crate::config::Config;
 use crate::data::{DataDir, Secrets, token_file};
 use crate::databases::{Databases, Place};
+use crate::engines::{Engines, S3Port};
 use crate::error::StartError;
 use crate::keyring;
-use crate::listen::{GATEWAY, S3_ENDPOINT, address, listen, public_tls};
-use crate::roles::{self, Common, Located, Roles, Settings, location, part};
+use crate::listen::{GATEWAY, address, listen, public_tls};
+use crate::roles::{self, Common, Roles, Settings, part};
 use crate::running::Running;
 
 pub use crate::roles::AUDIENCE;
@@ -34,7 +34,7 @@ pub use crate::tasks::Failure;
 #[derive(Debug)]
 pub struct Server {
     gateway_addr: SocketAddr,
-    s3_addr: SocketAddr,
+    s3_addr: Option<SocketAddr>,
     admin_token: SecretString,
     token_file: PathBuf,
     channels: [(&'static str, RoleChannel); 4],
@@ -55,9 +55,9 @@ impl Server {
         // A folder that is in use is the better answer than a port that is.
         let held = DataDir::take_existing(&config.data_dir)?;
         let gateway = listen(&GATEWAY, config.gateway.addr).await?;
-        let s3 = listen(&S3_ENDPOINT, config.s3.addr).await?;
+        let s3 = S3Port::bind(&config.s3).await?;
         let data = held.map_or_else(|| DataDir::create(&config.data_dir), Ok)?;
-        let parts = Parts::build(config, &data, address(&s3)?).await?;
+        let parts = Parts::build(config, &data, s3.as_ref().map(S3Port::addr)).await?;
         parts.run(data, gateway, s3)
     }
 
@@ -67,9 +67,9 @@ impl Server {
         self.gateway_addr
     }
 
-    /// Where S3 is.
+    /// Where the embedded engine's S3 is, if there is one.
     #[must_use]
-    pub fn s3_addr(&self) -> SocketAddr {
+    pub fn s3_addr(&self) -> Option<SocketAddr> {
         self.s3_addr
     }
 
@@ -113,19 +113,21 @@ impl Server {
 struct Parts {
     common: Common,
     dbs: Databases,
-    engine: Embedded,
+    engines: Engines,
     roles: Roles,
     gateway: Gateway,
     gateway_tls: Option<Arc<ServerTls>>,
-    s3_tls: Option<Arc<ServerTls>>,
     admin_token: SecretString,
     token_file: PathBuf,
 }
 
 impl Parts {
-    async fn build(config: Config, data: &DataDir, s3: SocketAddr) -> Result<Self, StartError> {
+    async fn build(
+        config: Config,
+        data: &DataDir,
+        s3: Option<SocketAddr>,
+    ) -> Result<Self, StartError> {
         let gateway_tls = public_tls(config.gateway.identity(), Protocols::Both)?;
-        let s3_tls = public_tls(config.s3.identity(), Protocols::Http1)?;
         let secrets = match &config.secrets_dir {
             Some(folder) => Secrets::read(folder, &config.keyring)?,
             None => data.secrets(&config.keyring, &SystemRandom)?,
@@ -135,7 +137,8 @@ impl Parts {
         let common = Common::new(&signing_seed, broker::open(&config.amqp)?);
         let place = Place::of(&config.database, Some(data))?;
         Databases::check(&place).await?;
-        let engine = roles::open_embedded(&config.s3, data, &common, Arc::clone(&keyring)).await?;
+        let of_disk = (Some(data), s3);
+        let mut engines = Engines::open(&config, of_disk, &common, Arc::clone(&keyring)).await?;
         let dbs = Databases::open(&place).await?;
         seed_billing(&dbs.billing, &common).await?;
         seed_accounts(&dbs.accounts, &common, &admin_token).await?;
@@ -145,7 +148,7 @@ impl Parts {
             billing: config.billing.own,
             metering: config.metering.own,
         };
-        let located: Located = (location(&config.s3, s3), Arc::new(engine.clone()));
+        let located = std::mem::take(&mut engines.located);
         let follow = keyring::follow(Arc::clone(&keyring), common.stop.clone());
         let mut roles = roles::build(settings, &common, &dbs, located, keyring).await?;
         roles.accounts.tasks.push(follow);
@@ -157,26 +160,16 @@ impl Parts {
         let channels = all.map(|role| role.channel.clone());
         let gateway = roles::build_gateway(config.gateway.facade, &common, channels, ready);
         broker::check(&common.bus)?;
-        Ok(Self {
-            common,
-            dbs,
-            engine,
-            roles,
-            gateway,
-            gateway_tls,
-            s3_tls,
-            admin_token,
-            token_file,
-        })
+        Ok(Self { common, dbs, engines, roles, gateway, gateway_tls, admin_token, token_file })
     }
 
     fn run(
         self,
         data: DataDir,
         gateway: TcpListener,
-        s3: TcpListener,
+        s3: Option<S3Port>,
     ) -> Result<Server, StartError> {
-        let (gateway_addr, s3_addr) = (address(&gateway)?, address(&s3)?);
+        let (gateway_addr, s3_addr) = (address(&gateway)?, s3.as_ref().map(S3Port::addr));
         let dbs = self.dbs.all().into_iter().cloned().collect();
         let mut running = Running::new(dbs, &self.common);
         let Roles { accounts, storage, billing, metering } = self.roles;
@@ -185,7 +178,7 @@ impl Parts {
         for role in [storage, billing, metering, accounts] {
             running.work_on(role.tasks);
         }
-        running.serve("s3", |stop| self.engine.serve(s3, self.s3_tls, stop));
+        self.engines.serve(s3, &mut running);
         running.serve("gateway", |stop| self.gateway.serve(gateway, self.gateway_tls, stop));
         let (admin_token, token_file) = (self.admin_token, self.token_file);
         Ok(Server { gateway_addr, s3_addr, admin_token, token_file, channels, running, data })
@@ -220,7 +213,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::create(folder.path()).unwrap();
         let config = Config { data_dir: folder.path().to_owned(), ..Config::default() };
-        let parts = Parts::build(config, &data, ([127, 0, 0, 1], 9000).into()).await.unwrap();
+        let parts = Parts::build(config, &data, Some(([127, 0, 0, 1], 9000).into())).await.unwrap();
         assert_eq!(parts.common.bus.unserved(), [""; 0]);
     }
 

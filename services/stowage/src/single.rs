@@ -18,12 +18,11 @@ use crate::broker;
 use crate::config::{Config, Faults};
 use crate::data::{self, DataDir};
 use crate::databases::Place;
+use crate::engines::{Engines, S3Port};
 use crate::error::StartError;
 use crate::keyring;
-use crate::listen::{
-    self, GATEWAY, Listener, S3_ENDPOINT, address, caller_tls, listen, public_tls, role_tls,
-};
-use crate::roles::{self, Common, Peers, location};
+use crate::listen::{self, GATEWAY, Listener, address, caller_tls, listen, public_tls, role_tls};
+use crate::roles::{self, Common, Peers};
 use crate::running::Running;
 use crate::server::{seed_accounts, seed_billing};
 use crate::tasks::Failure;
@@ -155,7 +154,7 @@ impl Site {
         // The gateway keeps nothing; the engine of storage is on the disk.
         let keeps = match part {
             Part::Gateway => false,
-            Part::Storage => true,
+            Part::Storage if config.s3.enabled => true,
             _ => config.database.url.is_none(),
         };
         let data = keeps.then(|| DataDir::create(&config.data_dir)).transpose()?;
@@ -218,21 +217,20 @@ impl Site {
     }
 
     async fn storage(mut self, port: TcpListener) -> Result<Single, StartError> {
-        let s3 = listen(&S3_ENDPOINT, self.config.s3.addr).await?;
-        let s3_addr = address(&s3)?;
-        let s3_tls = public_tls(self.config.s3.identity(), Protocols::Http1)?;
+        let s3 = S3Port::bind(&self.config.s3).await?;
+        let s3_addr = s3.as_ref().map(S3Port::addr);
         let keyring = data::read_keyring(self.config.secrets_folder(), &self.config.keyring)?;
         let db = self.db("storage", &stowage_storage::MIGRATOR).await?;
-        let data = self.data.as_ref().expect("storage has a data folder");
         let follow = keyring::follow(Arc::clone(&keyring), self.common.stop.clone());
-        let engine = roles::open_embedded(&self.config.s3, data, &self.common, keyring).await?;
-        let located = (location(&self.config.s3, s3_addr), Arc::new(engine.clone()) as _);
+        let of_disk = (self.data.as_ref(), s3_addr);
+        let mut engines = Engines::open(&self.config, of_disk, &self.common, keyring).await?;
+        let located = std::mem::take(&mut engines.located);
         let config = std::mem::take(&mut self.config.storage.own);
         let mut role = roles::build_storage(config, &self.common, &db, located).await?;
         role.tasks.push(follow);
         let mut single = self.run_role(port, role, db)?;
-        single.running.serve("s3", |stop| engine.serve(s3, s3_tls, stop));
-        single.s3_addr = Some(s3_addr);
+        engines.serve(s3, &mut single.running);
+        single.s3_addr = s3_addr;
         Ok(single)
     }
 

@@ -59,7 +59,8 @@ impl Kit {
         change(&mut config);
         let server = Server::start(config).await.expect("the server starts");
         let token = server.admin_token().expose_secret().to_owned();
-        let site = Site::new(server.gateway_addr(), server.s3_addr(), token);
+        let s3 = server.s3_addr().expect("the embedded engine is on");
+        let site = Site::new(server.gateway_addr(), s3, token);
         Self { server, scratch, site }
     }
 

@@ -51,8 +51,8 @@ pub(super) async fn run(command: Backup, output: Output, config: &Config) -> Res
             None
         }
     };
-    let has_databases = config.database.url.is_none();
-    let places = Places { data, secrets, keyring, to: command.to, has_databases };
+    let (has_databases, has_engine) = (config.database.url.is_none(), config.s3.enabled);
+    let places = Places { data, secrets, keyring, to: command.to, has_databases, has_engine };
     let saved = backup::save(&places).await.map_err(|error| Error::Failed(error.to_string()))?;
     if !places.has_databases {
         eprintln!("the roles' databases are on PostgreSQL: save them by pg_dump, before this");

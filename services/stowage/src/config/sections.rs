@@ -27,6 +27,10 @@ pub struct Gateway {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct S3 {
+    /// Whether there is an embedded engine. Where not, every location has one of another server.
+    /// Default `true`.
+    #[serde(deserialize_with = "switch")]
+    pub enabled: bool,
     /// Where it listens; port 0 takes a free one. Default `127.0.0.1:9000`.
     #[serde(deserialize_with = "address")]
     pub addr: SocketAddr,
@@ -110,6 +114,7 @@ impl Default for Gateway {
 impl Default for S3 {
     fn default() -> Self {
         Self {
+            enabled: true,
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 9000)),
             plaintext: false,
             tls_cert: None,

@@ -139,3 +139,33 @@ fn wrong_configuration_exits_with_2_and_makes_nothing() {
     assert!(said.contains("STOWAGE_GATEWAY_ADDR") && said.contains("s3.region"), "{said}");
     assert!(!data.exists());
 }
+
+#[test]
+fn a_location_names_its_engine_and_how_it_is_reached() {
+    let good = "engine = 'ceph-rgw'\nendpoint = 'https://s3.de.example'\naccess_key = 'a'\n\
+                secret_key_file = 'de.secret'\n";
+    let config = with_file(&format!("[location.DE]\n{good}state = 'draining'\n"), &[]).unwrap();
+    let location = config.location["DE"].location("DE");
+    assert_eq!((location.code.as_str(), location.region.as_str()), ("DE", "us-east-1"));
+    assert_eq!(location.storage_types, ["standard"]);
+
+    let alone = [("STOWAGE_S3_ENABLED", "false")];
+    with_file(&format!("[location.NL]\n{good}"), &alone).unwrap();
+    for (text, pairs, wanted) in [
+        ("", &alone[..], &["s3.enabled: is false"][..]),
+        (&format!("[location.NL]\n{good}"), &[], &["location.NL: is the embedded engine's"]),
+        (&format!("[location.de]\n{good}"), &[], &["location.de."]),
+        ("[location.DE]\nengine = 'tape'\n", &[], &["location.DE.engine: unknown variant `tape`"]),
+        (
+            "[location.DE]\nendpoint = 'ftp://x'\nmarker = ''\n",
+            &[],
+            &["engine: must be set", "access_key: must", "secret_key_file: must", "marker", "http"],
+        ),
+    ] {
+        let faults = with_file(text, pairs).unwrap_err();
+        for part in wanted {
+            let count = faults.iter().filter(|fault| fault.contains(part)).count();
+            assert_eq!(count, 1, "{part} in {faults:#?}");
+        }
+    }
+}

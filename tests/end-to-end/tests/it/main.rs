@@ -5,6 +5,7 @@ mod access_matrix;
 mod acting;
 mod audit;
 mod backup;
+mod ceph;
 mod chaos;
 mod cli;
 mod concurrent;

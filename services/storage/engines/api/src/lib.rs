@@ -16,6 +16,7 @@ mod presign;
 mod traced;
 mod types;
 mod usage;
+mod wrapped;
 
 use async_trait::async_trait;
 pub use keyring::*;
@@ -23,6 +24,7 @@ pub use presign::*;
 pub use traced::Traced;
 pub use types::*;
 pub use usage::*;
+pub use wrapped::{Around, Call, Wrapped};
 
 use secrecy::SecretString;
 use stowage_types::{BucketName, S3uid};

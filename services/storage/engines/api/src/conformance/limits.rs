@@ -4,6 +4,43 @@ use super::{Outcome, Suite, ensure, refused, text};
 use crate::{AccountAccess, Error, ListQuery, Quota, QuotaSupport};
 
 impl Suite<'_> {
+    pub(super) async fn quota_holds(&self) -> Outcome {
+        if self.engine.capabilities().quota == QuotaSupport::Absent {
+            return Ok(());
+        }
+        let uid = self.account(11, |spec| spec.quota = Quota::bytes(100_000)).await?;
+        let name = self.bucket("quota")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(11, &name, "one", 60_000).await?;
+        let over = self.client.put(&self.keys(11, 0), &name, "two", vec![0; 60_000]).await;
+        refused(over, |e| matches!(e, Error::QuotaExceeded | Error::Denied))?;
+        if self.engine.capabilities().quota == QuotaSupport::Exact {
+            self.put(11, &name, "one", 100_000).await?;
+            let over = self.client.put(&self.keys(11, 0), &name, "two", vec![0]).await;
+            refused(over, |e| matches!(e, Error::QuotaExceeded))?;
+        }
+        self.engine.delete_object(&uid, &name, "one").await.map_err(text)?;
+        self.put(11, &name, "two", 60_000).await
+    }
+
+    pub(super) async fn quota_falls(&self) -> Outcome {
+        let uid = self.account(16, |spec| spec.quota = Quota::bytes(200_000)).await?;
+        let name = self.bucket("falling")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(16, &name, "one", 60_000).await?;
+        self.put(16, &name, "two", 60_000).await?;
+        self.account(16, |spec| spec.quota = Quota::bytes(100_000)).await?;
+        let keys = self.keys(16, 0);
+        let body = self.client.get(&keys, &name, "one").await.map_err(text)?;
+        ensure(body.len() == 60_000, "what is stored changed")?;
+        if self.engine.capabilities().quota != QuotaSupport::Absent {
+            let over = self.client.put(&keys, &name, "three", vec![0; 5000]).await;
+            refused(over, |e| matches!(e, Error::QuotaExceeded | Error::Denied))?;
+        }
+        self.engine.delete_object(&uid, &name, "one").await.map_err(text)?;
+        self.put(16, &name, "three", 5000).await
+    }
+
     pub(super) async fn read_only_holds(&self) -> Outcome {
         let uid = self.account(20, |_| {}).await?;
         let name = self.bucket("read-only")?;
@@ -99,5 +136,39 @@ impl Suite<'_> {
         let room = told.map_err(text)?;
         let is_sound = room.total_bytes > 0 && room.free_bytes <= room.total_bytes;
         ensure(is_sound, &format!("told {room:?}"))
+    }
+
+    pub(super) async fn quota_is_lifted(&self) -> Outcome {
+        if self.engine.capabilities().quota == QuotaSupport::Absent {
+            return Ok(());
+        }
+        let uid = self.account(50, |spec| spec.quota = Quota::bytes(20_000)).await?;
+        let name = self.bucket("lifted")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        let over = self.client.put(&self.keys(50, 0), &name, "k", vec![0; 60_000]).await;
+        refused(over, |e| matches!(e, Error::QuotaExceeded | Error::Denied))?;
+        self.account(50, |spec| spec.quota = Quota::bytes(200_000)).await?;
+        self.put(50, &name, "k", 60_000).await?;
+        self.account(50, |_| {}).await?;
+        self.put(50, &name, "more", 300_000).await
+    }
+
+    pub(super) async fn bucket_limit_falls(&self) -> Outcome {
+        if !self.engine.capabilities().bucket_limit {
+            return Ok(());
+        }
+        let uid = self.account(51, |spec| spec.bucket_max = Some(2)).await?;
+        for name in ["limit-a", "limit-b"] {
+            self.engine.create_bucket(&uid, &self.bucket(name)?).await.map_err(text)?;
+        }
+        self.account(51, |spec| spec.bucket_max = Some(1)).await?;
+        let page = self.engine.list_buckets(&uid, None, 10).await.map_err(text)?;
+        ensure(page.len() == 2, "a bucket went with the limit")?;
+        let more = self.engine.create_bucket(&uid, &self.bucket("limit-c")?).await;
+        refused(more, |e| matches!(e, Error::LimitReached))?;
+        // One that is there is no more of them.
+        self.engine.create_bucket(&uid, &self.bucket("limit-a")?).await.map_err(text)?;
+        self.account(51, |_| {}).await?;
+        self.engine.create_bucket(&uid, &self.bucket("limit-c")?).await.map_err(text)
     }
 }

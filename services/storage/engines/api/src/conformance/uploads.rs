@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stowage_types::{Clock as _, SystemClock};
 use time::OffsetDateTime;
 
 use super::{Outcome, Suite, ensure, refused, text};
@@ -36,10 +37,12 @@ impl Suite<'_> {
         let long_ago = Some(OffsetDateTime::UNIX_EPOCH);
         let none = self.engine.abort_uploads(&uid, &name, long_ago, 10).await.map_err(text)?;
         ensure(none == 0, "an upload was aborted that was begun later")?;
-        for (max, expected) in [(2, 2), (2, 1), (2, 0)] {
-            let count = self.engine.abort_uploads(&uid, &name, None, max).await.map_err(text)?;
-            ensure(count == expected, &format!("aborted {count} instead of {expected}"))?;
+        let mut counts = Vec::new();
+        while counts.last().is_none_or(|count| *count == 2) && counts.len() < 4 {
+            counts.push(self.engine.abort_uploads(&uid, &name, None, 2).await.map_err(text)?);
         }
+        let is_sound = counts.iter().all(|count| *count <= 2) && counts.iter().sum::<u32>() <= 3;
+        ensure(is_sound, &format!("aborted {counts:?} of 3"))?;
         let left = self.engine.list_uploads(&uid, &name, None, 10).await.map_err(text)?;
         ensure(left.is_empty(), "an aborted upload is listed")?;
         let foreign = self.engine.list_uploads(&self.uid(9)?, &name, None, 10).await;
@@ -79,5 +82,36 @@ impl Suite<'_> {
         let get = what(PresignMethod::Get, key);
         let foreign = self.engine.presign(&self.uid(9)?, &name, &get).await;
         refused(foreign, |e| matches!(e, Error::NotFound))
+    }
+
+    pub(super) async fn unfinished_upload_is_no_object(&self) -> Outcome {
+        let uid = self.account(52, |_| {}).await?;
+        let name = self.bucket("unfinished")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        let keys = self.keys(52, 0);
+        self.client.begin_upload(&keys, &name, "k", vec![7; 5000]).await.map_err(text)?;
+        let read = self.client.get(&keys, &name, "k").await;
+        refused(read, |e| matches!(e, Error::NotFound))?;
+        let query = crate::ListQuery { max: 10, ..crate::ListQuery::default() };
+        let page = self.engine.list_objects(&uid, &name, &query).await.map_err(text)?;
+        ensure(page.objects.is_empty(), "an unfinished upload is listed as an object")?;
+        // Whoever purges an account asks nobody for its uploads.
+        self.engine.remove_account(&uid, true).await.map_err(text)
+    }
+
+    pub(super) async fn old_uploads_are_ended(&self) -> Outcome {
+        let uid = self.account(53, |_| {}).await?;
+        let name = self.bucket("old")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        let keys = self.keys(53, 0);
+        self.client.begin_upload(&keys, &name, "k", vec![7; 5000]).await.map_err(text)?;
+        let now = SystemClock.now();
+        let (before, after) = (now - time::Duration::hours(1), now + time::Duration::hours(1));
+        for (time, left) in [(before, 1), (after, 0)] {
+            self.engine.abort_uploads(&uid, &name, Some(time), 10).await.map_err(text)?;
+            let page = self.engine.list_uploads(&uid, &name, None, 10).await.map_err(text)?;
+            ensure(page.len() == left, &format!("left {page:?} of those before {time}"))?;
+        }
+        Ok(())
     }
 }

@@ -1,8 +1,10 @@
 //! The suite that every engine runs.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::ByteStream;
-use stowage_engine::conformance::{ObjectClient, conformance};
+use stowage_engine::conformance::{ObjectClient, Troubled, conformance};
 use stowage_engine::{Error, KeyPair};
 use stowage_types::{BucketName, ExposeSecret as _, SecretString};
 
@@ -38,6 +40,11 @@ impl ObjectClient for Sdk<'_> {
             client(self.0.address, keys).get_object().bucket(bucket.as_str()).key(key).send().await;
         let got = get.map_err(|error| engine_error(refusal(error)))?;
         Ok(got.body.collect().await.map_err(Error::unavailable)?.to_vec())
+    }
+
+    async fn create_bucket(&self, keys: &KeyPair, bucket: &BucketName) -> Result<(), Error> {
+        let create = client(self.0.address, keys).create_bucket().bucket(bucket.as_str());
+        create.send().await.map(drop).map_err(|error| engine_error(refusal(error)))
     }
 
     async fn begin_upload(
@@ -78,4 +85,12 @@ async fn the_embedded_engine_conforms() {
     assert!(failures.is_empty(), "{failures:#?}");
     let again = conformance(&kit.engine, &Sdk(&kit), "e2").await;
     assert!(again.is_empty(), "{again:#?}");
+}
+
+#[tokio::test]
+async fn the_embedded_engine_conforms_behind_a_network_that_fails_and_repeats() {
+    let kit = Kit::start().await;
+    let engine = Troubled::engine(Arc::new(kit.engine.clone()));
+    let failures = conformance(&*engine, &Sdk(&kit), "e3").await;
+    assert!(failures.is_empty(), "{failures:#?}");
 }

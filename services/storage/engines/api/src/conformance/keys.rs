@@ -1,0 +1,109 @@
+//! Access keys that come, go and change.
+
+use super::{Outcome, Suite, ensure, refused, text};
+use crate::{AccountAccess, AccountSpec, Error, KeyPair};
+
+impl Suite<'_> {
+    pub(super) async fn keys_are_replaced(&self) -> Outcome {
+        let uid = self.account(7, |_| {}).await?;
+        let name = self.bucket("keys")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(7, &name, "k", 1).await?;
+        let spec = AccountSpec::new(uid, vec![self.keys(7, 1)]);
+        self.engine.ensure_account(&spec).await.map_err(text)?;
+        let old = self.client.get(&self.keys(7, 0), &name, "k").await;
+        refused(old, |e| matches!(e, Error::Denied))?;
+        self.client.get(&self.keys(7, 1), &name, "k").await.map_err(text)?;
+        let stolen = AccountSpec { uid: self.uid(8)?, ..spec };
+        refused(self.engine.ensure_account(&stolen).await, |e| matches!(e, Error::AlreadyExists))
+    }
+
+    /// The account with these keys, by generation.
+    pub(super) async fn with_keys(
+        &self,
+        number: u32,
+        generations: &[u32],
+        suspended: bool,
+    ) -> Outcome {
+        let keys = generations.iter().map(|generation| self.keys(number, *generation)).collect();
+        let access = if suspended { AccountAccess::Suspended } else { AccountAccess::Full };
+        let spec = AccountSpec { access, ..AccountSpec::new(self.uid(number)?, keys) };
+        self.engine.ensure_account(&spec).await.map_err(text)
+    }
+
+    pub(super) async fn key_sets_change(&self) -> Outcome {
+        let uid = self.account(14, |_| {}).await?;
+        let name = self.bucket("keyring")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(14, &name, "k", 1).await?;
+        let is_reusable = self.engine.capabilities().keys_reusable;
+        let sets: &[&[u32]] = &[&[0, 1], &[1], &[1, 2, 3], &[2, 3], &[], &[3, 0]];
+        for set in sets.iter().take(if is_reusable { sets.len() } else { 4 }) {
+            self.with_keys(14, set, false).await?;
+            for generation in 0..4 {
+                let got = self.client.get(&self.keys(14, generation), &name, "k").await;
+                let opens = set.contains(&generation);
+                match got {
+                    Ok(_) if opens => {}
+                    Err(Error::Denied) if !opens => {}
+                    other => return Err(format!("{set:?}: key {generation} gave {other:?}")),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn key_usage_is_told(&self) -> Outcome {
+        if !self.engine.capabilities().key_usage {
+            return Ok(());
+        }
+        let uid = self.account(19, |_| {}).await?;
+        self.with_keys(19, &[0, 1], false).await?;
+        let name = self.bucket("key-usage")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(19, &name, "k", 1).await?;
+        let usage = self.engine.key_usage(&uid).await.map_err(text)?;
+        let seen: Vec<_> = usage.iter().map(|key| key.last_use_time.is_some()).collect();
+        ensure(seen == [true, false], &format!("told {usage:?}"))
+    }
+
+    pub(super) async fn secret_is_replaced(&self) -> Outcome {
+        if !self.engine.capabilities().keys_reusable {
+            return Ok(());
+        }
+        let uid = self.account(29, |_| {}).await?;
+        let name = self.bucket("secret")?;
+        self.engine.create_bucket(&uid, &name).await.map_err(text)?;
+        self.put(29, &name, "k", 5).await?;
+        let access_key = self.keys(29, 0).access_key;
+        let secret_key = self.keys(29, 1).secret_key;
+        let renewed = KeyPair { access_key, secret_key };
+        let spec = AccountSpec::new(uid, vec![renewed.clone()]);
+        self.engine.ensure_account(&spec).await.map_err(text)?;
+        self.client.get(&renewed, &name, "k").await.map_err(text)?;
+        let old = self.client.get(&self.keys(29, 0), &name, "k").await;
+        refused(old, |e| matches!(e, Error::Denied))
+    }
+
+    pub(super) async fn stolen_key_changes_nothing(&self) -> Outcome {
+        self.account(30, |_| {}).await?;
+        let thief = self.account(31, |_| {}).await?;
+        let name = self.bucket("robbed")?;
+        self.engine.create_bucket(&thief, &name).await.map_err(text)?;
+        let keys = vec![self.keys(31, 0), self.keys(30, 0)];
+        let spec = AccountSpec { bucket_max: Some(1), ..AccountSpec::new(thief.clone(), keys) };
+        let stolen = self.engine.ensure_account(&spec).await;
+        refused(stolen, |e| matches!(e, Error::AlreadyExists))?;
+        self.put(31, &name, "k", 5).await?;
+        let foreign = self.client.get(&self.keys(30, 0), &name, "k").await;
+        refused(foreign, |e| matches!(e, Error::Denied))
+    }
+
+    pub(super) async fn keys_of_nobody_are_unknown(&self) -> Outcome {
+        let usage = self.engine.key_usage(&self.uid(32)?).await;
+        match self.engine.capabilities().key_usage {
+            true => refused(usage, |e| matches!(e, Error::NotFound)),
+            false => refused(usage, |e| matches!(e, Error::Unsupported | Error::NotFound)),
+        }
+    }
+}

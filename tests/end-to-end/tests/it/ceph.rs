@@ -1,0 +1,151 @@
+//! A location whose engine is a real Ceph RADOS Gateway, from the order to the deletion.
+
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aws_sdk_s3::error::ProvideErrorMetadata as _;
+use stowage_testkit::{Account, Customer, Process, eventually};
+use tempfile::TempDir;
+
+/// How long what an account may do takes to arrive at the engine.
+const SHOWN_WITHIN: Duration = Duration::from_secs(30);
+/// RGW writes its usage log every second here; it is read every minute.
+const METERED_WITHIN: Duration = Duration::from_secs(180);
+
+fn setting(name: &str) -> String {
+    std::env::var(name)
+        .unwrap_or_else(|_| panic!("{name} is not set: run this by `cargo xtask test --only ceph`"))
+}
+
+/// A server without an engine of its own, at a location whose engine is RGW.
+struct Installation {
+    server: Process,
+    customer: Customer,
+    plan_id: i64,
+    _folder: TempDir,
+}
+
+/// The configuration that names the location.
+fn config(folder: &TempDir) -> PathBuf {
+    let secret = folder.path().join("ceph.secret");
+    let mut file = fs::OpenOptions::new();
+    let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&secret);
+    let file = file.as_mut().expect("a file can be made in a temporary folder");
+    let text = setting("STOWAGE_TEST_CEPH_SECRET_KEY");
+    std::io::Write::write_all(file, text.as_bytes()).expect("a file can be written");
+    let path = folder.path().join("stowage.toml");
+    let text = format!(
+        "[s3]\nenabled = false\n\n[location.DE]\nengine = \"ceph-rgw\"\nendpoint = {:?}\n\
+         access_key = {:?}\nsecret_key_file = {:?}\nmarker = \"end-to-end\"\n",
+        setting("STOWAGE_TEST_CEPH_URL"),
+        setting("STOWAGE_TEST_CEPH_ACCESS_KEY"),
+        secret,
+    );
+    fs::write(&path, text).expect("a file can be written");
+    path
+}
+
+impl Installation {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let config = config(&folder);
+        let path = config.to_str().expect("a path in UTF-8");
+        let server = Process::start_with(&[("STOWAGE_CONFIG", path)]).await;
+        let plan = server
+            .admin_json(&[
+                "plan",
+                "create",
+                "--title",
+                "In Germany",
+                "--location",
+                "DE",
+                "--quota",
+                "1GiB",
+                "--bucket-max",
+                "5",
+                "--price",
+                "EUR=4.99",
+            ])
+            .await;
+        let plan_id = plan["plan_id"].as_i64().expect("a plan has a number");
+        let customer = server.site.customer("ceph@example.com", "EUR").await;
+        Self { server, customer, plan_id, _folder: folder }
+    }
+
+    async fn action(&self, action: &str, parameters: &[(&str, &str)]) -> serde_json::Value {
+        let site = &self.server.site;
+        site.facade.action(action, &self.customer.token, parameters).await.success()
+    }
+
+    /// What an account's figures show of a bucket, and of its traffic.
+    async fn usage_of(&self, s3uid: &str, bucket: &str) -> [f64; 2] {
+        let answer = self.action("get_buckets_rmq", &[("s3uid", s3uid)]).await;
+        let rows = answer["message"].as_array().cloned().unwrap_or_default();
+        let row = rows.into_iter().find(|row| row["name"] == bucket).unwrap_or_default();
+        let traffic = answer["metering"]["total_traffic_gb"].as_f64();
+        [row["usage"].as_f64(), traffic].map(Option::unwrap_or_default)
+    }
+}
+
+async fn read(account: &Account, key: &str) -> Result<Vec<u8>, String> {
+    let got = account.s3().get_object().bucket(&account.bucket).key(key).send().await;
+    let got = got.map_err(|error| error.code().unwrap_or_default().to_owned())?;
+    Ok(got.body.collect().await.expect("the body arrives").to_vec())
+}
+
+async fn write(account: &Account, key: &str, body: Vec<u8>) -> Result<(), String> {
+    let put = account.s3().put_object().bucket(&account.bucket).key(key).body(body.into());
+    put.send().await.map(drop).map_err(|error| error.code().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_on_ceph_is_ordered_used_metered_suspended_and_deleted() {
+    let it = Installation::start().await;
+    let bucket = format!("ceph-{}", std::process::id());
+    let account = it.server.site.order(&it.customer.token, it.plan_id, &bucket).await;
+    assert_eq!(account.endpoint, setting("STOWAGE_TEST_CEPH_URL"));
+    write(&account, "docs/a.txt", vec![b'x'; 50_000]).await.expect("a put succeeds");
+    assert_eq!(read(&account, "docs/a.txt").await.expect("a get succeeds").len(), 50_000);
+
+    // The control plane sees what is in it.
+    let s3uid = account.s3uid.as_str();
+    let listed = it.action("get_files", &[("s3uid", s3uid), ("bucket_name", &bucket)]).await;
+    assert!(listed.to_string().contains("docs/"), "{listed}");
+    let more = format!("{bucket}-more");
+    it.action("create_bucket", &[("s3uid", s3uid), ("bucket_name", &more)]).await;
+    let buckets = account.s3().list_buckets().send().await.expect("a listing").buckets().len();
+    assert_eq!(buckets, 2);
+
+    // A customer has what he stored and moved in his figures.
+    eventually("usage arrives", METERED_WITHIN, async || {
+        let [stored, moved] = it.usage_of(s3uid, &bucket).await;
+        if stored > 0.0 && moved > 0.0 { Ok(()) } else { Err(format!("{stored} {moved}")) }
+    })
+    .await;
+
+    let name = format!("accounts/{s3uid}");
+    it.server.admin_json(&["account", "suspend", &name]).await;
+    eventually("it is suspended", SHOWN_WITHIN, async || {
+        match read(&account, "docs/a.txt").await {
+            Err(code) if code == "UserSuspended" => Ok(()),
+            other => Err(format!("{:?}", other.map(|body| body.len()))),
+        }
+    })
+    .await;
+    it.server.admin_json(&["account", "resume", &name]).await;
+    eventually("it is open again", SHOWN_WITHIN, async || {
+        read(&account, "docs/a.txt").await.map(drop)
+    })
+    .await;
+
+    it.action("delete_account", &[("s3uid", s3uid)]).await;
+    eventually("its keys open nothing", SHOWN_WITHIN, async || {
+        match read(&account, "docs/a.txt").await {
+            Err(code) if code == "InvalidAccessKeyId" => Ok(()),
+            other => Err(format!("{:?}", other.map(|body| body.len()))),
+        }
+    })
+    .await;
+}
