@@ -184,6 +184,8 @@ impl Engine for Embedded {
             immediate_figures: true,
             keys_reusable: true,
             key_usage: true,
+            cuts_transfers: true,
+            unfinished_apart: true,
             namespace: BucketNamespace::Engine,
         }
     }

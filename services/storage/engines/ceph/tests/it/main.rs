@@ -1,0 +1,3 @@
+//! Against a real RGW, which `cargo xtask test --only ceph` starts.
+
+mod ceph;
