@@ -4,6 +4,8 @@
 //! fails stops the run. Clippy and the tests use one profile and one target folder each of
 //! cargo's own choice; nothing here clears what is built.
 
+mod rgw;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -31,10 +33,12 @@ pub(crate) enum Stage {
     Amqp,
     /// Those that run each part by itself, on both servers, and make these fail.
     Resilience,
+    /// The tests that need a Ceph RADOS Gateway, with one.
+    Ceph,
 }
 
 impl Stage {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Tools,
         Self::Fmt,
         Self::Layout,
@@ -43,10 +47,11 @@ impl Stage {
         Self::Postgres,
         Self::Amqp,
         Self::Resilience,
+        Self::Ceph,
     ];
 
     /// Those that run when they are asked for by name, until they have proved themselves there.
-    const BY_NAME: [Self; 3] = [Self::Postgres, Self::Amqp, Self::Resilience];
+    const BY_NAME: [Self; 4] = [Self::Postgres, Self::Amqp, Self::Resilience, Self::Ceph];
 
     /// What the summary calls it.
     const fn name(self) -> &'static str {
@@ -59,6 +64,7 @@ impl Stage {
             Self::Postgres => "postgres",
             Self::Amqp => "amqp",
             Self::Resilience => "resilience",
+            Self::Ceph => "ceph",
         }
     }
 
@@ -108,6 +114,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
         Stage::Postgres => run_on_postgres(closing),
         Stage::Amqp => run_amqp(closing),
         Stage::Resilience => run_resilience(closing),
+        Stage::Ceph => run_ceph(closing),
     }
 }
 
@@ -153,6 +160,8 @@ enum Which {
     AmqpOutage,
     /// Those of all parts by themselves, which stop both servers.
     Resilience,
+    /// Those that need a Ceph RADOS Gateway.
+    Ceph,
 }
 
 /// Part of the names of tests that need a broker.
@@ -161,6 +170,8 @@ const AMQP: &str = "amqp";
 const PARTS: &str = "parts";
 /// Begins the names of tests of all parts by themselves.
 const RESILIENCE: &str = "resilience::";
+/// Begins the names of tests that need a Ceph RADOS Gateway.
+const CEPH: &str = "ceph::";
 /// Part of the names of tests that stop it, in addition.
 const OUTAGE: &str = "outage";
 
@@ -168,7 +179,8 @@ impl Which {
     fn for_nextest(self) -> String {
         match self {
             Self::Plain => format!(
-                "not test({AMQP}) and not test(/(^|::)postgres/) and not test({RESILIENCE})"
+                "not test({AMQP}) and not test(/(^|::)postgres/) and not test({RESILIENCE}) \
+                 and not test({CEPH})"
             ),
             Self::Amqp => {
                 format!("test({AMQP}) and not test({AMQP}_{PARTS}) and not test({AMQP}_{OUTAGE})")
@@ -176,15 +188,17 @@ impl Which {
             Self::AmqpParts => format!("test({AMQP}_{PARTS})"),
             Self::AmqpOutage => format!("test({AMQP}_{OUTAGE})"),
             Self::Resilience => format!("test({RESILIENCE})"),
+            Self::Ceph => format!("test({CEPH})"),
         }
     }
 
     fn for_cargo_test(self) -> Vec<String> {
         let [parts, outage] = [PARTS, OUTAGE].map(|kind| format!("{AMQP}_{kind}"));
         match self {
-            Self::Plain => ["--skip", AMQP, "--skip", "postgres", "--skip", RESILIENCE]
-                .map(str::to_owned)
-                .to_vec(),
+            Self::Plain => [AMQP, "postgres", RESILIENCE, CEPH]
+                .iter()
+                .flat_map(|part| ["--skip".to_owned(), (*part).to_owned()])
+                .collect(),
             Self::Amqp => {
                 let skip = || "--skip".to_owned();
                 vec![AMQP.to_owned(), skip(), parts, skip(), outage]
@@ -192,6 +206,7 @@ impl Which {
             Self::AmqpParts => vec![parts],
             Self::AmqpOutage => vec![outage],
             Self::Resilience => vec![RESILIENCE.to_owned(), "--test-threads=1".to_owned()],
+            Self::Ceph => vec![CEPH.to_owned()],
         }
     }
 
@@ -244,6 +259,18 @@ fn run_resilience(closing: &mut Vec<String>) -> Result<(), String> {
     let broker = Broker::start(&folder.path)?;
     let mut command = Which::Resilience.command();
     database.at(broker.at(folder.at(&mut command)));
+    let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
+    closing.extend(lines);
+    outcome
+}
+
+/// The adapter of Ceph's gateway, on one.
+fn run_ceph(closing: &mut Vec<String>) -> Result<(), String> {
+    install::gateway()?;
+    let folder = Scratch::new()?;
+    let gateway = rgw::Gateway::start(&folder.path)?;
+    let mut command = Which::Ceph.command();
+    gateway.at(folder.at(&mut command));
     let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
     closing.extend(lines);
     outcome
@@ -367,6 +394,7 @@ fn remove_abandoned(parent: &std::path::Path) {
         let is_running = PathBuf::from("/proc").join(entry.file_name()).exists();
         if !is_running {
             rabbitmq::stop_abandoned(&entry.path());
+            rgw::stop_abandoned(&entry.path());
             // It is tried again by the next run.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -379,7 +407,10 @@ mod tests {
 
     #[test]
     fn every_test_is_run_by_one_selection() {
-        assert!(Which::Plain.for_nextest().contains(&format!("not test({RESILIENCE})")));
+        for part in [RESILIENCE, CEPH] {
+            assert!(Which::Plain.for_nextest().contains(&format!("not test({part})")));
+            assert!(Which::Plain.for_cargo_test().contains(&part.to_owned()));
+        }
         for which in [Which::Plain, Which::Amqp, Which::AmqpParts, Which::AmqpOutage] {
             assert!(which.for_nextest().contains(AMQP));
             assert!(which.for_cargo_test().iter().any(|word| word.starts_with(AMQP)));

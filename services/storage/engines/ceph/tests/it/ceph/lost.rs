@@ -1,6 +1,6 @@
 //! Answers that are lost after the work was done.
 
-use stowage_engine::{AccountSpec, Engine, Error};
+use stowage_engine::{AccountSpec, Engine, Error, KeyPair};
 use stowage_engine_ceph::Ceph;
 use stowage_types::BucketName;
 
@@ -34,7 +34,8 @@ async fn a_lost_answer_leaves_an_account_that_can_be_ensured_again() {
     let (engine, proxy) = behind_proxy().await;
     let direct = super::kit::engine();
     let second = key_pair();
-    let steps: [(&str, fn(&mut AccountSpec, &stowage_engine::KeyPair)); 6] = [
+    type Change = fn(&mut AccountSpec, &KeyPair);
+    let steps: [(&str, Change); 6] = [
         ("PUT /admin/user?uid=", |_, _| {}),
         ("PUT /admin/user?key=", |spec, key| spec.keys.push(key.clone())),
         ("PUT /admin/user?quota=", |spec, _| spec.quota_bytes = Some(9001)),
