@@ -4,7 +4,8 @@ use crate::{bench, chaos, test};
 
 const USAGE: &str = "usage:
   cargo xtask test [--only STAGE]                     everything that must pass, or one stage:
-                                                      fmt, layout, clippy, tests; postgres, amqp
+                                                      fmt, layout, clippy, tests; postgres, amqp,
+                                                      resilience, ceph
   cargo xtask bench [-- FLAGS]                        measures the release build, writes the table
   cargo xtask chaos [--kills N] [--seed N]            kills the server under load, 1000 times";
 
@@ -83,6 +84,7 @@ mod tests {
             ("test --only tests", only(test::Stage::Tests)),
             ("test --only postgres", only(test::Stage::Postgres)),
             ("test --only amqp", only(test::Stage::Amqp)),
+            ("test --only ceph", only(test::Stage::Ceph)),
             ("bench -- --keys 10", Ok(Command::Bench { flags: words("--keys 10") })),
             ("chaos", Ok(Command::Chaos { kills: 1000, seed: None })),
             ("chaos --seed 7 --kills 5", Ok(Command::Chaos { kills: 5, seed: Some(7) })),

@@ -4,6 +4,8 @@
 //! fails stops the run. Clippy and the tests use one profile and one target folder each of
 //! cargo's own choice; nothing here clears what is built.
 
+mod rgw;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -31,10 +33,12 @@ pub(crate) enum Stage {
     Amqp,
     /// Those that run each part by itself, on both servers, and make these fail.
     Resilience,
+    /// The tests that need a Ceph RADOS Gateway, with one.
+    Ceph,
 }
 
 impl Stage {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Tools,
         Self::Fmt,
         Self::Layout,
@@ -43,6 +47,7 @@ impl Stage {
         Self::Postgres,
         Self::Amqp,
         Self::Resilience,
+        Self::Ceph,
     ];
 
     /// What the summary calls it.
@@ -56,6 +61,7 @@ impl Stage {
             Self::Postgres => "postgres",
             Self::Amqp => "amqp",
             Self::Resilience => "resilience",
+            Self::Ceph => "ceph",
         }
     }
 
@@ -101,6 +107,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
         Stage::Postgres => run_on_postgres(closing),
         Stage::Amqp => run_amqp(closing),
         Stage::Resilience => run_resilience(closing),
+        Stage::Ceph => run_ceph(closing),
     }
 }
 
@@ -146,6 +153,8 @@ enum Which {
     AmqpOutage,
     /// Those of all parts by themselves, which stop both servers.
     Resilience,
+    /// Those that need a Ceph RADOS Gateway.
+    Ceph,
 }
 
 /// Part of the names of tests that need a broker.
@@ -154,6 +163,8 @@ const AMQP: &str = "amqp";
 const PARTS: &str = "parts";
 /// Begins the names of tests of all parts by themselves.
 const RESILIENCE: &str = "resilience::";
+/// Begins the names of tests that need a Ceph RADOS Gateway.
+const CEPH: &str = "ceph::";
 /// Part of the names of tests that stop it, in addition.
 const OUTAGE: &str = "outage";
 
@@ -161,7 +172,8 @@ impl Which {
     fn for_nextest(self) -> String {
         match self {
             Self::Plain => format!(
-                "not test({AMQP}) and not test(/(^|::)postgres/) and not test({RESILIENCE})"
+                "not test({AMQP}) and not test(/(^|::)postgres/) and not test({RESILIENCE}) \
+                 and not test({CEPH})"
             ),
             Self::Amqp => {
                 format!("test({AMQP}) and not test({AMQP}_{PARTS}) and not test({AMQP}_{OUTAGE})")
@@ -169,15 +181,17 @@ impl Which {
             Self::AmqpParts => format!("test({AMQP}_{PARTS})"),
             Self::AmqpOutage => format!("test({AMQP}_{OUTAGE})"),
             Self::Resilience => format!("test({RESILIENCE})"),
+            Self::Ceph => format!("test({CEPH})"),
         }
     }
 
     fn for_cargo_test(self) -> Vec<String> {
         let [parts, outage] = [PARTS, OUTAGE].map(|kind| format!("{AMQP}_{kind}"));
         match self {
-            Self::Plain => ["--skip", AMQP, "--skip", "postgres", "--skip", RESILIENCE]
-                .map(str::to_owned)
-                .to_vec(),
+            Self::Plain => [AMQP, "postgres", RESILIENCE, CEPH]
+                .iter()
+                .flat_map(|part| ["--skip".to_owned(), (*part).to_owned()])
+                .collect(),
             Self::Amqp => {
                 let skip = || "--skip".to_owned();
                 vec![AMQP.to_owned(), skip(), parts, skip(), outage]
@@ -185,6 +199,7 @@ impl Which {
             Self::AmqpParts => vec![parts],
             Self::AmqpOutage => vec![outage],
             Self::Resilience => vec![RESILIENCE.to_owned(), "--test-threads=1".to_owned()],
+            Self::Ceph => vec![CEPH.to_owned()],
         }
     }
 
@@ -242,6 +257,18 @@ fn run_resilience(closing: &mut Vec<String>) -> Result<(), String> {
     outcome
 }
 
+/// The adapter of Ceph's gateway, on one.
+fn run_ceph(closing: &mut Vec<String>) -> Result<(), String> {
+    install::gateway()?;
+    let folder = Scratch::new()?;
+    let gateway = rgw::Gateway::start(&folder.path)?;
+    let mut command = Which::Ceph.command();
+    gateway.at(folder.at(&mut command));
+    let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
+    closing.extend(lines);
+    outcome
+}
+
 fn run_runner(folder: &Scratch, closing: &mut Vec<String>) -> Result<(), String> {
     let mut command = Which::Plain.command();
     let (outcome, lines) = run::shown_and_kept(folder.at(&mut command), is_closing_line);
@@ -287,12 +314,12 @@ fn run_on_postgres(closing: &mut Vec<String>) -> Result<(), String> {
         let packages = WITH_DATABASE.map(|name| format!("package({name})")).join("|");
         let on_files = ON_FILES.join("|");
         command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "-E"]);
-        let others = format!("test(/(^|::)({on_files})/) or test({AMQP})");
+        let others = format!("test(/(^|::)({on_files})/) or test({AMQP}) or test({CEPH})");
         command.arg(format!("({packages}) and not ({others})"));
     } else {
         command.args(["test", "--locked", "--no-fail-fast", "--lib", "--tests"]);
         command.args(WITH_DATABASE.iter().flat_map(|package| ["-p", package])).arg("--");
-        command.args(ON_FILES.iter().chain([&AMQP]).flat_map(|part| ["--skip", part]));
+        command.args(ON_FILES.iter().chain([&AMQP, &CEPH]).flat_map(|part| ["--skip", part]));
     }
     server.at(folder.at(&mut command));
     let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
@@ -360,6 +387,7 @@ fn remove_abandoned(parent: &std::path::Path) {
         let is_running = PathBuf::from("/proc").join(entry.file_name()).exists();
         if !is_running {
             rabbitmq::stop_abandoned(&entry.path());
+            rgw::stop_abandoned(&entry.path());
             // It is tried again by the next run.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -372,7 +400,10 @@ mod tests {
 
     #[test]
     fn every_test_is_run_by_one_selection() {
-        assert!(Which::Plain.for_nextest().contains(&format!("not test({RESILIENCE})")));
+        for part in [RESILIENCE, CEPH] {
+            assert!(Which::Plain.for_nextest().contains(&format!("not test({part})")));
+            assert!(Which::Plain.for_cargo_test().contains(&part.to_owned()));
+        }
         for which in [Which::Plain, Which::Amqp, Which::AmqpParts, Which::AmqpOutage] {
             assert!(which.for_nextest().contains(AMQP));
             assert!(which.for_cargo_test().iter().any(|word| word.starts_with(AMQP)));

@@ -70,6 +70,8 @@ impl Default for Memory {
                 immediate_figures: true,
                 keys_reusable: true,
                 key_usage: false,
+                cuts_transfers: true,
+                unfinished_apart: true,
                 namespace: BucketNamespace::Engine,
                 presign: false,
                 capacity: false,

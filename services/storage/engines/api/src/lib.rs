@@ -96,11 +96,13 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// Makes the account be as `spec` says: created when absent, keys added and removed, limits
     /// set, open or not. It takes effect at once: keys that are left out, and all keys of a
     /// suspended account, open nothing from then on, presigned URLs neither, and transfers under
-    /// way end; uploads under way of an account that is made read-only are refused when they would
-    /// be stored. A quota below what is stored is taken; it then refuses what adds bytes.
+    /// way end ([`Capabilities::cuts_transfers`]); uploads under way of an account that is made
+    /// read-only are refused when they would be stored. A quota below what is stored is taken; it
+    /// then refuses what adds bytes.
     ///
     /// # Errors
-    /// - [`Error::AlreadyExists`]: another account has one of the access keys; nothing changed.
+    /// - [`Error::AlreadyExists`]: another account has one of the access keys, or somebody else has
+    ///   an account of this uid; nothing changed.
     /// - [`Error::Invalid`]: the engine takes no such key.
     async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error>;
 
@@ -135,6 +137,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// - [`Error::NotFound`]: no such account.
     /// - [`Error::AlreadyExists`]: another account has the name.
     /// - [`Error::LimitReached`]: the account has `bucket_max` buckets.
+    /// - [`Error::Denied`]: it is suspended or has no key, and the engine lets nobody act for it.
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error>;
 
     /// Deletes an empty bucket of the account.
@@ -144,7 +147,8 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// - [`Error::NotEmpty`]: it holds objects.
     async fn delete_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error>;
 
-    /// Returns who owns the bucket name; `None` when nobody does.
+    /// Returns which account owns the bucket name; `None` when none does. Where others than our
+    /// accounts use the engine, creating a bucket of a name that is theirs says that it is taken.
     ///
     /// # Errors
     /// - [`Error::Unavailable`]

@@ -47,6 +47,11 @@ pub struct Capabilities {
     pub keys_reusable: bool,
     /// Whether it says when access keys were last used; see `Engine::key_usage`.
     pub key_usage: bool,
+    /// Whether transfers under way end when their account is suspended or their key taken away.
+    pub cuts_transfers: bool,
+    /// Whether figures tell objects from the parts of unfinished uploads. Else these are in
+    /// `stored_bytes`, and each of them is an object.
+    pub unfinished_apart: bool,
     /// Where bucket names are unique.
     pub namespace: BucketNamespace,
     /// Whether it can sign URLs for an account; see `Engine::presign`.
@@ -72,8 +77,8 @@ impl Quota {
     }
 }
 
-/// What the keys of an account open, while its data stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What the keys of an account open, while its data stays. A greater one opens less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum AccountAccess {
     /// All that is the account's.
     #[default]
@@ -152,7 +157,8 @@ pub struct BucketInfo {
     pub create_time: OffsetDateTime,
     /// Objects in it.
     pub object_count: u64,
-    /// Bytes of these objects; parts of unfinished uploads are not in it.
+    /// Bytes of these objects; parts of unfinished uploads are not in it, where the engine tells
+    /// them apart.
     pub stored_bytes: u64,
     /// Bytes of request bodies since it was created.
     pub received_bytes: u64,

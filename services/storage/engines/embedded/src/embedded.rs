@@ -188,6 +188,8 @@ impl Engine for Embedded {
             immediate_figures: true,
             keys_reusable: true,
             key_usage: true,
+            cuts_transfers: true,
+            unfinished_apart: true,
             namespace: BucketNamespace::Engine,
             presign: true,
             capacity: true,

@@ -1,0 +1,213 @@
+//! The engine as the storage role sees it; the work is done in the files beside this one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use stowage_engine::{
+    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
+    Error, KeyUsage, ListQuery, ObjectPage, Presign, Quota, QuotaSupport, UploadCursor, UploadInfo,
+    UsageBatch, UsageCursor,
+};
+use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
+use time::OffsetDateTime;
+
+use crate::admin::Admin;
+use crate::net::Net;
+use crate::options::{CephOptions, OpenError, endpoint_of};
+use crate::race::Locks;
+use crate::s3::S3;
+use crate::stream::Connector;
+use crate::watch::Watch;
+
+/// A Ceph RADOS Gateway, or several behind one address.
+pub struct Ceph {
+    pub(crate) admin: Admin,
+    pub(crate) s3: S3,
+    pub(crate) locks: Locks,
+    pub(crate) watch: Watch,
+    pub(crate) options: CephOptions,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+}
+
+impl fmt::Debug for Ceph {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoint = &self.options.admin_endpoint;
+        f.debug_struct("Ceph").field("endpoint", endpoint).finish_non_exhaustive()
+    }
+}
+
+impl Ceph {
+    /// An engine that asks RGW when it is asked. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn new(
+        options: CephOptions,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, OpenError> {
+        let admin = endpoint_of(&options.admin_endpoint)?;
+        let s3 = endpoint_of(&options.s3_endpoint)?;
+        let connector = Connector::new(options.ca.clone(), [&admin, &s3], options.connect_timeout)?;
+        let net = Net::new(connector);
+        let base = format!("{admin}/{}", options.admin_path.trim_matches('/'));
+        Ok(Self {
+            admin: Admin::new(net.clone(), base, &options, Arc::clone(&clock)),
+            s3: S3::new(net, s3, &options),
+            locks: Locks::new(),
+            watch: Watch::default(),
+            options,
+            clock,
+            random,
+        })
+    }
+}
+
+#[async_trait]
+impl Engine for Ceph {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            engine: "ceph",
+            quota: QuotaSupport::Approximate,
+            object_quota: QuotaSupport::Approximate,
+            bucket_quota: QuotaSupport::Approximate,
+            read_only: true,
+            bucket_limit: true,
+            traffic: true,
+            immediate_figures: true,
+            keys_reusable: true,
+            key_usage: false,
+            cuts_transfers: false,
+            unfinished_apart: false,
+            namespace: BucketNamespace::Engine,
+            presign: true,
+            capacity: false,
+        }
+    }
+
+    async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error> {
+        self.make_account(spec).await
+    }
+
+    async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {
+        self.unmake_account(uid, purge).await
+    }
+
+    async fn list_accounts(
+        &self,
+        after: Option<&S3uid>,
+        max: u32,
+    ) -> Result<Vec<AccountInfo>, Error> {
+        self.accounts(after, max).await
+    }
+
+    async fn key_usage(&self, _uid: &S3uid) -> Result<Vec<KeyUsage>, Error> {
+        Err(Error::Unsupported)
+    }
+
+    async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
+        self.make_bucket(uid, bucket).await
+    }
+
+    async fn delete_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
+        self.as_owner(uid, bucket, |hand| async move { hand.delete_bucket(bucket).await }).await
+    }
+
+    async fn bucket_owner(&self, bucket: &BucketName) -> Result<Option<S3uid>, Error> {
+        let found = self.admin.bucket(bucket.as_str()).await?;
+        Ok(found.and_then(|found| S3uid::parse(&found.owner).ok()))
+    }
+
+    async fn list_buckets(
+        &self,
+        uid: &S3uid,
+        after: Option<&BucketName>,
+        max: u32,
+    ) -> Result<Vec<BucketInfo>, Error> {
+        self.buckets(uid, after, max).await
+    }
+
+    async fn set_bucket_quota(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        quota: Quota,
+    ) -> Result<(), Error> {
+        self.bound_bucket(uid, bucket, quota).await
+    }
+
+    async fn list_objects(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        query: &ListQuery,
+    ) -> Result<ObjectPage, Error> {
+        self.as_owner(uid, bucket, |hand| async move { hand.list(bucket, query).await }).await
+    }
+
+    async fn delete_object(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<(), Error> {
+        self.as_owner(uid, bucket, |hand| async move { hand.delete(bucket, key).await }).await
+    }
+
+    async fn delete_objects(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        keys: &[String],
+    ) -> Result<(), Error> {
+        self.as_owner(uid, bucket, |hand| async move { hand.delete_all(bucket, keys).await }).await
+    }
+
+    async fn list_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        after: Option<&UploadCursor>,
+        max: u32,
+    ) -> Result<Vec<UploadInfo>, Error> {
+        self.as_owner(uid, bucket, |hand| async move { hand.uploads(bucket, after, max).await })
+            .await
+    }
+
+    async fn abort_uploads(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        begun_before: Option<OffsetDateTime>,
+        max: u32,
+    ) -> Result<u32, Error> {
+        self.as_owner(uid, bucket, |hand| async move {
+            hand.abort_uploads(bucket, begun_before, max).await
+        })
+        .await
+    }
+
+    async fn presign(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        what: &Presign,
+    ) -> Result<SecretString, Error> {
+        self.sign(uid, bucket, what).await
+    }
+
+    async fn collect_usage(&self, after: &UsageCursor, max: u32) -> Result<UsageBatch, Error> {
+        self.collect(after, max).await
+    }
+
+    async fn account_usage(&self, uid: &S3uid) -> Result<AccountUsage, Error> {
+        self.usage_of(uid).await
+    }
+
+    async fn health(&self) -> Result<(), Error> {
+        self.admin.users("", 1).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,56 @@
+//! HTTP to RGW, for the Admin Ops API and for the S3 library alike.
+
+use std::fmt;
+
+use aws_sdk_s3::config::SharedHttpClient;
+use aws_sdk_s3::primitives::SdkBody;
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+
+use crate::stream::Connector;
+
+/// Connections that are kept open for the next call.
+const IDLE_MAX: usize = 16;
+
+/// A client whose connections all calls share.
+#[derive(Clone)]
+pub(crate) struct Net(pub(crate) Client<Connector, SdkBody>);
+
+impl Net {
+    pub(crate) fn new(connector: Connector) -> Self {
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder.pool_max_idle_per_host(IDLE_MAX).pool_timer(TokioTimer::new());
+        Self(builder.build(connector))
+    }
+
+    /// The same, as the S3 library wants it. Timeouts are those of its operations.
+    pub(crate) fn for_sdk(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(self.clone());
+        http_client_fn(move |_, _| connector.clone())
+    }
+
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()));
+        let answered = self.0.request(request?).await;
+        let answer = answered.map_err(|error| ConnectorError::io(error.into()))?;
+        let answer = HttpResponse::try_from(answer.map(SdkBody::from_body_1_x));
+        answer.map_err(|error| ConnectorError::other(error.into(), None))
+    }
+}
+
+impl fmt::Debug for Net {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Net")
+    }
+}
+
+impl HttpConnector for Net {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().send(request))
+    }
+}

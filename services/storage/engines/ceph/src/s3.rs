@@ -1,0 +1,292 @@
+//! S3, by the hand of an account or by our own.
+
+use std::time::Duration;
+
+use aws_sdk_s3::config::retry::RetryConfig;
+use aws_sdk_s3::config::timeout::TimeoutConfig;
+use aws_sdk_s3::config::{
+    BehaviorVersion, Credentials, IdentityCache, Region, RequestChecksumCalculation,
+    ResponseChecksumValidation, SharedHttpClient, StalledStreamProtectionConfig,
+};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::list_objects::ListObjectsOutput;
+use aws_sdk_s3::primitives::SdkBody;
+use aws_sdk_s3::types::{Delete, EncodingType, MultipartUpload, ObjectIdentifier};
+use aws_sdk_s3::{Client, Config};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use http::StatusCode;
+use percent_encoding::percent_decode_str;
+use secrecy::{ExposeSecret as _, SecretString};
+use stowage_engine::{Error, ListQuery, ObjectInfo, ObjectPage, UploadCursor, UploadInfo};
+use stowage_types::BucketName;
+use time::OffsetDateTime;
+
+use crate::fault::Fault;
+use crate::net::Net;
+use crate::options::CephOptions;
+
+/// Keys of a page, of a deletion, and uploads of a page.
+const PAGE_MAX: u32 = 1000;
+
+/// Makes clients for whoever acts.
+#[derive(Debug)]
+pub(crate) struct S3 {
+    net: Net,
+    http: SharedHttpClient,
+    endpoint: String,
+    region: String,
+    access_key: String,
+    secret_key: SecretString,
+    call_timeout: Duration,
+}
+
+/// A client that acts as somebody.
+#[derive(Debug)]
+pub(crate) struct Hand(Client);
+
+impl S3 {
+    pub(crate) fn new(net: Net, endpoint: String, options: &CephOptions) -> Self {
+        Self {
+            http: net.for_sdk(),
+            net,
+            endpoint,
+            region: options.region.clone(),
+            access_key: options.access_key.clone(),
+            secret_key: options.secret_key.clone(),
+            call_timeout: options.call_timeout,
+        }
+    }
+
+    /// Asks for the buckets of nobody. RGW answers that there are none.
+    pub(crate) async fn ask_without_name(&self) -> Result<(), Fault> {
+        let request = http::Request::get(format!("{}/", self.endpoint)).body(SdkBody::empty());
+        let asked = self.net.0.request(request.map_err(Fault::failed)?);
+        let answered = tokio::time::timeout(self.call_timeout, asked).await;
+        answered.map_err(Fault::failed)?.map_err(Fault::failed).map(drop)
+    }
+
+    /// RGW's own user of ours: as a system user it may do everything, also with what belongs to
+    /// who is suspended, and its calls are in nobody's usage.
+    pub(crate) fn our_hand(&self) -> Hand {
+        self.hand(&self.access_key, &self.secret_key)
+    }
+
+    pub(crate) fn hand(&self, access_key: &str, secret_key: &SecretString) -> Hand {
+        let secret = secret_key.expose_secret();
+        let config = Config::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.region.clone()))
+            .endpoint_url(&self.endpoint)
+            .force_path_style(true)
+            .credentials_provider(Credentials::new(access_key, secret, None, None, "stowage"))
+            // Each client is for one call, so there is nothing to remember.
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(self.http.clone())
+            // Whoever asked repeats what can be repeated.
+            .retry_config(RetryConfig::disabled())
+            .timeout_config(TimeoutConfig::builder().operation_timeout(self.call_timeout).build())
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+            // Older versions do not know them.
+            .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .build();
+        Hand(Client::from_conf(config))
+    }
+}
+
+impl Hand {
+    pub(crate) async fn create_bucket(&self, bucket: &BucketName) -> Result<(), Error> {
+        let made = self.0.create_bucket().bucket(bucket.as_str()).send().await;
+        made.map(drop).map_err(error_of)
+    }
+
+    pub(crate) async fn delete_bucket(&self, bucket: &BucketName) -> Result<(), Error> {
+        let deleted = self.0.delete_bucket().bucket(bucket.as_str()).send().await;
+        deleted.map(drop).map_err(error_of)
+    }
+
+    /// Version 1 of the call: its marker may be a common prefix, whose keys are then left out.
+    pub(crate) async fn list(
+        &self,
+        bucket: &BucketName,
+        query: &ListQuery,
+    ) -> Result<ObjectPage, Error> {
+        let max = i32::try_from(query.max.min(PAGE_MAX)).unwrap_or(0);
+        let list = self.0.list_objects().bucket(bucket.as_str()).max_keys(max);
+        let list = list.prefix(&query.prefix).set_marker(query.after.clone());
+        let list = list.set_delimiter(query.delimiter.map(String::from));
+        let page = list.encoding_type(EncodingType::Url).send().await.map_err(error_of)?;
+        page_of(page)
+    }
+
+    pub(crate) async fn delete(&self, bucket: &BucketName, key: &str) -> Result<(), Error> {
+        let deleted = self.0.delete_object().bucket(bucket.as_str()).key(key).send().await;
+        deleted.map(drop).map_err(error_of)
+    }
+
+    pub(crate) async fn delete_all(
+        &self,
+        bucket: &BucketName,
+        keys: &[String],
+    ) -> Result<(), Error> {
+        // XML has no way to write these.
+        let (odd, plain): (Vec<_>, Vec<_>) =
+            keys.iter().partition(|key| key.chars().any(|c| !is_xml(c)));
+        for key in odd {
+            self.delete(bucket, key).await?;
+        }
+        for keys in plain.chunks(PAGE_MAX as usize) {
+            let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(*key).build());
+            let objects = objects.collect::<Result<Vec<_>, _>>().map_err(Error::unavailable)?;
+            let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build();
+            let delete = delete.map_err(Error::unavailable)?;
+            let delete = self.0.delete_objects().bucket(bucket.as_str()).delete(delete);
+            let deleted = delete.send().await.map_err(error_of)?;
+            // A policy may shut out even our own hand here, but not from a key by itself.
+            for key in deleted.errors().iter().filter_map(|error| error.key()) {
+                self.delete(bucket, key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn uploads(
+        &self,
+        bucket: &BucketName,
+        after: Option<&UploadCursor>,
+        max: u32,
+    ) -> Result<Vec<UploadInfo>, Error> {
+        let page = i32::try_from(max.min(PAGE_MAX)).unwrap_or(0);
+        let list = self.0.list_multipart_uploads().bucket(bucket.as_str()).max_uploads(page);
+        let list = list.set_key_marker(after.map(|after| after.key.clone()));
+        let list = list.set_upload_id_marker(after.map(|after| after.upload_id.clone()));
+        // Not encoded: RGW would do it without saying so, which others would not.
+        let listed = list.send().await.map_err(error_of)?;
+        listed.uploads().iter().map(upload_of).collect()
+    }
+
+    pub(crate) async fn abort_uploads(
+        &self,
+        bucket: &BucketName,
+        begun_before: Option<OffsetDateTime>,
+        max: u32,
+    ) -> Result<u32, Error> {
+        let (mut aborted, mut after) = (0, None);
+        while aborted < max {
+            let page = self.uploads(bucket, after.as_ref(), PAGE_MAX).await?;
+            let Some(last) = page.last() else { break };
+            after = Some(UploadCursor { key: last.key.clone(), upload_id: last.upload_id.clone() });
+            let is_old = |upload: &&UploadInfo| begun_before.is_none_or(|t| upload.begin_time < t);
+            for upload in page.iter().filter(is_old) {
+                if aborted == max {
+                    break;
+                }
+                self.abort(bucket, upload).await?;
+                aborted += 1;
+            }
+        }
+        Ok(aborted)
+    }
+
+    async fn abort(&self, bucket: &BucketName, upload: &UploadInfo) -> Result<(), Error> {
+        let abort = self.0.abort_multipart_upload().bucket(bucket.as_str());
+        let abort = abort.key(&upload.key).upload_id(&upload.upload_id);
+        match abort.send().await.map_err(error_of) {
+            // Its client has ended it.
+            Err(Error::NotFound) => Ok(()),
+            aborted => aborted.map(drop),
+        }
+    }
+}
+
+fn upload_of(upload: &MultipartUpload) -> Result<UploadInfo, Error> {
+    let time = upload.initiated().map_or(0, aws_sdk_s3::primitives::DateTime::as_nanos);
+    Ok(UploadInfo {
+        key: upload.key().unwrap_or_default().to_owned(),
+        upload_id: upload.upload_id().unwrap_or_default().to_owned(),
+        begin_time: OffsetDateTime::from_unix_timestamp_nanos(time).map_err(Error::unavailable)?,
+        // Its parts would have to be listed.
+        stored_bytes: None,
+    })
+}
+
+fn page_of(page: ListObjectsOutput) -> Result<ObjectPage, Error> {
+    let is_encoded = page.encoding_type().is_some();
+    let mut objects = Vec::new();
+    for object in page.contents() {
+        let time = object.last_modified().map_or(0, aws_sdk_s3::primitives::DateTime::as_nanos);
+        let update_time = OffsetDateTime::from_unix_timestamp_nanos(time);
+        objects.push(ObjectInfo {
+            key: decoded(object.key().unwrap_or_default(), is_encoded)?,
+            size_bytes: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or(0),
+            update_time: update_time.map_err(Error::unavailable)?,
+            etag: object.e_tag().unwrap_or_default().trim_matches('"').to_owned(),
+        });
+    }
+    let prefixes = page.common_prefixes().iter().filter_map(|common| common.prefix());
+    let prefixes = prefixes.map(|prefix| decoded(prefix, is_encoded));
+    let prefixes = prefixes.collect::<Result<Vec<_>, Error>>()?;
+    let mut next = None;
+    if page.is_truncated() == Some(true) {
+        // What RGW gives as the next marker it does not encode; it is the last of the page.
+        let last_key = objects.last().map(|object| &object.key);
+        next = last_key.max(prefixes.last()).cloned();
+    }
+    Ok(ObjectPage { objects, prefixes, next })
+}
+
+/// A key as RGW encodes it when it is asked to: a plus is a plus.
+fn decoded(text: &str, is_encoded: bool) -> Result<String, Error> {
+    if !is_encoded {
+        return Ok(text.to_owned());
+    }
+    let decoded = percent_decode_str(text).decode_utf8().map_err(Error::unavailable)?;
+    Ok(decoded.into_owned())
+}
+
+/// Source: Extensible Markup Language (XML) 1.0, section 2.2. A carriage return would come to RGW
+/// as a line feed.
+fn is_xml(c: char) -> bool {
+    matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
+fn error_of<E>(error: SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
+    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    let status = status.and_then(|status| StatusCode::from_u16(status).ok());
+    match (status, error.as_service_error()) {
+        (Some(status), Some(refusal)) => {
+            let code = refusal.code().unwrap_or_default().to_owned();
+            Fault::Refused { status, code }.into()
+        }
+        (Some(status), None) if !status.is_success() => {
+            Fault::Refused { status, code: String::new() }.into()
+        }
+        // The cause alone, without the request, which is signed.
+        _ => match error.into_source() {
+            Ok(source) => Error::unavailable(source),
+            Err(_) => Error::unavailable("RGW gave no answer"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_decoded_as_they_were_encoded() {
+        assert_eq!(decoded("sp%20ace%2Bplus%252+", true).unwrap(), "sp ace+plus%2+");
+        assert_eq!(decoded("a%20b", false).unwrap(), "a%20b");
+        assert!(decoded("%ff", true).is_err());
+    }
+
+    #[test]
+    fn keys_that_xml_cannot_hold_are_told_apart() {
+        for (key, plain) in [("é/a b\t+%", true), ("a\u{1}", false), ("a\r", false)] {
+            assert_eq!(key.chars().all(is_xml), plain, "{key:?}");
+        }
+    }
+}

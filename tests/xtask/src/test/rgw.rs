@@ -1,0 +1,338 @@
+//! A private Ceph for a test run: one monitor, one OSD in memory and one RADOS Gateway, on free
+//! ports of 127.0.0.1, gone at the end.
+//!
+//! No manager daemon and no keys of Ceph's own: the gateway, its quotas and its usage log work
+//! without. Nothing is written that must outlive the run.
+
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::run;
+
+/// What tests are told.
+const URL: &str = "STOWAGE_TEST_CEPH_URL";
+const ACCESS_KEY: &str = "STOWAGE_TEST_CEPH_ACCESS_KEY";
+const SECRET_KEY: &str = "STOWAGE_TEST_CEPH_SECRET_KEY";
+/// Name of the folder, below that of the run.
+const FOLDER: &str = "ceph";
+/// Daemons in the order of their start; each ends before those it needs.
+const DAEMONS: [&str; 3] = ["mon", "osd", "rgw"];
+/// Ports to choose from: the system gives those above 32767 to outgoing connections at random.
+const PORTS: std::ops::Range<u16> = 21_000..32_000;
+/// How long each daemon may take to start on a busy machine.
+const STARTS_WITHIN: Duration = Duration::from_secs(120);
+/// How long it may take to stop before it is killed.
+const STOPS_WITHIN: Duration = Duration::from_secs(10);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What the caller of the Admin Ops API may do: that, and no more, is what the adapter needs.
+const CAPS: &str = "--caps=users=*;buckets=*;usage=read";
+
+/// Quick to start and quick to tell: the log of usage and the quotas are looked at each second.
+const SETTINGS: &str = "
+[global]
+public_addr = 127.0.0.1
+cluster_addr = 127.0.0.1
+ms_bind_ipv6 = false
+auth_cluster_required = none
+auth_service_required = none
+auth_client_required = none
+# A path that is too long for a socket would stop it.
+admin_socket =
+log_to_syslog = false
+log_to_stderr = false
+osd_pool_default_size = 1
+osd_pool_default_min_size = 1
+osd_pool_default_pg_num = 4
+osd_pool_default_pgp_num = 4
+osd_pool_default_pg_autoscale_mode = off
+osd_crush_chooseleaf_type = 0
+mon_allow_pool_size_one = true
+mon_warn_on_pool_no_redundancy = false
+mon_max_pg_per_osd = 1000
+
+[mon]
+mon_data_avail_warn = 1
+mon_data_avail_crit = 1
+# By default each of many small decisions takes a second.
+paxos_propose_interval = 0.05
+paxos_min_wait = 0.02
+
+[osd]
+osd_objectstore = memstore
+memstore_device_bytes = 4294967296
+osd_crush_update_on_start = false
+osd_class_update_on_start = false
+osd_op_num_shards = 2
+osd_op_num_threads_per_shard = 1
+
+[client]
+# Without it the monitor is refused for having no keys.
+ms_mon_client_mode = crc
+rgw_thread_pool_size = 32
+rgw_enable_usage_log = true
+rgw_usage_log_tick_interval = 1
+rgw_usage_log_flush_threshold = 1
+rgw_user_quota_bucket_sync_interval = 5
+rgw_user_quota_sync_interval = 10
+rgw_bucket_quota_ttl = 5
+rgw_gc_obj_min_wait = 10
+rgw_gc_processor_period = 10
+rgw_override_bucket_index_max_shards = 1
+rgw_dynamic_resharding = false
+";
+
+/// A Ceph that runs until this is dropped.
+pub(crate) struct Gateway {
+    folder: PathBuf,
+    port: u16,
+    access_key: String,
+    secret_key: String,
+    /// In the order of their start.
+    children: Vec<Child>,
+}
+
+impl Gateway {
+    /// Starts one with its files below `folder`, and waits until it answers.
+    pub(crate) fn start(folder: &Path) -> Result<Self, String> {
+        let begun = Instant::now();
+        let folder = folder.join(FOLDER);
+        let mut gateway = Self {
+            port: 0,
+            access_key: format!("STOWAGETEST{}", std::process::id()),
+            secret_key: random_id()?.replace('-', ""),
+            folder,
+            children: Vec::new(),
+        };
+        let booted = gateway.boot();
+        booted.map_err(|why| format!("{why}\n{}", gateway.last_words()))?;
+        println!("Ceph's gateway answers after {:.1} s", begun.elapsed().as_secs_f64());
+        Ok(gateway)
+    }
+
+    /// Tells a command where the gateway is, and who may do everything there.
+    pub(crate) fn at<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env(URL, format!("http://127.0.0.1:{}", self.port));
+        command.env(ACCESS_KEY, &self.access_key).env(SECRET_KEY, &self.secret_key)
+    }
+
+    fn boot(&mut self) -> Result<(), String> {
+        let [monitor, gateway] = free_ports()?;
+        self.port = gateway;
+        self.write_files(monitor, &random_id()?)
+            .map_err(|error| format!("cannot write {}: {error}", self.folder.display()))?;
+        self.start_monitor(monitor)?;
+        self.start_osd()?;
+        self.spawn("rgw", "radosgw", &["-n", "client.rgw"])?;
+        self.wait("rgw", |own| answers(own.port))?;
+        let mut make = self.tool("radosgw-admin");
+        make.args(["-n", "client.rgw", "user", "create", "--uid=admin", "--display-name=admin"]);
+        make.args(["--system", CAPS, "--access-key", &self.access_key]);
+        make.args(["--secret-key", &self.secret_key]);
+        done(&mut make)
+    }
+
+    fn start_monitor(&mut self, port: u16) -> Result<(), String> {
+        let map = self.folder.join("monmap");
+        let address = format!("[v2:127.0.0.1:{port}]");
+        let mut make = Command::new("monmaptool");
+        make.args(["--create", "--fsid", &self.read("fsid")?, "--addv", "a", &address]);
+        done(make.arg(&map))?;
+        done(self.tool("ceph-mon").args(["-i", "a", "--mkfs", "--monmap"]).arg(&map))?;
+        self.spawn("mon", "ceph-mon", &["-i", "a"])?;
+        self.wait("mon", |own| run::succeeds(own.ceph().args(["mon", "stat"])))
+    }
+
+    fn start_osd(&mut self) -> Result<(), String> {
+        let id = random_id()?;
+        done(self.ceph().args(["osd", "new", &id]))?;
+        done(self.tool("ceph-osd").args(["-i", "0", "--mkfs", "--osd-uuid", &id]))?;
+        let place = ["osd", "crush", "add", "osd.0", "1.0", "host=localhost", "root=default"];
+        done(self.ceph().args(place))?;
+        self.spawn("osd", "ceph-osd", &["-i", "0"])?;
+        self.wait("osd", |own| {
+            let state = own.ceph().args(["osd", "stat"]).stderr(Stdio::null()).output();
+            state.is_ok_and(|state| String::from_utf8_lossy(&state.stdout).contains("1 up"))
+        })
+    }
+
+    fn write_files(&self, port: u16, fsid: &str) -> std::io::Result<()> {
+        for name in DAEMONS {
+            fs::create_dir_all(self.folder.join(name))?;
+        }
+        let at = self.folder.display();
+        let settings = format!(
+            "[global]\nfsid = {fsid}\nmon_host = [v2:127.0.0.1:{port}]\n\
+             mon_initial_members = a\nrun_dir = {at}\ncrash_dir = {at}\n\
+             log_file = {at}/$name.log\nmon_cluster_log_file = {at}/cluster.log\n\
+             [mon]\nmon_data = {at}/mon\n[osd]\nosd_data = {at}/osd\n\
+             [client.rgw]\nrgw_data = {at}/rgw\n\
+             rgw_frontends = beast endpoint=127.0.0.1:{}\n{SETTINGS}",
+            self.port
+        );
+        fs::write(self.folder.join("fsid"), fsid)?;
+        fs::write(self.folder.join("ceph.conf"), settings)
+    }
+
+    /// A program of Ceph's, with our settings. They wait for a monitor for ever, hence the limit.
+    fn tool(&self, program: &str) -> Command {
+        let mut command = Command::new("timeout");
+        let seconds = STARTS_WITHIN.as_secs().to_string();
+        command.args([&seconds, program, "-c"]).arg(self.folder.join("ceph.conf"));
+        command
+    }
+
+    fn ceph(&self) -> Command {
+        let mut command = self.tool("ceph");
+        command.args(["--connect-timeout", "5"]);
+        command
+    }
+
+    /// Starts a daemon that is killed when this process ends, however it does.
+    fn spawn(&mut self, name: &str, program: &str, arguments: &[&str]) -> Result<(), String> {
+        let fail = |error: std::io::Error| format!("cannot start {program}: {error}");
+        let output = File::create(self.folder.join(format!("{name}.out"))).map_err(fail)?;
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", program, "-f", "-c"]);
+        command.arg(self.folder.join("ceph.conf")).args(arguments).stdin(Stdio::null());
+        let errors = output.try_clone().map_err(fail)?;
+        let child = command.stdout(output).stderr(errors).spawn().map_err(fail)?;
+        let noted = fs::write(self.folder.join(format!("{name}.pid")), child.id().to_string());
+        self.children.push(child);
+        noted.map_err(fail)
+    }
+
+    /// Waits until the daemon started last is ready.
+    fn wait(&mut self, name: &str, is_ready: impl Fn(&Self) -> bool) -> Result<(), String> {
+        let until = Instant::now() + STARTS_WITHIN;
+        while Instant::now() < until {
+            if is_ready(self) {
+                return Ok(());
+            }
+            let state = self.children.last_mut().map(Child::try_wait);
+            if !matches!(state, Some(Ok(None))) {
+                return Err(format!("{name} has ended by itself"));
+            }
+            thread::sleep(PAUSE);
+        }
+        Err(format!("{name} is not ready after {STARTS_WITHIN:?}"))
+    }
+
+    fn read(&self, name: &str) -> Result<String, String> {
+        let path = self.folder.join(name);
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    /// The end of what the daemons said.
+    fn last_words(&self) -> String {
+        let mut words = String::new();
+        for name in ["mon.out", "osd.out", "rgw.out", "client.rgw.log"] {
+            let text = self.read(name).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().collect();
+            let last = lines[lines.len().saturating_sub(10)..].join("\n");
+            words += &format!("{name}: {last}\n");
+        }
+        words
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            signal("-TERM", child.id());
+            let until = Instant::now() + STOPS_WITHIN;
+            while Instant::now() < until && child.try_wait().is_ok_and(|status| status.is_none()) {
+                thread::sleep(PAUSE);
+            }
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// Ends the daemons of a run that was killed, should they have outlived it.
+pub(crate) fn stop_abandoned(folder: &Path) {
+    let folder = folder.join(FOLDER);
+    for name in DAEMONS.iter().rev() {
+        let noted = fs::read_to_string(folder.join(format!("{name}.pid"))).unwrap_or_default();
+        if let Ok(process) = noted.parse()
+            && is_ours(&folder, process)
+        {
+            signal("-KILL", process);
+        }
+    }
+}
+
+/// Whether the process runs with our settings: its number may have gone to another since.
+fn is_ours(folder: &Path, process: u32) -> bool {
+    let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    let settings = folder.join("ceph.conf");
+    settings.to_str().is_some_and(|path| String::from_utf8_lossy(&words).contains(path))
+}
+
+fn signal(signal: &str, process: u32) {
+    run::succeeds(Command::new("kill").args([signal, &process.to_string()]));
+}
+
+/// Runs a program that is to say nothing unless it fails.
+fn done(command: &mut Command) -> Result<(), String> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot start {:?}: {error}", command))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    // Not the command: there are secrets in it.
+    Err(format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
+}
+
+/// Whether the gateway serves: an anonymous caller is told that he has no buckets.
+fn answers(port: u16) -> bool {
+    let ask = || -> std::io::Result<Vec<u8>> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
+        let mut head = vec![0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(head)
+    };
+    ask().is_ok_and(|head| head == b"HTTP/1.1 200")
+}
+
+/// Ports that are free now; all are held until the last is found, so that they differ.
+fn free_ports<const N: usize>() -> Result<[u16; N], String> {
+    let count = u32::from(PORTS.end - PORTS.start);
+    // Runs side by side begin at different ones.
+    let begin = std::process::id().wrapping_mul(97) % count;
+    let ports = (0..count).map(|step| PORTS.start + ((begin + step) % count) as u16);
+    let bound = |port| TcpListener::bind(("127.0.0.1", port)).ok().map(|held| (port, held));
+    let held: Vec<_> = ports.filter_map(bound).take(N).collect();
+    let ports: Vec<u16> = held.iter().map(|(port, _)| *port).collect();
+    ports.try_into().map_err(|_| format!("no free port in {PORTS:?}"))
+}
+
+fn random_id() -> Result<String, String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/uuid");
+    id.map(|id| id.trim().to_owned()).map_err(|error| format!("no random numbers: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_ports_differ_and_are_none_of_outgoing_connections() {
+        let [one, two] = free_ports().unwrap();
+        assert!(one != two && PORTS.contains(&one) && PORTS.contains(&two));
+    }
+
+    #[test]
+    fn only_a_process_with_our_settings_is_ours() {
+        assert!(!is_ours(Path::new("/nowhere"), std::process::id()));
+        assert!(!is_ours(Path::new("/nowhere"), u32::MAX));
+    }
+}
