@@ -15,8 +15,8 @@ const SHOWN_WITHIN: Duration = Duration::from_secs(30);
 const METERED_WITHIN: Duration = Duration::from_secs(180);
 
 fn setting(name: &str) -> String {
-    std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set: run this by `cargo xtask test --only ceph`"))
+    let value = std::env::var_os(name).and_then(|value| value.into_string().ok());
+    value.unwrap_or_else(|| panic!("{name} is not set: run this by `cargo xtask test --only ceph`"))
 }
 
 /// A server without an engine of its own, at a location whose engine is RGW.
@@ -67,6 +67,10 @@ impl Installation {
                 "5",
                 "--price",
                 "EUR=4.99",
+                "--storage-overage",
+                "EUR=0.05",
+                "--traffic-overage",
+                "EUR=0.01",
             ])
             .await;
         let plan_id = plan["plan_id"].as_i64().expect("a plan has a number");

@@ -43,6 +43,9 @@ pub struct Capabilities {
     pub traffic: bool,
     /// Whether stored figures are exact at once, not after a delay.
     pub immediate_figures: bool,
+    /// Whether a reading of usage tells of all buckets that were deleted before it; else of some of
+    /// them when it next looks at all, which is within a day.
+    pub deletions_at_once: bool,
     /// Whether an access key once removed can be given again.
     pub keys_reusable: bool,
     /// Whether it says when access keys were last used; see `Engine::key_usage`.

@@ -77,6 +77,7 @@ impl Engine for Ceph {
             bucket_limit: true,
             traffic: true,
             immediate_figures: true,
+            deletions_at_once: false,
             keys_reusable: true,
             key_usage: false,
             cuts_transfers: false,

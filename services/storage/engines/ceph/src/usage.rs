@@ -121,7 +121,8 @@ impl Ceph {
             });
             for ((uid, bucket), moved) in rows.by_ref().take(max - batch.traffic.len()) {
                 after = Some((uid.as_str().to_owned(), bucket.clone()));
-                if moved.is_deleted {
+                // A question for a bucket without a name would be one for all of them.
+                if moved.is_deleted && !bucket.is_empty() {
                     batch.storage.extend(self.gone(&uid, &bucket).await?);
                 }
                 batch.traffic.push(TrafficTotals {

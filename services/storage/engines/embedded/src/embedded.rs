@@ -186,6 +186,7 @@ impl Engine for Embedded {
             bucket_limit: true,
             traffic: true,
             immediate_figures: true,
+            deletions_at_once: true,
             keys_reusable: true,
             key_usage: true,
             cuts_transfers: true,

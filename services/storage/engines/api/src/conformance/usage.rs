@@ -70,7 +70,7 @@ impl Suite<'_> {
     }
 
     pub(super) async fn usage_of_a_deleted_bucket_is_nothing(&self) -> Outcome {
-        if !self.engine.capabilities().immediate_figures {
+        if !self.engine.capabilities().deletions_at_once {
             return Ok(());
         }
         let uid = self.account(49, |_| {}).await?;

@@ -1,4 +1,4 @@
-//! Answers that are lost after the work was done.
+//! Answers that are lost after the work was done, and requests that come twice.
 
 use stowage_engine::{AccountAccess, AccountSpec, Engine, Error, KeyPair};
 use stowage_engine_ceph::Ceph;
@@ -14,6 +14,28 @@ async fn behind_proxy() -> (Ceph, Proxy) {
     options.admin_endpoint = proxy.url.clone();
     options.s3_endpoint = proxy.url.clone();
     (engine_with(options), proxy)
+}
+
+type Change = fn(&mut AccountSpec, &KeyPair);
+
+/// Changes of an account, each with the beginning of the request that makes it.
+const STEPS: [(&str, Change); 6] = [
+    ("PUT /admin/user?uid=", |_, _| {}),
+    ("PUT /admin/user?key=", |spec, key| spec.keys.push(key.clone())),
+    ("PUT /admin/user?quota=", |spec, _| spec.quota.bytes = Some(9001)),
+    ("POST /admin/user?", |spec, _| spec.access = AccountAccess::Suspended),
+    ("POST /admin/user?", |spec, _| spec.access = AccountAccess::Full),
+    ("DELETE /admin/user?key=", |spec, _| drop(spec.keys.pop())),
+];
+
+/// The account is on RGW what it shall be.
+async fn assert_is(engine: &Ceph, spec: &AccountSpec, after: &str) {
+    let info = info(engine, &spec.uid).await.unwrap();
+    let mut keys: Vec<_> = spec.keys.iter().map(|key| key.access_key.clone()).collect();
+    keys.sort();
+    assert_eq!(info.access_keys, keys, "{after}");
+    let (quota, suspended) = (info.quota.bytes, info.access);
+    assert_eq!((quota, suspended), (spec.quota.bytes, spec.access), "{after}");
 }
 
 /// Loses the answer to a request within a call, and makes the call again.
@@ -34,27 +56,39 @@ async fn a_lost_answer_leaves_an_account_that_can_be_ensured_again() {
     let (engine, proxy) = behind_proxy().await;
     let direct = super::kit::engine();
     let second = key_pair();
-    type Change = fn(&mut AccountSpec, &KeyPair);
-    let steps: [(&str, Change); 6] = [
-        ("PUT /admin/user?uid=", |_, _| {}),
-        ("PUT /admin/user?key=", |spec, key| spec.keys.push(key.clone())),
-        ("PUT /admin/user?quota=", |spec, _| spec.quota.bytes = Some(9001)),
-        ("POST /admin/user?", |spec, _| spec.access = AccountAccess::Suspended),
-        ("POST /admin/user?", |spec, _| spec.access = AccountAccess::Full),
-        ("DELETE /admin/user?key=", |spec, _| drop(spec.keys.pop())),
-    ];
     let mut spec = spec();
-    for (beginning, change) in steps {
+    for (beginning, change) in STEPS {
         change(&mut spec, &second);
         twice(&proxy, beginning, || engine.ensure_account(&spec)).await;
-        let info = info(&direct, &spec.uid).await.unwrap();
-        let mut keys: Vec<_> = spec.keys.iter().map(|key| key.access_key.clone()).collect();
-        keys.sort();
-        assert_eq!(info.access_keys, keys, "{beginning}");
-        let (quota, suspended) = (info.quota.bytes, info.access);
-        assert_eq!((quota, suspended), (spec.quota.bytes, spec.access), "{beginning}");
+        assert_is(&direct, &spec, beginning).await;
     }
     twice(&proxy, "DELETE /admin/user?uid=", || engine.remove_account(&spec.uid, false)).await;
+    assert_eq!(info(&direct, &spec.uid).await, None);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_twice_is_done_once() {
+    let (engine, proxy) = behind_proxy().await;
+    let direct = super::kit::engine();
+    let (mut spec, second) = (spec(), key_pair());
+    for (beginning, change) in STEPS {
+        change(&mut spec, &second);
+        proxy.double(beginning);
+        // RGW says of the second that the user exists, or that the key is wrong.
+        engine.ensure_account(&spec).await.unwrap();
+        assert!(!proxy.is_waiting(), "{beginning} was not asked");
+        assert_is(&direct, &spec, beginning).await;
+    }
+    let name = bucket();
+    proxy.double(&format!("PUT /{name}"));
+    engine.create_bucket(&spec.uid, &name).await.unwrap();
+    proxy.double("DELETE /admin/bucket?");
+    engine.remove_account(&spec.uid, true).await.unwrap();
+    assert!(!proxy.is_waiting(), "no bucket was purged");
+    engine.ensure_account(&spec).await.unwrap();
+    proxy.double("DELETE /admin/user?uid=");
+    engine.remove_account(&spec.uid, false).await.unwrap();
+    assert!(!proxy.is_waiting(), "no user was deleted");
     assert_eq!(info(&direct, &spec.uid).await, None);
 }
 

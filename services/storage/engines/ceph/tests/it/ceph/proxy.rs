@@ -1,4 +1,5 @@
-//! A network between the engine and RGW that loses answers, and tells what was asked.
+//! A network between the engine and RGW that loses answers, brings questions twice, and tells what
+//! was asked.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,8 +20,17 @@ pub(crate) struct Proxy {
 struct Seen {
     /// First lines of requests.
     asked: Mutex<Vec<String>>,
-    /// Begins the request whose answer is lost next.
-    lost: Mutex<Option<String>>,
+    /// What happens to the next request that begins so.
+    fate: Mutex<Option<(String, Fate)>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Passed,
+    /// RGW answers, and nobody hears it.
+    Lost,
+    /// RGW is asked twice, and its second answer is the one that is heard.
+    Doubled,
 }
 
 impl Proxy {
@@ -35,12 +45,17 @@ impl Proxy {
 
     /// Loses the answer to the next request that begins so, once RGW has given it.
     pub(crate) fn lose(&self, beginning: &str) {
-        *self.seen.lost.lock().unwrap() = Some(beginning.to_owned());
+        *self.seen.fate.lock().unwrap() = Some((beginning.to_owned(), Fate::Lost));
     }
 
-    /// Whether an answer was to be lost, and has not been.
+    /// Brings the next request that begins so twice.
+    pub(crate) fn double(&self, beginning: &str) {
+        *self.seen.fate.lock().unwrap() = Some((beginning.to_owned(), Fate::Doubled));
+    }
+
+    /// Whether a request has yet to come that something shall happen to.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.seen.lost.lock().unwrap().is_some()
+        self.seen.fate.lock().unwrap().is_some()
     }
 
     pub(crate) fn asked(&self) -> Vec<String> {
@@ -53,27 +68,32 @@ async fn accept(listener: TcpListener, seen: Arc<Seen>) {
     let mut connections = JoinSet::new();
     loop {
         let (client, _) = listener.accept().await.unwrap();
-        let server = TcpStream::connect(&upstream).await.unwrap();
-        connections.spawn(pass(client, server, Arc::clone(&seen)));
+        connections.spawn(pass(client, upstream.clone(), Arc::clone(&seen)));
     }
 }
 
 /// One request after the other: the engine's have no bodies here, and come in one piece.
-async fn pass(mut client: TcpStream, mut server: TcpStream, seen: Arc<Seen>) {
+async fn pass(mut client: TcpStream, upstream: String, seen: Arc<Seen>) {
+    let mut server = TcpStream::connect(&upstream).await.unwrap();
     let (mut question, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
-    let mut is_lost = false;
+    let mut fate = Fate::Passed;
     loop {
         tokio::select! {
             read = client.read(&mut question) => {
                 let Ok(length @ 1..) = read else { return };
-                is_lost = seen.take(&question[..length]);
+                fate = seen.take(&question[..length]);
+                if fate == Fate::Doubled {
+                    let mut first = TcpStream::connect(&upstream).await.unwrap();
+                    first.write_all(&question[..length]).await.unwrap();
+                    assert!(first.read(&mut answer).await.unwrap() > 0);
+                }
                 if server.write_all(&question[..length]).await.is_err() {
                     return;
                 }
             }
             read = server.read(&mut answer) => {
                 let Ok(length @ 1..) = read else { return };
-                if is_lost || client.write_all(&answer[..length]).await.is_err() {
+                if fate == Fate::Lost || client.write_all(&answer[..length]).await.is_err() {
                     return;
                 }
             }
@@ -82,16 +102,13 @@ async fn pass(mut client: TcpStream, mut server: TcpStream, seen: Arc<Seen>) {
 }
 
 impl Seen {
-    /// Notes a request; answers whether its answer is to be lost.
-    fn take(&self, bytes: &[u8]) -> bool {
+    /// Notes a request; answers what happens to it.
+    fn take(&self, bytes: &[u8]) -> Fate {
         let text = String::from_utf8_lossy(bytes);
         let line = text.lines().next().unwrap_or_default().to_owned();
-        let mut lost = self.lost.lock().unwrap();
-        let is_lost = lost.as_ref().is_some_and(|beginning| line.starts_with(beginning));
-        if is_lost {
-            *lost = None;
-        }
+        let mut next = self.fate.lock().unwrap();
+        let fate = next.take_if(|(beginning, _)| line.starts_with(beginning.as_str()));
         self.asked.lock().unwrap().push(line);
-        is_lost
+        fate.map_or(Fate::Passed, |(_, fate)| fate)
     }
 }
