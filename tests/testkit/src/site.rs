@@ -164,8 +164,22 @@ impl Site {
     /// # Panics
     /// When the server refuses.
     pub async fn order(&self, token: &str, plan_id: i64, bucket: &str) -> Account {
+        self.order_at(token, (plan_id, "NL"), bucket).await
+    }
+
+    /// Orders an account at a location and reads its keys.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub async fn order_at(
+        &self,
+        token: &str,
+        (plan_id, location): (i64, &str),
+        bucket: &str,
+    ) -> Account {
         let plan_id = plan_id.to_string();
-        let parameters = [("plan_id", plan_id.as_str()), ("bucket_name", bucket)];
+        let parameters =
+            [("plan_id", plan_id.as_str()), ("location", location), ("bucket_name", bucket)];
         let order = self.facade.action("create_order", token, &parameters).await.success();
         let text = |name: &str| order[name].as_str().unwrap_or_default().to_owned();
         let s3uid = text("s3uid");

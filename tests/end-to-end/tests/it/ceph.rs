@@ -78,6 +78,10 @@ impl Installation {
         Self { server, customer, plan_id, _folder: folder }
     }
 
+    async fn order(&self, bucket: &str) -> Account {
+        self.server.site.order_at(&self.customer.token, (self.plan_id, "DE"), bucket).await
+    }
+
     async fn action(&self, action: &str, parameters: &[(&str, &str)]) -> serde_json::Value {
         let site = &self.server.site;
         site.facade.action(action, &self.customer.token, parameters).await.success()
@@ -108,7 +112,7 @@ async fn write(account: &Account, key: &str, body: Vec<u8>) -> Result<(), String
 async fn an_account_on_ceph_is_ordered_used_metered_suspended_and_deleted() {
     let it = Installation::start().await;
     let bucket = format!("ceph-{}", std::process::id());
-    let account = it.server.site.order(&it.customer.token, it.plan_id, &bucket).await;
+    let account = it.order(&bucket).await;
     assert_eq!(account.endpoint, setting("STOWAGE_TEST_CEPH_URL"));
     write(&account, "docs/a.txt", vec![b'x'; 50_000]).await.expect("a put succeeds");
     assert_eq!(read(&account, "docs/a.txt").await.expect("a get succeeds").len(), 50_000);
