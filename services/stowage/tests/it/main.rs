@@ -7,6 +7,7 @@ mod admin_saga;
 mod audit;
 mod compose;
 mod config;
+mod engines;
 mod keyring;
 mod parts;
 mod process;

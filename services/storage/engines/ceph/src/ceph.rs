@@ -20,6 +20,26 @@ use crate::s3::S3;
 use crate::stream::Connector;
 use crate::watch::Watch;
 
+/// What the engine can do.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    engine: "ceph-rgw",
+    quota: QuotaSupport::Approximate,
+    object_quota: QuotaSupport::Approximate,
+    bucket_quota: QuotaSupport::Approximate,
+    read_only: true,
+    bucket_limit: true,
+    traffic: true,
+    immediate_figures: true,
+    deletions_at_once: false,
+    keys_reusable: true,
+    key_usage: false,
+    cuts_transfers: false,
+    unfinished_apart: false,
+    namespace: BucketNamespace::Engine,
+    presign: true,
+    capacity: false,
+};
+
 /// A Ceph RADOS Gateway, or several behind one address.
 pub struct Ceph {
     pub(crate) admin: Admin,
@@ -68,24 +88,7 @@ impl Ceph {
 #[async_trait]
 impl Engine for Ceph {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            engine: "ceph",
-            quota: QuotaSupport::Approximate,
-            object_quota: QuotaSupport::Approximate,
-            bucket_quota: QuotaSupport::Approximate,
-            read_only: true,
-            bucket_limit: true,
-            traffic: true,
-            immediate_figures: true,
-            deletions_at_once: false,
-            keys_reusable: true,
-            key_usage: false,
-            cuts_transfers: false,
-            unfinished_apart: false,
-            namespace: BucketNamespace::Engine,
-            presign: true,
-            capacity: false,
-        }
+        CAPABILITIES
     }
 
     async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error> {

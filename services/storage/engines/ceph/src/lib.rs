@@ -31,5 +31,5 @@ mod usage;
 mod watch;
 mod wire;
 
-pub use ceph::Ceph;
+pub use ceph::{CAPABILITIES, Ceph};
 pub use options::{CephOptions, OpenError};

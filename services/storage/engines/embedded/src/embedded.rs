@@ -63,6 +63,26 @@ pub enum OpenError {
     },
 }
 
+/// What the engine can do.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    engine: "embedded",
+    quota: QuotaSupport::Exact,
+    object_quota: QuotaSupport::Exact,
+    bucket_quota: QuotaSupport::Exact,
+    read_only: true,
+    bucket_limit: true,
+    traffic: true,
+    immediate_figures: true,
+    deletions_at_once: true,
+    keys_reusable: true,
+    key_usage: true,
+    cuts_transfers: true,
+    unfinished_apart: true,
+    namespace: BucketNamespace::Engine,
+    presign: true,
+    capacity: true,
+};
+
 /// The engine. Cheap to clone; all clones are the same engine.
 #[derive(Clone)]
 pub struct Embedded {
@@ -177,24 +197,7 @@ fn prepare_folder(root: &Path) -> Result<File, OpenError> {
 #[async_trait]
 impl Engine for Embedded {
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            engine: "embedded",
-            quota: QuotaSupport::Exact,
-            object_quota: QuotaSupport::Exact,
-            bucket_quota: QuotaSupport::Exact,
-            read_only: true,
-            bucket_limit: true,
-            traffic: true,
-            immediate_figures: true,
-            deletions_at_once: true,
-            keys_reusable: true,
-            key_usage: true,
-            cuts_transfers: true,
-            unfinished_apart: true,
-            namespace: BucketNamespace::Engine,
-            presign: true,
-            capacity: true,
-        }
+        CAPABILITIES
     }
 
     async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Refusal> {

@@ -29,4 +29,4 @@ mod trace;
 mod traffic;
 
 pub use config::EmbeddedConfig;
-pub use embedded::{Embedded, OpenError};
+pub use embedded::{CAPABILITIES, Embedded, OpenError};
