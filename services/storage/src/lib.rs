@@ -44,6 +44,8 @@ use grpc::Api;
 /// Migrations of the role's own tables.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
+/// 1 while the engine of a location answers well, by location; as of the last look at readiness.
+const ENGINE_UP: &str = "stowage_storage_engine_up";
 /// Longest time an engine may take to say that it is well.
 const HEALTH_MAX: Duration = Duration::from_secs(2);
 
@@ -205,6 +207,8 @@ fn deleters(storage: &Arc<Storage>, stop: &CancellationToken) -> Vec<Task> {
 }
 
 /// Ready when the database and every engine answer; else the answer names those that do not.
+/// One engine that is away holds up its own accounts; whoever took the role out for it would hold
+/// up those of every other. Without any, the role has nothing to do.
 fn ready_check(storage: Arc<Storage>) -> ReadyCheck {
     Arc::new(move || {
         let storage = Arc::clone(&storage);
@@ -213,16 +217,25 @@ fn ready_check(storage: Arc<Storage>) -> ReadyCheck {
             if storage.db.ping().await.is_err() {
                 faults.push("database is unavailable".to_owned());
             }
-            let checks = storage.sites.values().map(|site| async move {
-                let health = tokio::time::timeout(HEALTH_MAX, site.engine.health()).await;
-                (!matches!(health, Ok(Ok(())))).then_some(&site.code)
-            });
-            for code in futures_util::future::join_all(checks).await.into_iter().flatten() {
-                faults.push(format!("engine of location {code} is unavailable"));
+            let away = engines_away(&storage).await;
+            if away.len() == storage.sites.len() {
+                let told = |code: &String| format!("engine of location {code} is unavailable");
+                faults.extend(away.iter().map(told));
             }
             if faults.is_empty() { Ok(()) } else { Err(faults.join("; ")) }
         })
     })
+}
+
+/// Codes of the locations whose engine does not answer well; each is a gauge too.
+async fn engines_away(storage: &Storage) -> Vec<String> {
+    let checks = storage.sites.values().map(|site| async move {
+        let health = tokio::time::timeout(HEALTH_MAX, site.engine.health()).await;
+        let is_up = matches!(health, Ok(Ok(())));
+        metrics::gauge!(ENGINE_UP, "location" => site.code.clone()).set(f64::from(is_up));
+        (!is_up).then(|| site.code.clone())
+    });
+    futures_util::future::join_all(checks).await.into_iter().flatten().collect()
 }
 
 /// Hooks for this crate's own tests of crashes.

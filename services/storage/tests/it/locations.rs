@@ -120,14 +120,3 @@ async fn wrong_settings_are_told_together_and_nothing_is_written() {
         db.fetch_one("SELECT count(*) FROM location", stowage_db::args![]).await.unwrap();
     assert_eq!(count.0, 0);
 }
-
-#[tokio::test]
-async fn readiness_names_the_location_whose_engine_is_away() {
-    let kit = Kit::start().await;
-    assert_eq!((kit.role.ready)().await, Ok(()));
-    kit.engine.set_down(true);
-    let why = (kit.role.ready)().await.unwrap_err();
-    assert!(why.contains("NL"), "{why}");
-    kit.engine.set_down(false);
-    assert_eq!((kit.role.ready)().await, Ok(()));
-}

@@ -164,7 +164,11 @@ async fn a_location_whose_engine_is_away_holds_up_no_other() {
     let reported = totals(&uid, "photos", 10);
     well.report(reported.clone());
     until(async || meter.traffic().contains_key(&place(&reported))).await;
-    assert_eq!((role.ready)().await.unwrap_err(), "engine of location AA is unavailable");
+    assert_eq!((role.ready)().await, Ok(()), "the other location serves");
+    well.set_down(true);
+    let why = (role.ready)().await.unwrap_err();
+    assert!(why.contains("location AA is") && why.contains("location BB is"), "{why}");
+    well.set_down(false);
 
     let waiting = totals(&S3uid::generate(&SystemRandom), "photos", 10);
     away.report(waiting.clone());
