@@ -191,6 +191,7 @@ impl Engine for Embedded {
             key_usage: true,
             cuts_transfers: true,
             unfinished_apart: true,
+            slash_keys: true,
             namespace: BucketNamespace::Engine,
             presign: true,
             capacity: true,
