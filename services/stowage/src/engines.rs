@@ -6,12 +6,13 @@ use std::sync::Arc;
 use stowage_engine::Engine;
 use stowage_engine_ceph::{Ceph, CephOptions};
 use stowage_engine_embedded::{Embedded, EmbeddedConfig, OpenError};
+use stowage_engine_garage::{Garage, GarageOptions};
 use stowage_keyring::Keyring;
 use stowage_runtime::{Protocols, ServerTls};
 use stowage_storage::{LocationConfig, LocationState};
 use tokio::net::TcpListener;
 
-use crate::config::{Config, LocationSection, S3};
+use crate::config::{Config, EngineKind, LocationSection, S3};
 use crate::data::DataDir;
 use crate::databases;
 use crate::error::StartError;
@@ -88,22 +89,39 @@ impl Engines {
 
 /// An engine that is another server.
 fn open_other(section: &LocationSection, common: &Common) -> Result<Arc<dyn Engine>, StartError> {
-    let endpoint = section.endpoint.clone().unwrap_or_default();
-    let of_server = |own: &Option<String>| own.clone().unwrap_or_else(|| endpoint.clone());
+    let engine = match section.engine {
+        Some(EngineKind::Garage) => open_garage(section, common)?,
+        Some(EngineKind::CephRgw) | None => open_ceph(section, common)?,
+    };
+    engine.map_err(|error| part("the engine of a location", error))
+}
+
+type Opened = Result<Arc<dyn Engine>, stowage_engine_ceph::OpenError>;
+
+fn open_ceph(section: &LocationSection, common: &Common) -> Result<Opened, StartError> {
+    let (admin_endpoint, s3_endpoint) = section.endpoints();
     let access_key = section.access_key.clone().unwrap_or_default();
     let options = CephOptions {
-        admin_endpoint: of_server(&section.admin_endpoint),
-        s3_endpoint: of_server(&section.s3_endpoint),
+        s3_endpoint,
         region: section.region.clone(),
         ca: section.ca.clone(),
         marker: section.marker.clone(),
-        ..CephOptions::new(&endpoint, &access_key, section.secret_key()?)
+        ..CephOptions::new(&admin_endpoint, &access_key, section.secret_key()?)
     };
     let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
-    match Ceph::new(options, clock, random) {
-        Ok(engine) => Ok(Arc::new(engine)),
-        Err(error) => Err(part("the engine of a location", error)),
-    }
+    Ok(Ceph::new(options, clock, random).map(|engine| Arc::new(engine) as Arc<dyn Engine>))
+}
+
+fn open_garage(section: &LocationSection, common: &Common) -> Result<Opened, StartError> {
+    let (admin_endpoint, s3_endpoint) = section.endpoints();
+    let options = GarageOptions {
+        region: section.region.clone(),
+        ca: section.ca.clone(),
+        marker: section.marker.clone(),
+        ..GarageOptions::new(&admin_endpoint, &s3_endpoint, section.admin_token()?)
+    };
+    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
+    Ok(Garage::new(options, clock, random).map(|engine| Arc::new(engine) as Arc<dyn Engine>))
 }
 
 async fn open_embedded(

@@ -5,7 +5,8 @@ use crate::{bench, chaos, test};
 const USAGE: &str = "usage:
   cargo xtask test [--only STAGE]                     everything that must pass, or one stage:
                                                       fmt, layout, clippy, tests; postgres, amqp,
-                                                      resilience, ceph
+                                                      resilience, ceph, garage
+  cargo xtask test --engine ceph|garage               the same stages by what they are about
   cargo xtask bench [-- FLAGS]                        measures the release build, writes the table
   cargo xtask chaos [--kills N] [--seed N]            kills the server under load, 1000 times";
 
@@ -30,6 +31,10 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
         ["test", "--only", stage] => match test::Stage::from_name(stage) {
             Some(stage) => Ok(Command::Test { only: Some(stage) }),
             None => Err(format!("there is no stage {stage:?}\n{USAGE}")),
+        },
+        ["test", "--engine", engine] => match test::Stage::of_engine(engine) {
+            Some(stage) => Ok(Command::Test { only: Some(stage) }),
+            None => Err(format!("there is no engine {engine:?} with a stage of its own\n{USAGE}")),
         },
         ["bench"] => Ok(Command::Bench { flags: Vec::new() }),
         ["bench", "--", flags @ ..] => {
@@ -85,6 +90,9 @@ mod tests {
             ("test --only postgres", only(test::Stage::Postgres)),
             ("test --only amqp", only(test::Stage::Amqp)),
             ("test --only ceph", only(test::Stage::Ceph)),
+            ("test --only garage", only(test::Stage::Garage)),
+            ("test --engine ceph", only(test::Stage::Ceph)),
+            ("test --engine garage", only(test::Stage::Garage)),
             ("bench -- --keys 10", Ok(Command::Bench { flags: words("--keys 10") })),
             ("chaos", Ok(Command::Chaos { kills: 1000, seed: None })),
             ("chaos --seed 7 --kills 5", Ok(Command::Chaos { kills: 5, seed: Some(7) })),
@@ -92,9 +100,15 @@ mod tests {
         ] {
             assert_eq!(parse(&words(text)), expected, "{text}");
         }
-        for text in
-            ["test --only all", "test fast", "tests", "bench --keys 10", "chaos --seed", "chaos 5"]
-        {
+        for text in [
+            "test --only all",
+            "test --engine fmt",
+            "test fast",
+            "tests",
+            "bench --keys 10",
+            "chaos --seed",
+            "chaos 5",
+        ] {
             assert!(parse(&words(text)).is_err(), "{text}");
         }
     }

@@ -4,6 +4,7 @@
 //! fails stops the run. Clippy and the tests use one profile and one target folder each of
 //! cargo's own choice; nothing here clears what is built.
 
+mod garage_server;
 mod rgw;
 
 use std::fs;
@@ -35,10 +36,12 @@ pub(crate) enum Stage {
     Resilience,
     /// The tests that need a Ceph RADOS Gateway, with one.
     Ceph,
+    /// The tests that need a Garage, with one. Building it takes long, so not in every run.
+    Garage,
 }
 
 impl Stage {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Tools,
         Self::Fmt,
         Self::Layout,
@@ -48,6 +51,7 @@ impl Stage {
         Self::Amqp,
         Self::Resilience,
         Self::Ceph,
+        Self::Garage,
     ];
 
     /// What the summary calls it.
@@ -62,6 +66,7 @@ impl Stage {
             Self::Amqp => "amqp",
             Self::Resilience => "resilience",
             Self::Ceph => "ceph",
+            Self::Garage => "garage",
         }
     }
 
@@ -71,10 +76,17 @@ impl Stage {
     }
 }
 
-/// Runs all stages, or one with what it needs.
+impl Stage {
+    /// The stage of an engine that is another server.
+    pub(crate) fn of_engine(name: &str) -> Option<Self> {
+        Self::from_name(name).filter(|stage| matches!(stage, Self::Ceph | Self::Garage))
+    }
+}
+
+/// Runs all stages but the one of Garage, or one with what it needs.
 pub(crate) fn run(only: Option<Stage>) -> Result<(), String> {
     let wanted = |stage: &Stage| match only {
-        None => true,
+        None => *stage != Stage::Garage,
         Some(only) => *stage == only || (*stage == Stage::Tools && only != Stage::Layout),
     };
     let mut done: Vec<(Stage, Duration)> = Vec::new();
@@ -91,6 +103,9 @@ pub(crate) fn run(only: Option<Stage>) -> Result<(), String> {
     }
     print_summary(&done, &closing);
     println!("all passed");
+    if only.is_none() {
+        println!("not run: Garage's adapter, by `cargo xtask test --engine garage`");
+    }
     Ok(())
 }
 
@@ -108,6 +123,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
         Stage::Amqp => run_amqp(closing),
         Stage::Resilience => run_resilience(closing),
         Stage::Ceph => run_ceph(closing),
+        Stage::Garage => run_garage(closing),
     }
 }
 
@@ -155,6 +171,8 @@ enum Which {
     Resilience,
     /// Those that need a Ceph RADOS Gateway.
     Ceph,
+    /// Those that need a Garage.
+    Garage,
 }
 
 /// Part of the names of tests that need a broker.
@@ -165,6 +183,8 @@ const PARTS: &str = "parts";
 const RESILIENCE: &str = "resilience::";
 /// Begins the names of tests that need a Ceph RADOS Gateway.
 const CEPH: &str = "ceph::";
+/// Begins the names of tests that need a Garage.
+const GARAGE: &str = "garage::";
 /// Part of the names of tests that stop it, in addition.
 const OUTAGE: &str = "outage";
 
@@ -173,7 +193,7 @@ impl Which {
         match self {
             Self::Plain => format!(
                 "not test({AMQP}) and not test(/(^|::)postgres/) and not test({RESILIENCE}) \
-                 and not test({CEPH})"
+                 and not test({CEPH}) and not test({GARAGE})"
             ),
             Self::Amqp => {
                 format!("test({AMQP}) and not test({AMQP}_{PARTS}) and not test({AMQP}_{OUTAGE})")
@@ -182,13 +202,14 @@ impl Which {
             Self::AmqpOutage => format!("test({AMQP}_{OUTAGE})"),
             Self::Resilience => format!("test({RESILIENCE})"),
             Self::Ceph => format!("test({CEPH})"),
+            Self::Garage => format!("test({GARAGE})"),
         }
     }
 
     fn for_cargo_test(self) -> Vec<String> {
         let [parts, outage] = [PARTS, OUTAGE].map(|kind| format!("{AMQP}_{kind}"));
         match self {
-            Self::Plain => [AMQP, "postgres", RESILIENCE, CEPH]
+            Self::Plain => [AMQP, "postgres", RESILIENCE, CEPH, GARAGE]
                 .iter()
                 .flat_map(|part| ["--skip".to_owned(), (*part).to_owned()])
                 .collect(),
@@ -200,6 +221,7 @@ impl Which {
             Self::AmqpOutage => vec![outage],
             Self::Resilience => vec![RESILIENCE.to_owned(), "--test-threads=1".to_owned()],
             Self::Ceph => vec![CEPH.to_owned()],
+            Self::Garage => vec![GARAGE.to_owned()],
         }
     }
 
@@ -269,6 +291,18 @@ fn run_ceph(closing: &mut Vec<String>) -> Result<(), String> {
     outcome
 }
 
+/// The adapter of Garage, on one.
+fn run_garage(closing: &mut Vec<String>) -> Result<(), String> {
+    let binary = garage_server::binary()?;
+    let folder = Scratch::new()?;
+    let node = garage_server::Node::start(&binary, &folder.path)?;
+    let mut command = Which::Garage.command();
+    node.at(folder.at(&mut command));
+    let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
+    closing.extend(lines);
+    outcome
+}
+
 fn run_runner(folder: &Scratch, closing: &mut Vec<String>) -> Result<(), String> {
     let mut command = Which::Plain.command();
     let (outcome, lines) = run::shown_and_kept(folder.at(&mut command), is_closing_line);
@@ -315,11 +349,13 @@ fn run_on_postgres(closing: &mut Vec<String>) -> Result<(), String> {
         let on_files = ON_FILES.join("|");
         command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "-E"]);
         let others = format!("test(/(^|::)({on_files})/) or test({AMQP}) or test({CEPH})");
+        let others = format!("{others} or test({GARAGE})");
         command.arg(format!("({packages}) and not ({others})"));
     } else {
         command.args(["test", "--locked", "--no-fail-fast", "--lib", "--tests"]);
         command.args(WITH_DATABASE.iter().flat_map(|package| ["-p", package])).arg("--");
-        command.args(ON_FILES.iter().chain([&AMQP, &CEPH]).flat_map(|part| ["--skip", part]));
+        command
+            .args(ON_FILES.iter().chain([&AMQP, &CEPH, &GARAGE]).flat_map(|part| ["--skip", part]));
     }
     server.at(folder.at(&mut command));
     let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
@@ -388,6 +424,7 @@ fn remove_abandoned(parent: &std::path::Path) {
         if !is_running {
             rabbitmq::stop_abandoned(&entry.path());
             rgw::stop_abandoned(&entry.path());
+            garage_server::stop_abandoned(&entry.path());
             // It is tried again by the next run.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -400,7 +437,7 @@ mod tests {
 
     #[test]
     fn every_test_is_run_by_one_selection() {
-        for part in [RESILIENCE, CEPH] {
+        for part in [RESILIENCE, CEPH, GARAGE] {
             assert!(Which::Plain.for_nextest().contains(&format!("not test({part})")));
             assert!(Which::Plain.for_cargo_test().contains(&part.to_owned()));
         }

@@ -73,6 +73,7 @@ impl Default for Memory {
                 key_usage: false,
                 cuts_transfers: true,
                 unfinished_apart: true,
+                slash_keys: true,
                 namespace: BucketNamespace::Engine,
                 presign: false,
                 capacity: false,

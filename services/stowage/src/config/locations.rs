@@ -15,6 +15,9 @@ pub enum EngineKind {
     /// Ceph RADOS Gateway.
     #[serde(rename = "ceph-rgw")]
     CephRgw,
+    /// Garage.
+    #[serde(rename = "garage")]
+    Garage,
 }
 
 /// A place and its engine. Fields without a default must be set.
@@ -35,15 +38,17 @@ pub struct LocationSection {
     pub admin_endpoint: Option<String>,
     /// URL at which this program reaches S3. Default: `endpoint`.
     pub s3_endpoint: Option<String>,
-    /// Access key of its administrator.
+    /// Access key of its administrator, where the engine has one: `ceph-rgw`.
     pub access_key: Option<String>,
     /// File of the secret of that key.
     pub secret_key_file: Option<PathBuf>,
+    /// File of the token of its administration, where the engine has one: `garage`.
+    pub admin_token_file: Option<PathBuf>,
     /// Certificates of the authority that has signed the server's, in PEM. Default: those that the
     /// system trusts.
     pub ca: Option<PathBuf>,
-    /// Marks the users there that are ours: installations that share a server have different ones.
-    /// Default `stowage`.
+    /// Marks the users or keys there that are ours: installations that share a server have
+    /// different ones. Default `stowage`.
     pub marker: String,
 }
 
@@ -59,6 +64,7 @@ impl Default for LocationSection {
             s3_endpoint: None,
             access_key: None,
             secret_key_file: None,
+            admin_token_file: None,
             ca: None,
             marker: "stowage".to_owned(),
         }
@@ -69,14 +75,22 @@ impl LocationSection {
     /// The location, if all that must be set is.
     pub(super) fn check(&self, code: &str) -> Vec<String> {
         let mut faults = Vec::new();
-        for (key, is_set) in [
-            ("engine", self.engine.is_some()),
-            ("endpoint", self.endpoint.is_some()),
-            ("access_key", self.access_key.is_some()),
-            ("secret_key_file", self.secret_key_file.is_some()),
+        let has_token = self.engine == Some(EngineKind::Garage);
+        let [of_key, of_token] =
+            if self.engine.is_none() { [None; 2] } else { [Some(!has_token), Some(has_token)] };
+        for (key, is_set, is_wanted) in [
+            ("engine", self.engine.is_some(), Some(true)),
+            ("endpoint", self.endpoint.is_some(), Some(true)),
+            ("access_key", self.access_key.is_some(), of_key),
+            ("secret_key_file", self.secret_key_file.is_some(), of_key),
+            ("admin_token_file", self.admin_token_file.is_some(), of_token),
+            // Garage's other port has S3.
+            ("admin_endpoint", self.admin_endpoint.is_some(), has_token.then_some(true)),
         ] {
-            if !is_set {
-                faults.push(format!("{key}: must be set"));
+            match is_wanted {
+                Some(true) if !is_set => faults.push(format!("{key}: must be set")),
+                Some(false) if is_set => faults.push(format!("{key}: this engine has none")),
+                _ => {}
             }
         }
         if self.marker.is_empty() {
@@ -100,13 +114,33 @@ impl LocationSection {
         }
     }
 
+    /// Where this program reaches its administration, and S3.
+    #[must_use]
+    pub fn endpoints(&self) -> (String, String) {
+        let of_server = |own: &Option<String>| own.clone().or_else(|| self.endpoint.clone());
+        let [admin, s3] = [&self.admin_endpoint, &self.s3_endpoint].map(of_server);
+        (admin.unwrap_or_default(), s3.unwrap_or_default())
+    }
+
     /// The secret of its administrator.
     ///
     /// # Errors
     /// [`StartError::Secret`]: the file is not there or of no use.
     pub fn secret_key(&self) -> Result<SecretString, StartError> {
-        let file = self.secret_key_file.as_deref().unwrap_or(Path::new(""));
-        let missing = || StartError::Secret { path: file.to_owned(), why: "is missing".to_owned() };
-        read_secret(file)?.ok_or_else(missing)
+        secret_in(self.secret_key_file.as_deref())
     }
+
+    /// The token of its administration.
+    ///
+    /// # Errors
+    /// [`StartError::Secret`]: the file is not there or of no use.
+    pub fn admin_token(&self) -> Result<SecretString, StartError> {
+        secret_in(self.admin_token_file.as_deref())
+    }
+}
+
+fn secret_in(file: Option<&Path>) -> Result<SecretString, StartError> {
+    let file = file.unwrap_or(Path::new(""));
+    let missing = || StartError::Secret { path: file.to_owned(), why: "is missing".to_owned() };
+    read_secret(file)?.ok_or_else(missing)
 }

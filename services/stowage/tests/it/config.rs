@@ -149,6 +149,12 @@ fn a_location_names_its_engine_and_how_it_is_reached() {
     assert_eq!((location.code.as_str(), location.region.as_str()), ("DE", "us-east-1"));
     assert_eq!(location.storage_types, ["standard"]);
 
+    let garage = "[location.DE]\nengine = 'garage'\nendpoint = 'https://s3.de.example'\n\
+                  admin_endpoint = 'http://10.0.0.5:3903'\nadmin_token_file = 'de.token'\n";
+    let config = with_file(garage, &[]).unwrap();
+    let (admin, s3) = config.location["DE"].endpoints();
+    assert_eq!((admin.as_str(), s3.as_str()), ("http://10.0.0.5:3903", "https://s3.de.example"));
+
     let alone = [("STOWAGE_S3_ENABLED", "false")];
     with_file(&format!("[location.NL]\n{good}"), &alone).unwrap();
     for (text, pairs, wanted) in [
@@ -159,7 +165,17 @@ fn a_location_names_its_engine_and_how_it_is_reached() {
         (
             "[location.DE]\nendpoint = 'ftp://x'\nmarker = ''\n",
             &[],
-            &["engine: must be set", "access_key: must", "secret_key_file: must", "marker", "http"],
+            &["engine: must be set", "marker", "http"],
+        ),
+        (
+            "[location.DE]\nengine = 'ceph-rgw'\nendpoint = 'https://x'\nadmin_token_file = 'x'\n",
+            &[],
+            &["access_key: must", "secret_key_file: must", "admin_token_file: this engine has"],
+        ),
+        (
+            "[location.DE]\nengine = 'garage'\nendpoint = 'https://x'\naccess_key = 'x'\n",
+            &[],
+            &["admin_token_file: must", "admin_endpoint: must", "access_key: this engine has none"],
         ),
     ] {
         let faults = with_file(text, pairs).unwrap_err();

@@ -11,8 +11,11 @@ const BEGIN: &str =
     "<!-- capabilities: written by `UPDATE_GOLDENS=1 cargo nextest run -p stowage engines` -->\n";
 const END: &str = "<!-- end of capabilities -->";
 
-const ENGINES: [Capabilities; 2] =
-    [stowage_engine_embedded::CAPABILITIES, stowage_engine_ceph::CAPABILITIES];
+const ENGINES: [Capabilities; 3] = [
+    stowage_engine_embedded::CAPABILITIES,
+    stowage_engine_ceph::CAPABILITIES,
+    stowage_engine_garage::CAPABILITIES,
+];
 
 fn page() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../storage/engines/README.md")
@@ -22,6 +25,7 @@ fn quota(support: QuotaSupport) -> &'static str {
     match support {
         QuotaSupport::Exact => "exact",
         QuotaSupport::Approximate => "approximate",
+        QuotaSupport::Sampled => "sampled",
         QuotaSupport::Absent => "absent",
     }
 }
@@ -46,6 +50,7 @@ fn rows(of: Capabilities) -> Vec<(&'static str, &'static str)> {
         key_usage,
         cuts_transfers,
         unfinished_apart,
+        slash_keys,
         namespace,
         presign,
         capacity,
@@ -72,6 +77,7 @@ fn rows(of: Capabilities) -> Vec<(&'static str, &'static str)> {
         ("figures are exact at once", yes(immediate_figures)),
         ("tells of deleted buckets at once", yes(deletions_at_once)),
         ("tells unfinished uploads from objects", yes(unfinished_apart)),
+        ("keys may be of slashes alone", yes(slash_keys)),
         ("tells its room", yes(capacity)),
     ]
 }

@@ -15,6 +15,8 @@ enum Kind {
     Role(String),
     /// `services/<role>/<family>/api`: the trait of a family of adapters.
     Api(String),
+    /// `services/<role>/<family>/remote`: what adapters of other servers have in common.
+    Remote(String),
     /// `services/<role>/<family>/<name>`: one adapter.
     Adapter(String),
     /// `services/stowage`.
@@ -34,6 +36,7 @@ impl Kind {
             ["services", "shared", _] => Some(Self::Shared),
             ["services", role] => Some(Self::Role((*role).to_owned())),
             ["services", role, _, "api"] => Some(Self::Api((*role).to_owned())),
+            ["services", role, _, "remote"] => Some(Self::Remote((*role).to_owned())),
             ["services", role, _, _] => Some(Self::Adapter((*role).to_owned())),
             _ => None,
         }
@@ -45,7 +48,10 @@ impl Kind {
             (Self::Tests, _) | (_, Self::Shared) => *self != Self::Contracts,
             (Self::Binary, other) => *other != Self::Tests,
             (Self::Role(_) | Self::Shared, Self::Contracts) => true,
-            (Self::Role(role) | Self::Adapter(role), Self::Api(of)) => role == of,
+            (Self::Role(role) | Self::Adapter(role) | Self::Remote(role), Self::Api(of)) => {
+                role == of
+            }
+            (Self::Adapter(role), Self::Remote(of)) => role == of,
             // A role tests itself with a real adapter of its own rather than with a fake.
             (Self::Role(role), Self::Adapter(of)) => role == of && for_tests,
             _ => false,
@@ -157,6 +163,7 @@ mod tests {
             ("services/storage", ""),
             ("services/storage/engines/api", ""),
             ("services/storage/engines/garage", ""),
+            ("services/storage/engines/remote", ""),
             ("services/billing", ""),
             ("services/billing/providers/api", ""),
             ("services/stowage", ""),
@@ -176,6 +183,10 @@ mod tests {
             ("services/storage/engines/garage", "services-shared-db", true, true),
             ("services/storage/engines/garage", "services-billing-providers-api", false, false),
             ("services/storage/engines/garage", "services-storage", false, false),
+            ("services/storage/engines/garage", "services-storage-engines-remote", true, true),
+            ("services/storage/engines/remote", "services-storage-engines-api", true, true),
+            ("services/storage/engines/remote", "services-storage-engines-garage", false, false),
+            ("services/storage", "services-storage-engines-remote", false, false),
             ("services/storage/engines/garage", "proto", false, false),
             ("services/storage/engines/api", "services-shared-db", true, true),
             ("services/storage/engines/api", "services-storage", false, false),

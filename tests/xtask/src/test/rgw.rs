@@ -270,12 +270,16 @@ pub(crate) fn stop_abandoned(folder: &Path) {
 
 /// Whether the process runs with our settings: its number may have gone to another since.
 fn is_ours(folder: &Path, process: u32) -> bool {
-    let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-    let settings = folder.join("ceph.conf");
-    settings.to_str().is_some_and(|path| String::from_utf8_lossy(&words).contains(path))
+    runs_with(process, &folder.join("ceph.conf"))
 }
 
-fn signal(signal: &str, process: u32) {
+/// Whether the process was started with a file.
+pub(super) fn runs_with(process: u32, file: &Path) -> bool {
+    let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+    file.to_str().is_some_and(|path| String::from_utf8_lossy(&words).contains(path))
+}
+
+pub(super) fn signal(signal: &str, process: u32) {
     run::succeeds(Command::new("kill").args([signal, &process.to_string()]));
 }
 
@@ -304,7 +308,7 @@ fn answers(port: u16) -> bool {
 }
 
 /// Ports that are free now; all are held until the last is found, so that they differ.
-fn free_ports<const N: usize>() -> Result<[u16; N], String> {
+pub(super) fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     let count = u32::from(PORTS.end - PORTS.start);
     // Runs side by side begin at different ones.
     let begin = std::process::id().wrapping_mul(97) % count;
@@ -315,7 +319,7 @@ fn free_ports<const N: usize>() -> Result<[u16; N], String> {
     ports.try_into().map_err(|_| format!("no free port in {PORTS:?}"))
 }
 
-fn random_id() -> Result<String, String> {
+pub(super) fn random_id() -> Result<String, String> {
     let id = fs::read_to_string("/proc/sys/kernel/random/uuid");
     id.map(|id| id.trim().to_owned()).map_err(|error| format!("no random numbers: {error}"))
 }

@@ -18,7 +18,7 @@ use secrecy::SecretString;
 use stowage_types::{BucketName, S3uid};
 pub use troubled::Troubled;
 
-use crate::{AccountSpec, Engine, Error, KeyPair};
+use crate::{AccountSpec, BucketNamespace, Engine, Error, KeyPair};
 
 /// An S3 client for the engine's endpoint.
 #[async_trait]
@@ -116,6 +116,17 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>, expected: fn(&Error) ->
     match result {
         Err(error) if expected(&error) => Ok(()),
         other => Err(format!("answered {other:?}")),
+    }
+}
+
+/// An account is kept out of another's bucket: where names are an account's own, the name is one
+/// that it does not know.
+fn kept_out<T: std::fmt::Debug>(engine: &dyn Engine, result: Result<T, Error>) -> Outcome {
+    match engine.capabilities().namespace {
+        BucketNamespace::Engine => refused(result, |e| matches!(e, Error::Denied)),
+        BucketNamespace::Account => {
+            refused(result, |e| matches!(e, Error::Denied | Error::NotFound))
+        }
     }
 }
 

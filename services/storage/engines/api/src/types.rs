@@ -11,6 +11,9 @@ pub enum QuotaSupport {
     Exact,
     /// Refused by the engine, with rounding or without credit for overwrites.
     Approximate,
+    /// By what was stored when the engine last looked: each of several buckets may take what was
+    /// left for all, until it looks again. It looks whenever figures are asked for.
+    Sampled,
     /// Not at all: the storage role has to.
     Absent,
 }
@@ -55,6 +58,8 @@ pub struct Capabilities {
     /// Whether figures tell objects from the parts of unfinished uploads. Else these are in
     /// `stored_bytes`, and each of them is an object.
     pub unfinished_apart: bool,
+    /// Whether the key of an object may consist of slashes alone.
+    pub slash_keys: bool,
     /// Where bucket names are unique.
     pub namespace: BucketNamespace,
     /// Whether it can sign URLs for an account; see `Engine::presign`.

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, stream};
 use secrecy::ExposeSecret as _;
 use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, Error, KeyPair};
+use stowage_engine_remote::BackOff;
 use stowage_types::S3uid;
 
 use crate::ceph::Ceph;
-use crate::race::BackOff;
 use crate::wire::{Quota, User};
 
 /// Names of users read with one call; RGW has no more in a page.

@@ -16,22 +16,20 @@ use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
 use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use stowage_engine::{AccountAccess, KeyPair};
+use stowage_engine_remote::{Fault, Net};
 use stowage_types::{Clock, S3uid};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use crate::fault::Fault;
-use crate::net::Net;
 use crate::options::CephOptions;
 use crate::query::Query;
 use crate::wire::{Bucket, Quota, Refusal, UsageLog, User, UserPage};
 
 /// Longest answer that is read: an hour of the usage log with some 200 000 buckets in it.
-const ANSWER_BYTES_MAX: usize = 256 << 20;
+pub(crate) const ANSWER_BYTES_MAX: usize = 256 << 20;
 
 /// A client of the Admin Ops API.
 #[derive(Debug)]
@@ -250,15 +248,7 @@ impl Admin {
         request: Request<SdkBody>,
         timeout: Duration,
     ) -> Result<Bytes, Fault> {
-        let exchange = async {
-            let answer = self.net.0.request(request).await.map_err(Fault::failed)?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX);
-            Ok((status, body.collect().await.map_err(Fault::Failed)?.to_bytes()))
-        };
-        let (status, body) = tokio::time::timeout(timeout, exchange)
-            .await
-            .unwrap_or_else(|_| Err(Fault::failed("the call takes too long")))?;
+        let (status, body) = self.net.ask(request, timeout, ANSWER_BYTES_MAX).await?;
         if status == StatusCode::OK {
             return Ok(body);
         }

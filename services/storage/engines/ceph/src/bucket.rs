@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 use stowage_engine::{AccountUsage, BucketInfo, Error, KeyPair, Presign};
+use stowage_engine_remote::{BackOff, Hand};
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -11,8 +12,6 @@ use time::format_description::well_known::Rfc3339;
 use crate::account::bucket_max_of;
 use crate::admin::Hours;
 use crate::ceph::Ceph;
-use crate::race::BackOff;
-use crate::s3::Hand;
 use crate::usage::start_of_hour;
 use crate::wire::{Bucket, Quota, User};
 
@@ -130,7 +129,7 @@ impl Ceph {
                 done = work(hand).await;
             }
             if matches!(done, Err(Error::Denied)) {
-                done = work(self.s3.our_hand()).await;
+                done = work(self.our_hand()).await;
             }
             if !matches!(done, Err(Error::Conflict)) || !back_off.pause().await {
                 return done;

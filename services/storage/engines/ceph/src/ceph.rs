@@ -4,20 +4,18 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_sdk_s3::primitives::SdkBody;
 use stowage_engine::{
     AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
     Error, KeyUsage, ListQuery, ObjectPage, Presign, Quota, QuotaSupport, UploadCursor, UploadInfo,
     UsageBatch, UsageCursor,
 };
+use stowage_engine_remote::{Connector, Fault, Hand, Locks, Net, OpenError, S3, endpoint_of};
 use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
 use time::OffsetDateTime;
 
-use crate::admin::Admin;
-use crate::net::Net;
-use crate::options::{CephOptions, OpenError, endpoint_of};
-use crate::race::Locks;
-use crate::s3::S3;
-use crate::stream::Connector;
+use crate::admin::{ANSWER_BYTES_MAX, Admin};
+use crate::options::CephOptions;
 use crate::watch::Watch;
 
 /// What the engine can do.
@@ -35,6 +33,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     key_usage: false,
     cuts_transfers: false,
     unfinished_apart: false,
+    slash_keys: true,
     namespace: BucketNamespace::Engine,
     presign: true,
     capacity: false,
@@ -43,7 +42,9 @@ pub const CAPABILITIES: Capabilities = Capabilities {
 /// A Ceph RADOS Gateway, or several behind one address.
 pub struct Ceph {
     pub(crate) admin: Admin,
+    pub(crate) net: Net,
     pub(crate) s3: S3,
+    s3_endpoint: String,
     pub(crate) locks: Locks,
     pub(crate) watch: Watch,
     pub(crate) options: CephOptions,
@@ -75,13 +76,28 @@ impl Ceph {
         let base = format!("{admin}/{}", options.admin_path.trim_matches('/'));
         Ok(Self {
             admin: Admin::new(net.clone(), base, &options, Arc::clone(&clock)),
-            s3: S3::new(net, s3, &options),
+            s3: S3::new(&net, s3.clone(), options.region.clone(), options.call_timeout),
+            s3_endpoint: s3,
+            net,
             locks: Locks::new(),
             watch: Watch::default(),
             options,
             clock,
             random,
         })
+    }
+
+    /// RGW's own user of ours: as a system user it may do everything, also with what belongs to
+    /// who is suspended, and its calls are in nobody's usage.
+    pub(crate) fn our_hand(&self) -> Hand {
+        self.s3.hand(&self.options.access_key, &self.options.secret_key)
+    }
+
+    /// Asks for the buckets of nobody. RGW answers that there are none.
+    pub(crate) async fn ask_without_name(&self) -> Result<(), Fault> {
+        let request = http::Request::get(format!("{}/", self.s3_endpoint)).body(SdkBody::empty());
+        let request = request.map_err(Fault::failed)?;
+        self.net.ask(request, self.options.call_timeout, ANSWER_BYTES_MAX).await.map(drop)
     }
 }
 

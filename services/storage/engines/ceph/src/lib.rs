@@ -20,16 +20,12 @@ mod admin;
 mod bucket;
 mod ceph;
 mod cursor;
-mod fault;
-mod net;
 mod options;
 mod query;
-mod race;
-mod s3;
-mod stream;
 mod usage;
 mod watch;
 mod wire;
 
 pub use ceph::{CAPABILITIES, Ceph};
-pub use options::{CephOptions, OpenError};
+pub use options::CephOptions;
+pub use stowage_engine_remote::OpenError;

@@ -174,7 +174,7 @@ impl Ceph {
         match self.watch.read(is_empty, now) {
             Notice::Nothing => {}
             // If it fails, so will what comes next.
-            Notice::Ask => drop(self.s3.ask_without_name().await),
+            Notice::Ask => drop(self.ask_without_name().await),
             Notice::Warn => tracing::warn!(
                 "RGW keeps no usage log, so no traffic is metered: set rgw_enable_usage_log"
             ),

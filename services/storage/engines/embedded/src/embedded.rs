@@ -78,6 +78,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     key_usage: true,
     cuts_transfers: true,
     unfinished_apart: true,
+    slash_keys: true,
     namespace: BucketNamespace::Engine,
     presign: true,
     capacity: true,

@@ -1,7 +1,15 @@
 //! What accounts and buckets may do and store.
 
+use std::time::Duration;
+
+use stowage_types::S3uid;
+
 use super::{Outcome, Suite, ensure, refused, text};
 use crate::{AccountAccess, Error, ListQuery, Quota, QuotaSupport};
+
+/// Figures of a cluster may lag some moments behind.
+const LOOKS_MAX: usize = 100;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
 
 impl Suite<'_> {
     pub(super) async fn quota_holds(&self) -> Outcome {
@@ -84,6 +92,7 @@ impl Suite<'_> {
         }
         self.put(21, &one, "a", 10).await?;
         self.put(21, &two, "b", 10).await?;
+        self.let_look(able, &uid, 2).await?;
         let over = self.client.put(&self.keys(21, 0), &one, "c", vec![0; 10]).await;
         refused(over, |e| matches!(e, Error::QuotaExceeded | Error::Denied))?;
         if able == QuotaSupport::Exact {
@@ -91,10 +100,26 @@ impl Suite<'_> {
             self.put(21, &one, "a", 30).await?;
         }
         self.engine.delete_object(&uid, &two, "b").await.map_err(text)?;
+        self.let_look(able, &uid, 1).await?;
         self.put(21, &one, "c", 10).await?;
         self.account(21, |spec| spec.quota.objects = Some(1)).await?;
         let read = self.client.get(&self.keys(21, 0), &one, "c").await.map_err(text)?;
         ensure(read.len() == 10, "what is stored changed")
+    }
+
+    /// An engine that bounds buckets by samples takes one, once it sees so many objects.
+    async fn let_look(&self, able: QuotaSupport, uid: &S3uid, objects: u64) -> Outcome {
+        if able != QuotaSupport::Sampled {
+            return Ok(());
+        }
+        for _ in 0..LOOKS_MAX {
+            let usage = self.engine.account_usage(uid).await.map_err(text)?;
+            if usage.object_count == objects {
+                return Ok(());
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+        Err(format!("it does not see {objects} objects"))
     }
 
     pub(super) async fn bucket_quota_holds(&self) -> Outcome {

@@ -106,6 +106,7 @@ impl Suite<'_> {
         let mut keys =
             vec!["..", "../up", "//", "a b+c", "a%20b", "a&b=c?d#e", "\"<'>\"", "ü/é/😀"];
         keys.push(&long);
+        keys.retain(|key| *key != "//" || self.engine.capabilities().slash_keys);
         for key in &keys {
             self.put(42, &name, key, key.len()).await.map_err(|why| format!("{key}: {why}"))?;
         }

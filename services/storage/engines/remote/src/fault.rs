@@ -5,22 +5,29 @@ use stowage_engine::{BoxError, Error};
 
 /// Why a call did not succeed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Fault {
-    /// RGW answered so. Its messages are always empty; the code says it all.
-    #[error("RGW answered {status} {code}")]
-    Refused { status: StatusCode, code: String },
+pub enum Fault {
+    /// The server answered so.
+    #[error("the server answered {status} {code}")]
+    Refused {
+        /// Of HTTP.
+        status: StatusCode,
+        /// Its word for it; empty: it gave none.
+        code: String,
+    },
     /// There was no answer, or none that can be read. What was asked may have been done.
-    #[error("RGW gave no answer")]
+    #[error("the server gave no answer")]
     Failed(#[source] BoxError),
 }
 
 impl Fault {
-    pub(crate) fn failed(source: impl Into<BoxError>) -> Self {
+    /// Wraps the cause of a call that had no answer.
+    pub fn failed(source: impl Into<BoxError>) -> Self {
         Self::Failed(source.into())
     }
 
-    /// RGW's code, if it gave one.
-    pub(crate) fn code(&self) -> &str {
+    /// The server's code, if it gave one.
+    #[must_use]
+    pub fn code(&self) -> &str {
         match self {
             Self::Refused { code, .. } => code,
             Self::Failed(_) => "",

@@ -22,11 +22,11 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tower::Service;
 
-use crate::options::OpenError;
+use crate::endpoint::OpenError;
 
 /// Makes connections.
 #[derive(Clone)]
-pub(crate) struct Connector {
+pub struct Connector {
     ca: Option<Arc<PathBuf>>,
     timeout: Duration,
 }
@@ -34,7 +34,7 @@ pub(crate) struct Connector {
 impl Connector {
     /// Fails early if the authorities cannot be read. They are read again with each connection, so
     /// that they can be renewed.
-    pub(crate) fn new(
+    pub fn new(
         ca: Option<PathBuf>,
         endpoints: [&str; 2],
         timeout: Duration,
@@ -102,7 +102,7 @@ impl Service<Uri> for Connector {
 }
 
 /// A connection.
-pub(crate) enum Stream {
+pub enum Stream {
     Plain(TokioIo<TcpStream>),
     Tls(Box<TokioIo<TlsStream<TcpStream>>>),
 }

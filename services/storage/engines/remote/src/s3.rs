@@ -10,7 +10,6 @@ use aws_sdk_s3::config::{
 };
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::list_objects::ListObjectsOutput;
-use aws_sdk_s3::primitives::SdkBody;
 use aws_sdk_s3::types::{Delete, EncodingType, MultipartUpload, ObjectIdentifier};
 use aws_sdk_s3::{Client, Config};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -23,55 +22,44 @@ use time::OffsetDateTime;
 
 use crate::fault::Fault;
 use crate::net::Net;
-use crate::options::CephOptions;
 
 /// Keys of a page, of a deletion, and uploads of a page.
 const PAGE_MAX: u32 = 1000;
 
 /// Makes clients for whoever acts.
 #[derive(Debug)]
-pub(crate) struct S3 {
-    net: Net,
+pub struct S3 {
     http: SharedHttpClient,
     endpoint: String,
     region: String,
-    access_key: String,
-    secret_key: SecretString,
     call_timeout: Duration,
+    skips_prefixes: bool,
 }
 
 /// A client that acts as somebody.
 #[derive(Debug)]
-pub(crate) struct Hand(Client);
+pub struct Hand {
+    client: Client,
+    skips_prefixes: bool,
+}
 
 impl S3 {
-    pub(crate) fn new(net: Net, endpoint: String, options: &CephOptions) -> Self {
-        Self {
-            http: net.for_sdk(),
-            net,
-            endpoint,
-            region: options.region.clone(),
-            access_key: options.access_key.clone(),
-            secret_key: options.secret_key.clone(),
-            call_timeout: options.call_timeout,
-        }
+    /// Nothing is sent yet.
+    #[must_use]
+    pub fn new(net: &Net, endpoint: String, region: String, call_timeout: Duration) -> Self {
+        Self { http: net.for_sdk(), endpoint, region, call_timeout, skips_prefixes: false }
     }
 
-    /// Asks for the buckets of nobody. RGW answers that there are none.
-    pub(crate) async fn ask_without_name(&self) -> Result<(), Fault> {
-        let request = http::Request::get(format!("{}/", self.endpoint)).body(SdkBody::empty());
-        let asked = self.net.0.request(request.map_err(Fault::failed)?);
-        let answered = tokio::time::timeout(self.call_timeout, asked).await;
-        answered.map_err(Fault::failed)?.map_err(Fault::failed).map(drop)
+    /// For a server that lists a common prefix again in the page after it.
+    #[must_use]
+    pub fn skipping_prefixes(mut self) -> Self {
+        self.skips_prefixes = true;
+        self
     }
 
-    /// RGW's own user of ours: as a system user it may do everything, also with what belongs to
-    /// who is suspended, and its calls are in nobody's usage.
-    pub(crate) fn our_hand(&self) -> Hand {
-        self.hand(&self.access_key, &self.secret_key)
-    }
-
-    pub(crate) fn hand(&self, access_key: &str, secret_key: &SecretString) -> Hand {
+    /// Whoever has these credentials.
+    #[must_use]
+    pub fn hand(&self, access_key: &str, secret_key: &SecretString) -> Hand {
         let secret = secret_key.expose_secret();
         let config = Config::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
@@ -90,45 +78,68 @@ impl S3 {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
-        Hand(Client::from_conf(config))
+        Hand { client: Client::from_conf(config), skips_prefixes: self.skips_prefixes }
     }
 }
 
 impl Hand {
-    pub(crate) async fn create_bucket(&self, bucket: &BucketName) -> Result<(), Error> {
-        let made = self.0.create_bucket().bucket(bucket.as_str()).send().await;
+    /// Creates a bucket, which is whose hand it is.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn create_bucket(&self, bucket: &BucketName) -> Result<(), Error> {
+        let made = self.client.create_bucket().bucket(bucket.as_str()).send().await;
         made.map(drop).map_err(error_of)
     }
 
-    pub(crate) async fn delete_bucket(&self, bucket: &BucketName) -> Result<(), Error> {
-        let deleted = self.0.delete_bucket().bucket(bucket.as_str()).send().await;
+    /// Deletes an empty bucket.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn delete_bucket(&self, bucket: &BucketName) -> Result<(), Error> {
+        let deleted = self.client.delete_bucket().bucket(bucket.as_str()).send().await;
         deleted.map(drop).map_err(error_of)
     }
 
-    /// Version 1 of the call: its marker may be a common prefix, whose keys are then left out.
-    pub(crate) async fn list(
-        &self,
-        bucket: &BucketName,
-        query: &ListQuery,
-    ) -> Result<ObjectPage, Error> {
+    /// Lists a page of objects.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn list(&self, bucket: &BucketName, query: &ListQuery) -> Result<ObjectPage, Error> {
+        // Version 1 of the call: its marker may be a common prefix, whose keys are then left out.
         let max = i32::try_from(query.max.min(PAGE_MAX)).unwrap_or(0);
-        let list = self.0.list_objects().bucket(bucket.as_str()).max_keys(max);
-        let list = list.prefix(&query.prefix).set_marker(query.after.clone());
+        let list = self.client.list_objects().bucket(bucket.as_str()).max_keys(max);
+        let list = list.prefix(&query.prefix).set_marker(self.marker(query));
         let list = list.set_delimiter(query.delimiter.map(String::from));
         let page = list.encoding_type(EncodingType::Url).send().await.map_err(error_of)?;
         page_of(page)
     }
 
-    pub(crate) async fn delete(&self, bucket: &BucketName, key: &str) -> Result<(), Error> {
-        let deleted = self.0.delete_object().bucket(bucket.as_str()).key(key).send().await;
+    /// Where a page begins: behind all that a common prefix stands for, if it begins with one.
+    fn marker(&self, query: &ListQuery) -> Option<String> {
+        let after = query.after.clone()?;
+        let rest = after.strip_prefix(&query.prefix);
+        let is_common = query.delimiter.zip(rest).is_some_and(|(delimiter, rest)| {
+            rest.find(delimiter).is_some_and(|at| at + delimiter.len_utf8() == rest.len())
+        });
+        let skips = is_common && self.skips_prefixes;
+        Some(if skips { format!("{after}{}", char::MAX) } else { after })
+    }
+
+    /// Deletes an object, there or not.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn delete(&self, bucket: &BucketName, key: &str) -> Result<(), Error> {
+        let deleted = self.client.delete_object().bucket(bucket.as_str()).key(key).send().await;
         deleted.map(drop).map_err(error_of)
     }
 
-    pub(crate) async fn delete_all(
-        &self,
-        bucket: &BucketName,
-        keys: &[String],
-    ) -> Result<(), Error> {
+    /// Deletes objects, there or not. After a failure some are deleted.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn delete_all(&self, bucket: &BucketName, keys: &[String]) -> Result<(), Error> {
         // XML has no way to write these.
         let (odd, plain): (Vec<_>, Vec<_>) =
             keys.iter().partition(|key| key.chars().any(|c| !is_xml(c)));
@@ -140,7 +151,7 @@ impl Hand {
             let objects = objects.collect::<Result<Vec<_>, _>>().map_err(Error::unavailable)?;
             let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build();
             let delete = delete.map_err(Error::unavailable)?;
-            let delete = self.0.delete_objects().bucket(bucket.as_str()).delete(delete);
+            let delete = self.client.delete_objects().bucket(bucket.as_str()).delete(delete);
             let deleted = delete.send().await.map_err(error_of)?;
             // A policy may shut out even our own hand here, but not from a key by itself.
             for key in deleted.errors().iter().filter_map(|error| error.key()) {
@@ -150,22 +161,34 @@ impl Hand {
         Ok(())
     }
 
-    pub(crate) async fn uploads(
+    /// Lists unfinished uploads, 1000 at most.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn uploads(
         &self,
         bucket: &BucketName,
         after: Option<&UploadCursor>,
         max: u32,
     ) -> Result<Vec<UploadInfo>, Error> {
         let page = i32::try_from(max.min(PAGE_MAX)).unwrap_or(0);
-        let list = self.0.list_multipart_uploads().bucket(bucket.as_str()).max_uploads(page);
+        let list = self.client.list_multipart_uploads().bucket(bucket.as_str()).max_uploads(page);
         let list = list.set_key_marker(after.map(|after| after.key.clone()));
         let list = list.set_upload_id_marker(after.map(|after| after.upload_id.clone()));
-        // Not encoded: RGW would do it without saying so, which others would not.
+        // Not encoded: some servers do it without saying so.
         let listed = list.send().await.map_err(error_of)?;
-        listed.uploads().iter().map(upload_of).collect()
+        let uploads = listed.uploads().iter().map(upload_of);
+        let mut uploads = uploads.collect::<Result<Vec<_>, Error>>()?;
+        // Some servers give the right page in no order.
+        uploads.sort_unstable_by(|a, b| (&a.key, &a.upload_id).cmp(&(&b.key, &b.upload_id)));
+        Ok(uploads)
     }
 
-    pub(crate) async fn abort_uploads(
+    /// Ends unfinished uploads, `max` of them at most, and answers how many.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn abort_uploads(
         &self,
         bucket: &BucketName,
         begun_before: Option<OffsetDateTime>,
@@ -189,7 +212,7 @@ impl Hand {
     }
 
     async fn abort(&self, bucket: &BucketName, upload: &UploadInfo) -> Result<(), Error> {
-        let abort = self.0.abort_multipart_upload().bucket(bucket.as_str());
+        let abort = self.client.abort_multipart_upload().bucket(bucket.as_str());
         let abort = abort.key(&upload.key).upload_id(&upload.upload_id);
         match abort.send().await.map_err(error_of) {
             // Its client has ended it.
@@ -235,7 +258,7 @@ fn page_of(page: ListObjectsOutput) -> Result<ObjectPage, Error> {
     Ok(ObjectPage { objects, prefixes, next })
 }
 
-/// A key as RGW encodes it when it is asked to: a plus is a plus.
+/// A key as servers encode it when they are asked to: a plus is a plus.
 fn decoded(text: &str, is_encoded: bool) -> Result<String, Error> {
     if !is_encoded {
         return Ok(text.to_owned());
@@ -244,7 +267,7 @@ fn decoded(text: &str, is_encoded: bool) -> Result<String, Error> {
     Ok(decoded.into_owned())
 }
 
-/// Source: Extensible Markup Language (XML) 1.0, section 2.2. A carriage return would come to RGW
+/// Source: Extensible Markup Language (XML) 1.0, section 2.2. A carriage return would arrive
 /// as a line feed.
 fn is_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
@@ -267,7 +290,7 @@ where
         // The cause alone, without the request, which is signed.
         _ => match error.into_source() {
             Ok(source) => Error::unavailable(source),
-            Err(_) => Error::unavailable("RGW gave no answer"),
+            Err(_) => Error::unavailable("the server gave no answer"),
         },
     }
 }

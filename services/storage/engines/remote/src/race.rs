@@ -19,16 +19,23 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// One lock for each account, of a table that does not grow.
 #[derive(Debug)]
-pub(crate) struct Locks([Mutex<()>; LOCKS]);
+pub struct Locks([Mutex<()>; LOCKS]);
+
+impl Default for Locks {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl Locks {
-    pub(crate) fn new() -> Self {
+    /// Locks that nobody holds.
+    #[must_use]
+    pub fn new() -> Self {
         Self([const { Mutex::const_new(()) }; LOCKS])
     }
 
-    /// Waits for those who change the account already. RGW answers all but one of several
-    /// changes at once with an error.
-    pub(crate) async fn hold(&self, uid: &S3uid) -> MutexGuard<'_, ()> {
+    /// Waits for those who change the account already.
+    pub async fn hold(&self, uid: &S3uid) -> MutexGuard<'_, ()> {
         let mut hasher = DefaultHasher::new();
         uid.hash(&mut hasher);
         let at = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or(0);
@@ -38,18 +45,20 @@ impl Locks {
 
 /// Counts attempts, and waits between them.
 #[derive(Debug)]
-pub(crate) struct BackOff {
+pub struct BackOff {
     random: Arc<dyn Random>,
     attempts: u32,
 }
 
 impl BackOff {
-    pub(crate) fn new(random: &Arc<dyn Random>) -> Self {
+    /// The first attempt is about to be made.
+    #[must_use]
+    pub fn new(random: &Arc<dyn Random>) -> Self {
         Self { random: Arc::clone(random), attempts: 1 }
     }
 
     /// Waits before another attempt; `false` at once if there have been enough.
-    pub(crate) async fn pause(&mut self) -> bool {
+    pub async fn pause(&mut self) -> bool {
         if self.attempts >= ATTEMPTS_MAX {
             return false;
         }

@@ -1,6 +1,7 @@
-//! HTTP to RGW, for the Admin Ops API and for the S3 library alike.
+//! HTTP, for a server's administration and for the S3 library alike.
 
 use std::fmt;
+use std::time::Duration;
 
 use aws_sdk_s3::config::SharedHttpClient;
 use aws_sdk_s3::primitives::SdkBody;
@@ -9,9 +10,13 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::fault::Fault;
 use crate::stream::Connector;
 
 /// Connections that are kept open for the next call.
@@ -19,19 +24,43 @@ const IDLE_MAX: usize = 16;
 
 /// A client whose connections all calls share.
 #[derive(Clone)]
-pub(crate) struct Net(pub(crate) Client<Connector, SdkBody>);
+pub struct Net(Client<Connector, SdkBody>);
 
 impl Net {
-    pub(crate) fn new(connector: Connector) -> Self {
+    /// No connection is made yet.
+    #[must_use]
+    pub fn new(connector: Connector) -> Self {
         let mut builder = Client::builder(TokioExecutor::new());
         builder.pool_max_idle_per_host(IDLE_MAX).pool_timer(TokioTimer::new());
         Self(builder.build(connector))
     }
 
     /// The same, as the S3 library wants it. Timeouts are those of its operations.
-    pub(crate) fn for_sdk(&self) -> SharedHttpClient {
+    #[must_use]
+    pub fn for_sdk(&self) -> SharedHttpClient {
         let connector = SharedHttpConnector::new(self.clone());
         http_client_fn(move |_, _| connector.clone())
+    }
+
+    /// Asks, and reads an answer of at most `bytes_max` bytes.
+    ///
+    /// # Errors
+    /// [`Fault::Failed`]: there was none in time, or it is longer.
+    pub async fn ask(
+        &self,
+        request: Request<SdkBody>,
+        timeout: Duration,
+        bytes_max: usize,
+    ) -> Result<(StatusCode, Bytes), Fault> {
+        let exchange = async {
+            let answer = self.0.request(request).await.map_err(Fault::failed)?;
+            let status = answer.status();
+            let body = Limited::new(answer.into_body(), bytes_max);
+            Ok((status, body.collect().await.map_err(Fault::Failed)?.to_bytes()))
+        };
+        tokio::time::timeout(timeout, exchange)
+            .await
+            .unwrap_or_else(|_| Err(Fault::failed("the call takes too long")))
     }
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {

@@ -1,0 +1,18 @@
+//! What adapters of engines that are other servers have in common: connections and TLS, S3 by a
+//! hand that is not the customer's, what a refusal means, and order among changes of an account.
+//!
+//! What differs between such servers, above all their administration, is not here.
+
+mod endpoint;
+mod fault;
+mod net;
+mod race;
+mod s3;
+mod stream;
+
+pub use endpoint::{OpenError, endpoint_of};
+pub use fault::Fault;
+pub use net::Net;
+pub use race::{BackOff, Locks};
+pub use s3::{Hand, S3};
+pub use stream::Connector;
