@@ -199,8 +199,9 @@ async fn release(state: &mut BucketState, tx: &mut Tx) -> StepResult {
     Ok(store::bucket_change::end(tx, &state.uid, &state.bucket).await?)
 }
 
-/// The bucket was not there when the saga began, so one that is there now was made by an attempt
-/// whose answer was lost: engines leave it as it is.
+/// The bucket was not there when the caller looked. One that is there now was made by an attempt
+/// whose answer was lost, or by another saga that ended between the look and the beginning of this
+/// one: engines leave it as it is, and `bucket_made` tells the two apart.
 async fn make(storage: &Storage, state: &mut BucketState) -> StepResult {
     let engine = &*state.site(storage)?.engine;
     match made_bucket(storage, engine, (&state.uid, &state.bucket)).await {
@@ -217,9 +218,19 @@ async fn make(storage: &Storage, state: &mut BucketState) -> StepResult {
     }
 }
 
-/// What a client has put into the bucket meanwhile is not ours to delete: then it stays.
+/// What a client has put into the bucket meanwhile is not ours to delete: then it stays. So does a
+/// bucket that another saga has made and told of.
 async fn unmake(storage: &Storage, state: &mut BucketState) -> StepResult {
     let engine = &*state.site(storage)?.engine;
+    let info = match find_bucket(engine, &state.uid, &state.bucket).await {
+        Err(Error::AccountNotFound) => None,
+        found => found.map_err(step_error)?,
+    };
+    let Some(info) = info else { return Ok(()) };
+    let (db, time) = (&storage.db, info.create_time);
+    if store::bucket_change::is_made(db, &state.uid, &state.bucket, time).await? {
+        return Ok(());
+    }
     match engine.delete_bucket(&state.uid, &state.bucket).await {
         Ok(()) | Err(EngineError::NotFound | EngineError::NotEmpty) => Ok(()),
         Err(error) => Err(step_error(error.into())),
@@ -227,7 +238,16 @@ async fn unmake(storage: &Storage, state: &mut BucketState) -> StepResult {
 }
 
 async fn note_made(storage: &Storage, state: &mut BucketState, tx: &mut Tx) -> StepResult {
-    tell(storage, (state, What::BucketCreated), tx).await?;
+    let is_first = match &state.found {
+        Some(found) => {
+            let (bucket, time) = (&state.bucket, found.create_time);
+            store::bucket_change::set_made(tx, &state.uid, bucket, time).await?
+        }
+        None => true,
+    };
+    if is_first {
+        tell(storage, (state, What::BucketCreated), tx).await?;
+    }
     if let (Some(pending), Some(info)) = (&state.pending, state.made()) {
         pending.answer(tx, &message_of(&state.uid, info), storage.clock.now()).await?;
     }
@@ -261,6 +281,7 @@ async fn remove(storage: &Storage, state: &mut BucketState) -> StepResult {
 async fn note_removed(storage: &Storage, state: &mut BucketState, tx: &mut Tx) -> StepResult {
     if state.kept.is_none() {
         tell(storage, (state, What::BucketDeleted), tx).await?;
+        store::bucket_change::forget_made(tx, &state.uid, &state.bucket).await?;
         if let Some(pending) = &state.pending {
             pending.answer(tx, &pb::DeleteBucketResponse {}, storage.clock.now()).await?;
         }

@@ -204,6 +204,26 @@ async fn a_bucket_that_is_not_empty_is_neither_turned_back_nor_deleted() {
     world.kit.close().await;
 }
 
+/// Who looked before another had made the bucket, and begins when that has ended, finds it there.
+#[tokio::test]
+async fn a_bucket_that_another_has_made_is_told_once_and_not_taken_away() {
+    let world = World::start().await;
+    world.create().await.unwrap();
+    for direction in ["forward", "undoing"] {
+        let mut tx = world.kit.db().begin().await.unwrap();
+        let sql = format!(
+            "UPDATE saga SET status = 'running', direction = '{direction}', step = 1, \
+             lease_owner = '', lease_until = create_time"
+        );
+        tx.execute_built(sql, args![]).await.unwrap();
+        tx.commit().await.unwrap();
+        until(async || world.kit.count(OPEN).await == 0).await;
+        assert!(world.is_there().await, "{direction}");
+        assert_eq!(world.kit.count(TOLD).await, 1, "{direction}");
+    }
+    world.kit.close().await;
+}
+
 /// An engine whose figures lag is asked, and its no is an answer: nothing is stuck or told.
 #[tokio::test]
 async fn an_engine_that_keeps_a_bucket_is_not_asked_for_ever() {
