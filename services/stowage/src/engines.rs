@@ -74,7 +74,9 @@ impl Engines {
             embedded = Some(engine);
         }
         for (code, section) in &config.location {
-            located.push((section.location(code), open_other(section, common)?));
+            // Without a kind the configuration would not have passed its check.
+            let Some(kind) = section.engine else { continue };
+            located.push((section.location(code), open_other(kind, section, common)?));
         }
         Ok(Self { embedded, located })
     }
@@ -88,10 +90,14 @@ impl Engines {
 }
 
 /// An engine that is another server.
-fn open_other(section: &LocationSection, common: &Common) -> Result<Arc<dyn Engine>, StartError> {
-    let engine = match section.engine {
-        Some(EngineKind::Garage) => open_garage(section, common)?,
-        Some(EngineKind::CephRgw) | None => open_ceph(section, common)?,
+fn open_other(
+    kind: EngineKind,
+    section: &LocationSection,
+    common: &Common,
+) -> Result<Arc<dyn Engine>, StartError> {
+    let engine = match kind {
+        EngineKind::Garage => open_garage(section, common)?,
+        EngineKind::CephRgw => open_ceph(section, common)?,
     };
     engine.map_err(|error| part("the engine of a location", error))
 }

@@ -16,11 +16,10 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
 use crate::figure::{Figure, in_ms, percentile};
+use crate::load::{AT_ONCE, at_once};
 
 /// Time between two calls where their number is fixed: 1,000 a second.
 const PACE: Duration = Duration::from_millis(1);
-/// How many clients ask as fast as they can, each on a connection of its own.
-const AT_ONCE: usize = 16;
 /// How often the doors are measured in turn, so that a slow moment falls on both.
 const ROUNDS: u32 = 3;
 /// An empty message in a frame of gRPC: the first page of plans.
@@ -149,19 +148,12 @@ async fn compare_rates(doors: [&Door; 2], span: Duration) -> Result<[f64; 2], St
 
 /// Answers a second, over `span`.
 async fn rate(door: &Door, span: Duration) -> Result<f64, String> {
-    let begun = Instant::now();
-    let mut clients = JoinSet::new();
-    for _ in 0..AT_ONCE {
+    at_once(span, || {
         let door = door.beside();
-        clients.spawn(async move {
-            let mut count = 0_u32;
-            while begun.elapsed() < span {
-                door.call().await?;
-                count += 1;
-            }
-            Ok::<_, String>(count)
-        });
-    }
-    let counts: Result<Vec<u32>, String> = clients.join_all().await.into_iter().collect();
-    Ok(f64::from(counts?.into_iter().sum::<u32>()) / begun.elapsed().as_secs_f64())
+        move || {
+            let door = door.clone();
+            async move { door.call().await }
+        }
+    })
+    .await
 }

@@ -1,15 +1,15 @@
 //! `list_plans` through the facade against a bare handler that sends the same bytes.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use stowage_testkit::{Facade, Site};
 
 use crate::bare::Bare;
 use crate::figure::Figure;
+use crate::load::{AT_ONCE, at_once};
 
-/// How many clients ask at once, each on a connection of its own.
-const AT_ONCE: usize = 16;
 /// How often the two are measured in turn, so that a slow moment of the machine falls on both.
 const ROUNDS: u32 = 3;
 
@@ -26,31 +26,29 @@ pub(crate) async fn measure(site: &Site, seconds: u64) -> Figure {
     let span = Duration::from_secs(seconds);
     let (mut ours, mut theirs) = (0.0, 0.0);
     for _ in 0..ROUNDS {
-        theirs += rate(bare.address, &customer.token, span).await / f64::from(ROUNDS);
-        ours += rate(site.gateway, &customer.token, span).await / f64::from(ROUNDS);
+        for (address, mean) in [(bare.address, &mut theirs), (site.gateway, &mut ours)] {
+            match rate(address, &customer.token, span).await {
+                Ok(rate) => *mean += rate / f64::from(ROUNDS),
+                Err(why) => return Figure::missing(WHAT, why),
+            }
+        }
     }
     let what = format!("{WHAT}, {AT_ONCE} clients ({ours:.0}/s ÷ {theirs:.0}/s)");
     Figure::at_least(what, ours / theirs, 0.4)
 }
 
 /// Answers a second, over `span`.
-async fn rate(address: SocketAddr, token: &str, span: Duration) -> f64 {
-    let begun = Instant::now();
-    let mut clients = Vec::new();
-    for _ in 0..AT_ONCE {
-        let (facade, token) = (Facade::new(address), token.to_owned());
-        clients.push(tokio::spawn(async move {
-            let mut count = 0_u32;
-            while begun.elapsed() < span {
-                let answer = facade.get("/s3/list_plans", &[("token", &token)]).await;
-                count += u32::from(answer.status.is_success());
+async fn rate(address: SocketAddr, token: &str, span: Duration) -> Result<f64, String> {
+    at_once(span, || {
+        let client = Arc::new((Facade::new(address), token.to_owned()));
+        move || {
+            let client = Arc::clone(&client);
+            async move {
+                let (facade, token) = &*client;
+                let answer = facade.get("/s3/list_plans", &[("token", token)]).await;
+                if answer.status.is_success() { Ok(()) } else { Err(answer.status.to_string()) }
             }
-            count
-        }));
-    }
-    let mut count = 0;
-    for client in clients {
-        count += client.await.unwrap_or_default();
-    }
-    f64::from(count) / begun.elapsed().as_secs_f64()
+        }
+    })
+    .await
 }

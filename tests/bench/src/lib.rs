@@ -10,6 +10,7 @@ mod doors;
 mod facade;
 mod figure;
 mod keys;
+mod load;
 mod objects;
 mod orders;
 mod parts;

@@ -1,23 +1,21 @@
 //! Each part in a process of its own, on PostgreSQL and RabbitMQ.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use stowage_proto::accounts::GetCustomerRequest;
 use stowage_proto::accounts::customer_service_client::CustomerServiceClient;
 use stowage_testkit::{Beside, PARTS, Parts, Site};
-use tokio::task::JoinSet;
 
 use crate::figure::Figure;
+use crate::load::{AT_ONCE, at_once};
 use crate::start::{IDLE, resident_mib};
 use crate::{Flags, RATES_OUT_OF_REACH, orders};
 
 /// Where the test run's database server is.
 const SERVER: &str = "STOWAGE_TEST_DATABASE_URL";
-/// How many ask at once.
-const AT_ONCE: u32 = 16;
 /// How often both sides are measured in turn, so that a slow moment falls on both.
 const ROUNDS: u32 = 3;
 /// What the called role reads, as it reads it.
@@ -87,7 +85,7 @@ async fn pool(parts: &Parts) -> Result<PgPool, sqlx::Error> {
     };
     let options: PgConnectOptions = url.parse()?;
     let options = options.options([("search_path", name)]);
-    PgPoolOptions::new().max_connections(AT_ONCE).connect_with(options).await
+    PgPoolOptions::new().max_connections(u32::from(AT_ONCE)).connect_with(options).await
 }
 
 async fn calls(site: &Site, (token, id): (&str, i64), span: Duration) -> Result<f64, String> {
@@ -119,27 +117,4 @@ async fn selects(pool: &PgPool, id: i64, span: Duration) -> Result<f64, String> 
         }
     })
     .await
-}
-
-/// How many a second are answered where each asks again as soon as it is.
-async fn at_once<A, F>(span: Duration, client: impl Fn() -> A) -> Result<f64, String>
-where
-    A: Fn() -> F + Send + 'static,
-    F: Future<Output = Result<(), String>> + Send,
-{
-    let begun = Instant::now();
-    let mut clients = JoinSet::new();
-    for _ in 0..AT_ONCE {
-        let ask = client();
-        clients.spawn(async move {
-            let mut count = 0_u32;
-            while begun.elapsed() < span {
-                ask().await?;
-                count += 1;
-            }
-            Ok::<_, String>(count)
-        });
-    }
-    let counts: Result<Vec<u32>, String> = clients.join_all().await.into_iter().collect();
-    Ok(f64::from(counts?.into_iter().sum::<u32>()) / begun.elapsed().as_secs_f64())
 }

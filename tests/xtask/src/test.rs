@@ -4,6 +4,7 @@
 //! fails stops the run. Clippy and the tests use one profile and one target folder each of
 //! cargo's own choice; nothing here clears what is built.
 
+mod daemon;
 mod garage_server;
 mod rgw;
 

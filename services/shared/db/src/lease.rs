@@ -116,8 +116,8 @@ impl Lease {
 }
 
 /// Runs `work`, which does not end by itself, in one of all processes that call this under the
-/// lease's name, until the returned future is dropped. A process
-/// that gets the lease begins it anew; one that loses it drops it where it stands.
+/// lease's name, until the returned future is dropped. A process that gets the lease begins it
+/// anew; one that loses it drops it where it stands.
 ///
 /// Where no other process can have the database there is no lease to wait for.
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,13 +9,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::Uri;
 use http::uri::Scheme;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio_rustls::client::TlsStream;
 use tower::Service;
 
+use crate::stream::ClientStream;
 use crate::tls::ClientTls;
 
 /// Longest time for a connection and its handshake.
@@ -33,7 +30,7 @@ impl Connector {
         Self { tls }
     }
 
-    async fn connect(self, uri: Uri) -> io::Result<Stream> {
+    async fn connect(self, uri: Uri) -> io::Result<ClientStream> {
         let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "not a host and a port");
         let host = uri.host().ok_or_else(malformed)?;
         let port = uri.port_u16().ok_or_else(malformed)?;
@@ -41,19 +38,19 @@ impl Connector {
         let stream = TcpStream::connect((name, port)).await?;
         stream.set_nodelay(true)?;
         match (uri.scheme() == Some(&Scheme::HTTPS), &self.tls) {
-            (false, _) => Ok(Stream::Plain(TokioIo::new(stream))),
+            (false, _) => Ok(ClientStream::Plain(TokioIo::new(stream))),
             (true, None) => Err(io::Error::new(io::ErrorKind::Unsupported, "TLS is not set up")),
             (true, Some(tls)) => {
-                Ok(Stream::Tls(Box::new(TokioIo::new(tls.connect(host, stream).await?))))
+                Ok(ClientStream::Tls(Box::new(TokioIo::new(tls.connect(host, stream).await?))))
             }
         }
     }
 }
 
 impl Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = ClientStream;
     type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Stream>>;
+    type Future = BoxFuture<'static, io::Result<ClientStream>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -62,59 +59,6 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(CONNECT_MAX, self.clone().connect(uri));
         Box::pin(async { connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) })
-    }
-}
-
-/// A connection.
-#[derive(Debug)]
-pub(crate) enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }
 

@@ -16,6 +16,7 @@ mod repeat;
 mod role;
 mod role_port;
 mod rpc;
+mod stream;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -34,5 +35,6 @@ pub use remote::{AddressError, remote};
 pub use role::{ReadyCheck, Role, Task};
 pub use role_port::{RenderMetrics, RolePort, remote_ready};
 pub use rpc::{about_call, end_call};
+pub use stream::ClientStream;
 pub use tls::{ClientTls, Identity, ServerTls, TlsError, read_authorities};
 pub use unread::{Kept, read_out};

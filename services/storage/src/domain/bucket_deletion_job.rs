@@ -262,6 +262,7 @@ impl Turn<'_> {
             let change = Change { what: What::BucketDeleted, uid, bucket, key: "" };
             self.storage.push_change(&mut tx, told, &change).await?;
         }
+        store::bucket_change::forget_made(&mut tx, &self.job.uid, &self.job.bucket).await?;
         tx.commit().await?;
         Err(Stop::Over)
     }

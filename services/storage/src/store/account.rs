@@ -146,5 +146,8 @@ pub(crate) async fn end_removing(
         args![uid.as_str(), if is_removed { "REMOVED" } else { "ACTIVE" }, now],
     )
     .await?;
+    if is_removed {
+        tx.execute("DELETE FROM bucket_made WHERE s3uid = $1", args![uid.as_str()]).await?;
+    }
     Ok(())
 }

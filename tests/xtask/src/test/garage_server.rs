@@ -3,15 +3,13 @@
 //! No system has a package of it, and building it takes long: the run that needs it is one of its
 //! own, and what was built is kept below the target folder.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::rgw::{free_ports, random_id, signal};
+use super::daemon::{self, free_ports, random_id};
 use crate::run;
 
 /// What tests are told.
@@ -27,10 +25,10 @@ const FEATURES: &str = "bundled-libs,sqlite";
 /// Name of the folder, below that of the run.
 const FOLDER: &str = "garage";
 const SETTINGS: &str = "garage.toml";
+/// Begins the names of what it says and of its number.
+const NAME: &str = "node";
 /// How long it may take to start on a busy machine.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
-/// How long it may take to stop before it is killed.
-const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -78,7 +76,9 @@ impl Node {
             .and_then(|()| fs::write(node.folder.join(SETTINGS), settings))
             .map_err(|error| format!("cannot write {}: {error}", node.folder.display()))?;
         let booted = node.spawn(binary).and_then(|()| node.wait());
-        booted.map_err(|why| format!("{why}\n{}", node.last_words()))?;
+        booted.map_err(|why| {
+            format!("{why}\n{}", daemon::last_words(&node.folder.join(NAME).with_extension("out")))
+        })?;
         println!("Garage answers after {:.1} s", begun.elapsed().as_secs_f64());
         Ok(node)
     }
@@ -103,78 +103,40 @@ impl Node {
 
     /// Starts it so that it is killed when this process ends, however it does.
     fn spawn(&mut self, binary: &Path) -> Result<(), String> {
-        let fail = |error: std::io::Error| format!("cannot start {}: {error}", binary.display());
-        let output = File::create(self.folder.join("out")).map_err(fail)?;
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(binary).arg("-c");
-        command.arg(self.folder.join(SETTINGS)).args(["server", "--single-node"]);
-        command.env("RUST_LOG", "warn").stdin(Stdio::null());
-        let errors = output.try_clone().map_err(fail)?;
-        let child = command.stdout(output).stderr(errors).spawn().map_err(fail)?;
-        let noted = fs::write(self.folder.join("pid"), child.id().to_string());
-        self.child = Some(child);
-        noted.map_err(fail)
+        let mut command = daemon::dying_with_us(binary);
+        command.arg("-c").arg(self.folder.join(SETTINGS)).args(["server", "--single-node"]);
+        command.env("RUST_LOG", "warn");
+        self.child = Some(daemon::spawn(&mut command, &self.folder.join(NAME))?);
+        Ok(())
     }
 
     fn wait(&mut self) -> Result<(), String> {
         let until = Instant::now() + STARTS_WITHIN;
         while Instant::now() < until {
-            if is_healthy(self.admin) {
+            if daemon::answers(self.admin, "/health") {
                 return Ok(());
             }
-            let state = self.child.as_mut().map(Child::try_wait);
-            if !matches!(state, Some(Ok(None))) {
+            if !self.child.as_mut().is_some_and(daemon::runs) {
                 return Err("Garage has ended by itself".to_owned());
             }
             thread::sleep(PAUSE);
         }
         Err(format!("Garage is not ready after {STARTS_WITHIN:?}"))
     }
-
-    /// The end of what it said.
-    fn last_words(&self) -> String {
-        let text = fs::read_to_string(self.folder.join("out")).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(10)..].join("\n")
-    }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        signal("-TERM", child.id());
-        let until = Instant::now() + STOPS_WITHIN;
-        while Instant::now() < until && child.try_wait().is_ok_and(|status| status.is_none()) {
-            thread::sleep(PAUSE);
+        if let Some(child) = &mut self.child {
+            daemon::end(child);
         }
-        let _ = child.kill();
-        let _ = child.wait();
     }
 }
 
 /// Ends the Garage of a run that was killed, should it have outlived it.
 pub(crate) fn stop_abandoned(folder: &Path) {
     let folder = folder.join(FOLDER);
-    let noted = fs::read_to_string(folder.join("pid")).unwrap_or_default();
-    if let Ok(process) = noted.parse()
-        && super::rgw::runs_with(process, &folder.join(SETTINGS))
-    {
-        signal("-KILL", process);
-    }
-}
-
-/// Whether it serves, which it tells anybody.
-fn is_healthy(port: u16) -> bool {
-    let ask = || -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream
-            .write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-        let mut head = vec![0; 12];
-        stream.read_exact(&mut head)?;
-        Ok(head)
-    };
-    ask().is_ok_and(|head| head == b"HTTP/1.1 200")
+    daemon::kill_noted(&folder.join(NAME).with_extension("pid"), &folder.join(SETTINGS));
 }
 
 #[cfg(test)]

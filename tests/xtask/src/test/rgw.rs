@@ -4,14 +4,13 @@
 //! No manager daemon and no keys of Ceph's own: the gateway, its quotas and its usage log work
 //! without. Nothing is written that must outlive the run.
 
-use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::daemon::{self, free_ports, random_id};
 use crate::run;
 
 /// What tests are told.
@@ -22,12 +21,8 @@ const SECRET_KEY: &str = "STOWAGE_TEST_CEPH_SECRET_KEY";
 const FOLDER: &str = "ceph";
 /// Daemons in the order of their start; each ends before those it needs.
 const DAEMONS: [&str; 3] = ["mon", "osd", "rgw"];
-/// Ports to choose from: the system gives those above 32767 to outgoing connections at random.
-const PORTS: std::ops::Range<u16> = 21_000..32_000;
 /// How long each daemon may take to start on a busy machine.
 const STARTS_WITHIN: Duration = Duration::from_secs(120);
-/// How long it may take to stop before it is killed.
-const STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
 /// What the caller of the Admin Ops API may do: that, and no more, is what the adapter needs.
@@ -129,7 +124,7 @@ impl Gateway {
         self.start_monitor(monitor)?;
         self.start_osd()?;
         self.spawn("rgw", "radosgw", &["-n", "client.rgw"])?;
-        self.wait("rgw", |own| answers(own.port))?;
+        self.wait("rgw", |own| daemon::answers(own.port, "/"))?;
         let mut make = self.tool("radosgw-admin");
         make.args(["-n", "client.rgw", "user", "create", "--uid=admin", "--display-name=admin"]);
         make.args(["--system", CAPS, "--access-key", &self.access_key]);
@@ -195,16 +190,11 @@ impl Gateway {
 
     /// Starts a daemon that is killed when this process ends, however it does.
     fn spawn(&mut self, name: &str, program: &str, arguments: &[&str]) -> Result<(), String> {
-        let fail = |error: std::io::Error| format!("cannot start {program}: {error}");
-        let output = File::create(self.folder.join(format!("{name}.out"))).map_err(fail)?;
-        let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", program, "-f", "-c"]);
-        command.arg(self.folder.join("ceph.conf")).args(arguments).stdin(Stdio::null());
-        let errors = output.try_clone().map_err(fail)?;
-        let child = command.stdout(output).stderr(errors).spawn().map_err(fail)?;
-        let noted = fs::write(self.folder.join(format!("{name}.pid")), child.id().to_string());
+        let mut command = daemon::dying_with_us(program);
+        command.arg("-f").arg("-c").arg(self.folder.join("ceph.conf")).args(arguments);
+        let child = daemon::spawn(&mut command, &self.folder.join(name))?;
         self.children.push(child);
-        noted.map_err(fail)
+        Ok(())
     }
 
     /// Waits until the daemon started last is ready.
@@ -214,8 +204,7 @@ impl Gateway {
             if is_ready(self) {
                 return Ok(());
             }
-            let state = self.children.last_mut().map(Child::try_wait);
-            if !matches!(state, Some(Ok(None))) {
+            if !self.children.last_mut().is_some_and(daemon::runs) {
                 return Err(format!("{name} has ended by itself"));
             }
             thread::sleep(PAUSE);
@@ -232,10 +221,7 @@ impl Gateway {
     fn last_words(&self) -> String {
         let mut words = String::new();
         for name in ["mon.out", "osd.out", "rgw.out", "client.rgw.log"] {
-            let text = self.read(name).unwrap_or_default();
-            let lines: Vec<&str> = text.lines().collect();
-            let last = lines[lines.len().saturating_sub(10)..].join("\n");
-            words += &format!("{name}: {last}\n");
+            words += &format!("{name}: {}\n", daemon::last_words(&self.folder.join(name)));
         }
         words
     }
@@ -244,13 +230,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         for child in self.children.iter_mut().rev() {
-            signal("-TERM", child.id());
-            let until = Instant::now() + STOPS_WITHIN;
-            while Instant::now() < until && child.try_wait().is_ok_and(|status| status.is_none()) {
-                thread::sleep(PAUSE);
-            }
-            let _ = child.kill();
-            let _ = child.wait();
+            daemon::end(child);
         }
     }
 }
@@ -259,28 +239,8 @@ impl Drop for Gateway {
 pub(crate) fn stop_abandoned(folder: &Path) {
     let folder = folder.join(FOLDER);
     for name in DAEMONS.iter().rev() {
-        let noted = fs::read_to_string(folder.join(format!("{name}.pid"))).unwrap_or_default();
-        if let Ok(process) = noted.parse()
-            && is_ours(&folder, process)
-        {
-            signal("-KILL", process);
-        }
+        daemon::kill_noted(&folder.join(format!("{name}.pid")), &folder.join("ceph.conf"));
     }
-}
-
-/// Whether the process runs with our settings: its number may have gone to another since.
-fn is_ours(folder: &Path, process: u32) -> bool {
-    runs_with(process, &folder.join("ceph.conf"))
-}
-
-/// Whether the process was started with a file.
-pub(super) fn runs_with(process: u32, file: &Path) -> bool {
-    let words = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
-    file.to_str().is_some_and(|path| String::from_utf8_lossy(&words).contains(path))
-}
-
-pub(super) fn signal(signal: &str, process: u32) {
-    run::succeeds(Command::new("kill").args([signal, &process.to_string()]));
 }
 
 /// Runs a program that is to say nothing unless it fails.
@@ -292,51 +252,4 @@ fn done(command: &mut Command) -> Result<(), String> {
     }
     // Not the command: there are secrets in it.
     Err(format!("{}\n{}", output.status, String::from_utf8_lossy(&output.stderr)))
-}
-
-/// Whether the gateway serves: an anonymous caller is told that he has no buckets.
-fn answers(port: u16) -> bool {
-    let ask = || -> std::io::Result<Vec<u8>> {
-        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
-        let mut head = vec![0; 12];
-        stream.read_exact(&mut head)?;
-        Ok(head)
-    };
-    ask().is_ok_and(|head| head == b"HTTP/1.1 200")
-}
-
-/// Ports that are free now; all are held until the last is found, so that they differ.
-pub(super) fn free_ports<const N: usize>() -> Result<[u16; N], String> {
-    let count = u32::from(PORTS.end - PORTS.start);
-    // Runs side by side begin at different ones.
-    let begin = std::process::id().wrapping_mul(97) % count;
-    let ports = (0..count).map(|step| PORTS.start + ((begin + step) % count) as u16);
-    let bound = |port| TcpListener::bind(("127.0.0.1", port)).ok().map(|held| (port, held));
-    let held: Vec<_> = ports.filter_map(bound).take(N).collect();
-    let ports: Vec<u16> = held.iter().map(|(port, _)| *port).collect();
-    ports.try_into().map_err(|_| format!("no free port in {PORTS:?}"))
-}
-
-pub(super) fn random_id() -> Result<String, String> {
-    let id = fs::read_to_string("/proc/sys/kernel/random/uuid");
-    id.map(|id| id.trim().to_owned()).map_err(|error| format!("no random numbers: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn free_ports_differ_and_are_none_of_outgoing_connections() {
-        let [one, two] = free_ports().unwrap();
-        assert!(one != two && PORTS.contains(&one) && PORTS.contains(&two));
-    }
-
-    #[test]
-    fn only_a_process_with_our_settings_is_ours() {
-        assert!(!is_ours(Path::new("/nowhere"), std::process::id()));
-        assert!(!is_ours(Path::new("/nowhere"), u32::MAX));
-    }
 }

@@ -60,8 +60,8 @@ impl Ceph {
         let wanted = Quota::of(quota);
         let mut back_off = BackOff::new(&self.random);
         loop {
-            let had = self.own_bucket(uid, bucket).await?.bucket_quota;
-            if had.is_as(wanted) {
+            let (_, had) = self.own_bucket(uid, bucket).await?;
+            if had.bucket_quota.is_as(wanted) {
                 return Ok(());
             }
             // A race that was lost, or a version that reads it otherwise: the next look tells.
@@ -76,12 +76,13 @@ impl Ceph {
         }
     }
 
-    /// A bucket that is the account's.
-    async fn own_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<Bucket, Error> {
-        self.account(uid).await?;
+    /// The account, and a bucket that is its own.
+    async fn own_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(User, Bucket), Error> {
+        let user = self.account(uid).await?;
         // Others may have let the account into theirs.
         let found = self.admin.bucket(bucket.as_str()).await?;
-        found.filter(|found| found.owner == uid.as_str()).ok_or(Error::NotFound)
+        let own = found.filter(|found| found.owner == uid.as_str()).ok_or(Error::NotFound)?;
+        Ok((user, own))
     }
 
     pub(crate) async fn sign(
@@ -90,8 +91,7 @@ impl Ceph {
         bucket: &BucketName,
         what: &Presign,
     ) -> Result<SecretString, Error> {
-        self.own_bucket(uid, bucket).await?;
-        let user = self.account(uid).await?;
+        let (user, _) = self.own_bucket(uid, bucket).await?;
         let none = || Error::Invalid { why: "the account has no key".to_owned() };
         let key = user.keys.into_iter().next().ok_or_else(none)?;
         let keys = KeyPair { access_key: key.access_key, secret_key: key.secret_key };
@@ -118,12 +118,7 @@ impl Ceph {
     {
         let mut back_off = BackOff::new(&self.random);
         loop {
-            let user = self.account(uid).await?;
-            // Others may have let the account into theirs.
-            match self.admin.bucket(bucket.as_str()).await? {
-                Some(found) if found.owner == uid.as_str() => {}
-                _ => return Err(Error::NotFound),
-            }
+            let (user, _) = self.own_bucket(uid, bucket).await?;
             let mut done = Err(Error::Denied);
             if let Some(hand) = self.own_hand(&user) {
                 done = work(hand).await;

@@ -79,7 +79,7 @@ impl Ceph {
             s3: S3::new(&net, s3.clone(), options.region.clone(), options.call_timeout),
             s3_endpoint: s3,
             net,
-            locks: Locks::new(),
+            locks: Locks::default(),
             watch: Watch::default(),
             options,
             clock,

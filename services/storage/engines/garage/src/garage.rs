@@ -75,7 +75,7 @@ impl Garage {
             s3: S3::new(&net, s3, options.region.clone(), timeout).skipping_prefixes(),
             admin: Admin::new(net, admin, token, timeout),
             names: Names::new(&options.marker),
-            locks: Locks::new(),
+            locks: Locks::default(),
             options,
             clock,
             random,

@@ -9,6 +9,8 @@ mod net;
 mod race;
 mod s3;
 mod stream;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use endpoint::{OpenError, endpoint_of};
 pub use fault::Fault;

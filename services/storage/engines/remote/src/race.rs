@@ -1,15 +1,12 @@
 //! Order among changes of one account, and what is done about races that are lost all the same.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 
 use stowage_types::{Random, S3uid};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-/// Accounts that share a lock wait for each other now and then, which is better than a table that
-/// grows with the accounts.
-const LOCKS: usize = 256;
 /// Attempts of one call, the first included. Other processes lose their races too, so that each
 /// round has a winner.
 const ATTEMPTS_MAX: u32 = 8;
@@ -17,29 +14,28 @@ const ATTEMPTS_MAX: u32 = 8;
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// One lock for each account, of a table that does not grow.
-#[derive(Debug)]
-pub struct Locks([Mutex<()>; LOCKS]);
-
-impl Default for Locks {
-    fn default() -> Self {
-        Self::new()
-    }
-}
+/// One lock for each account that is being changed. An account whose purge takes minutes holds up
+/// no other, which a table of fewer locks than accounts would do.
+#[derive(Debug, Default)]
+pub struct Locks(StdMutex<HashMap<S3uid, Weak<Mutex<()>>>>);
 
 impl Locks {
-    /// Locks that nobody holds.
-    #[must_use]
-    pub fn new() -> Self {
-        Self([const { Mutex::const_new(()) }; LOCKS])
-    }
-
     /// Waits for those who change the account already.
-    pub async fn hold(&self, uid: &S3uid) -> MutexGuard<'_, ()> {
-        let mut hasher = DefaultHasher::new();
-        uid.hash(&mut hasher);
-        let at = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or(0);
-        self.0[at].lock().await
+    pub async fn hold(&self, uid: &S3uid) -> OwnedMutexGuard<()> {
+        let lock = {
+            let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            // As many are left as calls are under way.
+            locks.retain(|_, lock| lock.strong_count() > 0);
+            match locks.get(uid).and_then(Weak::upgrade) {
+                Some(lock) => lock,
+                None => {
+                    let lock = Arc::default();
+                    locks.insert(uid.clone(), Arc::downgrade(&lock));
+                    lock
+                }
+            }
+        };
+        lock.lock_owned().await
     }
 }
 
@@ -81,6 +77,20 @@ mod tests {
     use stowage_types::SystemRandom;
 
     use super::*;
+
+    #[tokio::test]
+    async fn one_account_waits_for_itself_alone_and_leaves_nothing() {
+        let locks = Locks::default();
+        let [one, two] = [1, 2].map(|n| S3uid::parse(&format!("{n:032x}")).unwrap());
+        let held = locks.hold(&one).await;
+        drop(locks.hold(&two).await);
+        let again = tokio::time::timeout(Duration::from_millis(10), locks.hold(&one)).await;
+        assert!(again.is_err());
+        drop(held);
+        drop(locks.hold(&one).await);
+        drop(locks.hold(&two).await);
+        assert_eq!(locks.0.lock().unwrap().len(), 1, "the last that was asked for");
+    }
 
     #[test]
     fn pauses_grow_and_stay_below_their_bound() {

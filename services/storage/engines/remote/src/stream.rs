@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,16 +9,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::Uri;
 use http::uri::Scheme;
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use stowage_engine::BoxError;
+use stowage_runtime::ClientStream;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tower::Service;
 
 use crate::endpoint::OpenError;
@@ -45,7 +42,7 @@ impl Connector {
         Ok(Self { ca: ca.map(Arc::new), timeout })
     }
 
-    async fn connect(self, uri: Uri) -> io::Result<Stream> {
+    async fn connect(self, uri: Uri) -> io::Result<ClientStream> {
         let malformed = || io::Error::new(io::ErrorKind::InvalidInput, "not a host");
         let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
         let host = uri.host().ok_or_else(malformed)?;
@@ -54,13 +51,13 @@ impl Connector {
         let stream = TcpStream::connect((host, port)).await?;
         stream.set_nodelay(true)?;
         if !is_tls {
-            return Ok(Stream::Plain(TokioIo::new(stream)));
+            return Ok(ClientStream::Plain(TokioIo::new(stream)));
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|_| malformed())?;
         let config = tls_config(self.ca.as_deref().map(PathBuf::as_path));
         let config = config.map_err(io::Error::other)?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        Ok(Stream::Tls(Box::new(TokioIo::new(stream))))
+        Ok(ClientStream::Tls(Box::new(TokioIo::new(stream))))
     }
 }
 
@@ -87,9 +84,9 @@ fn tls_config(ca: Option<&Path>) -> Result<ClientConfig, BoxError> {
 }
 
 impl Service<Uri> for Connector {
-    type Response = Stream;
+    type Response = ClientStream;
     type Error = io::Error;
-    type Future = BoxFuture<'static, io::Result<Stream>>;
+    type Future = BoxFuture<'static, io::Result<ClientStream>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -98,57 +95,5 @@ impl Service<Uri> for Connector {
     fn call(&mut self, uri: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.timeout, self.clone().connect(uri));
         Box::pin(async { connecting.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) })
-    }
-}
-
-/// A connection.
-pub enum Stream {
-    Plain(TokioIo<TcpStream>),
-    Tls(Box<TokioIo<TlsStream<TcpStream>>>),
-}
-
-impl Connection for Stream {
-    fn connected(&self) -> Connected {
-        Connected::new()
-    }
-}
-
-impl Read for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
     }
 }

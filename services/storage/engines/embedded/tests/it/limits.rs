@@ -6,7 +6,7 @@ use stowage_types::BucketName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::kit::{Account, Kit, bytes, refusal};
-use crate::usage::wait_for_bytes;
+use crate::usage::{put_at_once, wait_for_bytes};
 
 async fn set(kit: &Kit, account: &Account, access: AccountAccess) {
     let spec = AccountSpec::new(account.uid.clone(), vec![account.keys.clone()]);
@@ -124,17 +124,6 @@ async fn concurrent_puts_do_not_pass_the_quota_of_a_bucket() {
     let quota = Quota { bytes: None, objects: Some(3) };
     let name = BucketName::new("race").unwrap();
     kit.engine.set_bucket_quota(&account.uid, &name, quota).await.unwrap();
-    let puts = (0..20).map(|n| {
-        let s3 = account.s3.clone();
-        tokio::spawn(async move {
-            let body = ByteStream::from(bytes(30_000, n));
-            s3.put_object().bucket("race").key(format!("k{n}")).body(body).send().await.is_ok()
-        })
-    });
-    let mut stored = 0;
-    for put in puts.collect::<Vec<_>>() {
-        stored += u32::from(put.await.unwrap());
-    }
-    assert_eq!(stored, 3);
+    assert_eq!(put_at_once(&account, "race").await, 3);
     kit.wait_for_files(3).await;
 }

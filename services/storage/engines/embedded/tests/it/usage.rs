@@ -7,7 +7,7 @@ use stowage_engine::{Engine, TrafficTotals, UsageBatch, UsageCursor};
 use stowage_types::S3uid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::kit::{Kit, bytes, refusal};
+use crate::kit::{Account, Kit, bytes, refusal};
 
 async fn collect(kit: &Kit) -> UsageBatch {
     kit.engine.collect_usage(&UsageCursor::default(), 1000).await.unwrap()
@@ -56,23 +56,28 @@ async fn a_quota_is_exact_and_gives_credit_for_overwrites() {
     assert_eq!(figures, (2, 99_000, 1000));
 }
 
-#[tokio::test]
-async fn concurrent_puts_do_not_pass_the_quota() {
-    let kit = Kit::start().await;
-    let account = kit.account_with(1, Some(100_000), None).await;
-    account.bucket("race").await;
+/// Puts 20 objects of 30,000 bytes at once; answers how many were taken.
+pub(crate) async fn put_at_once(account: &Account, bucket: &'static str) -> u32 {
     let puts = (0..20).map(|n| {
         let s3 = account.s3.clone();
         tokio::spawn(async move {
             let body = ByteStream::from(bytes(30_000, n));
-            s3.put_object().bucket("race").key(format!("k{n}")).body(body).send().await.is_ok()
+            s3.put_object().bucket(bucket).key(format!("k{n}")).body(body).send().await.is_ok()
         })
     });
     let mut stored = 0;
     for put in puts.collect::<Vec<_>>() {
         stored += u32::from(put.await.unwrap());
     }
-    assert_eq!(stored, 3);
+    stored
+}
+
+#[tokio::test]
+async fn concurrent_puts_do_not_pass_the_quota() {
+    let kit = Kit::start().await;
+    let account = kit.account_with(1, Some(100_000), None).await;
+    account.bucket("race").await;
+    assert_eq!(put_at_once(&account, "race").await, 3);
     kit.wait_for_files(3).await;
 }
 

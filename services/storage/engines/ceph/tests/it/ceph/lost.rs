@@ -4,12 +4,14 @@ use stowage_engine::{AccountAccess, AccountSpec, Engine, Error, KeyPair};
 use stowage_engine_ceph::Ceph;
 use stowage_types::BucketName;
 
-use super::kit::{bucket, engine, engine_with, info, key_pair, options, spec};
-use super::proxy::Proxy;
+use super::kit::{
+    assert_is, bucket, engine, engine_with, info, key_pair, options, spec, twice, url,
+};
+use stowage_engine_remote::testing::Proxy;
 
 /// An engine that reaches RGW through a network that loses answers.
 async fn behind_proxy() -> (Ceph, Proxy) {
-    let proxy = Proxy::start().await;
+    let proxy = Proxy::start(&url()).await;
     let mut options = options();
     options.admin_endpoint = proxy.url.clone();
     options.s3_endpoint = proxy.url.clone();
@@ -27,29 +29,6 @@ const STEPS: [(&str, Change); 6] = [
     ("POST /admin/user?", |spec, _| spec.access = AccountAccess::Full),
     ("DELETE /admin/user?key=", |spec, _| drop(spec.keys.pop())),
 ];
-
-/// The account is on RGW what it shall be.
-async fn assert_is(engine: &Ceph, spec: &AccountSpec, after: &str) {
-    let info = info(engine, &spec.uid).await.unwrap();
-    let mut keys: Vec<_> = spec.keys.iter().map(|key| key.access_key.clone()).collect();
-    keys.sort();
-    assert_eq!(info.access_keys, keys, "{after}");
-    let (quota, suspended) = (info.quota.bytes, info.access);
-    assert_eq!((quota, suspended), (spec.quota.bytes, spec.access), "{after}");
-}
-
-/// Loses the answer to a request within a call, and makes the call again.
-async fn twice<F>(proxy: &Proxy, beginning: &str, call: impl Fn() -> F)
-where
-    F: Future<Output = Result<(), Error>>,
-{
-    proxy.lose(beginning);
-    let first = call().await;
-    assert!(!proxy.is_waiting(), "{beginning} was not asked");
-    assert!(matches!(first, Err(Error::Unavailable { .. })), "{beginning}: {first:?}");
-    let second = call().await;
-    assert!(second.is_ok(), "{beginning}: {second:?}");
-}
 
 #[tokio::test]
 async fn a_lost_answer_leaves_an_account_that_can_be_ensured_again() {

@@ -5,6 +5,5 @@ mod bucket;
 mod conformance;
 mod kit;
 mod lost;
-mod proxy;
 mod reach;
 mod usage;

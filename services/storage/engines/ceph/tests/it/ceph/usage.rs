@@ -11,8 +11,8 @@ use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::kit::{account, bucket, client, engine, engine_with, eventually, options, put};
-use super::proxy::Proxy;
+use super::kit::{account, bucket, client, engine, engine_with, eventually, options, put, url};
+use stowage_engine_remote::testing::Proxy;
 
 /// All of a pass and the sweep behind it, from the beginning.
 async fn collect(engine: &Ceph, max: u32) -> UsageBatch {
@@ -95,7 +95,7 @@ async fn traffic_is_counted_to_the_byte_and_absolute() {
 
 #[tokio::test]
 async fn every_hour_is_asked_for_by_itself() {
-    let proxy = Proxy::start().await;
+    let proxy = Proxy::start(&url()).await;
     let mut options = options();
     options.admin_endpoint = proxy.url.clone();
     let engine = engine_with(options);
@@ -182,7 +182,7 @@ async fn buckets_that_are_gone_are_told_whoever_deleted_them() {
 
 #[tokio::test]
 async fn nothing_is_asked_before_it_is_due() {
-    let proxy = Proxy::start().await;
+    let proxy = Proxy::start(&url()).await;
     let mut options = options();
     options.admin_endpoint = proxy.url.clone();
     (options.usage_every, options.stored_every) =

@@ -3,12 +3,14 @@
 use stowage_engine::{AccountAccess, AccountSpec, Engine, Error, KeyPair};
 use stowage_engine_garage::Garage;
 
-use super::kit::{bucket, engine, engine_with, info, key_pair, options, spec};
-use super::proxy::Proxy;
+use super::kit::{
+    admin_url, assert_is, bucket, engine, engine_with, info, key_pair, options, spec, twice,
+};
+use stowage_engine_remote::testing::Proxy;
 
 /// An engine that reaches Garage's administration through a network that loses answers.
 async fn behind_proxy() -> (Garage, Proxy) {
-    let proxy = Proxy::start().await;
+    let proxy = Proxy::start(&admin_url()).await;
     let mut options = options();
     options.admin_endpoint = proxy.url.clone();
     (engine_with(options), proxy)
@@ -25,28 +27,6 @@ const STEPS: [(&str, Change); 6] = [
     ("POST /v2/UpdateKey?id=GARAGE", |spec, _| spec.access = AccountAccess::Full),
     ("POST /v2/DeleteKey", |spec, _| drop(spec.keys.pop())),
 ];
-
-/// The account is on Garage what it shall be.
-async fn assert_is(engine: &Garage, spec: &AccountSpec, after: &str) {
-    let info = info(engine, &spec.uid).await.unwrap();
-    let mut keys: Vec<_> = spec.keys.iter().map(|key| key.access_key.clone()).collect();
-    keys.sort();
-    assert_eq!(info.access_keys, keys, "{after}");
-    assert_eq!((info.quota.bytes, info.access), (spec.quota.bytes, spec.access), "{after}");
-}
-
-/// Loses the answer to a request within a call, and makes the call again.
-async fn twice<F>(proxy: &Proxy, beginning: &str, call: impl Fn() -> F)
-where
-    F: Future<Output = Result<(), Error>>,
-{
-    proxy.lose(beginning);
-    let first = call().await;
-    assert!(!proxy.is_waiting(), "{beginning} was not asked");
-    assert!(matches!(first, Err(Error::Unavailable { .. })), "{beginning}: {first:?}");
-    let second = call().await;
-    assert!(second.is_ok(), "{beginning}: {second:?}");
-}
 
 #[tokio::test]
 async fn a_lost_answer_leaves_an_account_that_can_be_ensured_again() {

@@ -5,5 +5,4 @@ mod bucket;
 mod conformance;
 mod kit;
 mod lost;
-mod proxy;
 mod usage;

@@ -6,8 +6,8 @@ use stowage_engine::{Engine, Error, UsageBatch, UsageCursor};
 use stowage_engine_garage::Garage;
 use stowage_types::{BucketName, S3uid};
 
-use super::kit::{account, bucket, client, engine, engine_with, options, put};
-use super::proxy::Proxy;
+use super::kit::{account, admin_url, bucket, client, engine, engine_with, options, put};
+use stowage_engine_remote::testing::Proxy;
 
 /// All of a sweep, behind a cursor.
 async fn collect(engine: &Garage, from: &UsageCursor) -> UsageBatch {
@@ -64,7 +64,7 @@ async fn buckets_that_are_gone_are_told_whoever_deleted_them() {
 
 #[tokio::test]
 async fn nothing_is_asked_before_it_is_due() {
-    let proxy = Proxy::start().await;
+    let proxy = Proxy::start(&admin_url()).await;
     let mut options = options();
     options.admin_endpoint = proxy.url.clone();
     options.stored_every = Duration::from_secs(3600);
