@@ -13,9 +13,9 @@ pub(crate) mod keyring;
 pub(crate) mod location;
 pub(crate) mod object;
 pub(crate) mod saga;
+mod site;
 pub(crate) mod usage;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stowage_auth::{PageKey, PrincipalRole, RequestContext, Scope};
@@ -32,6 +32,7 @@ use crate::Config;
 use crate::error::Error;
 use crate::store;
 use engine_account::{Account, State};
+pub(crate) use site::{Site, Sites};
 
 /// A count as tables and contracts have it.
 pub(crate) fn signed(number: u64) -> i64 {
@@ -49,17 +50,6 @@ pub(crate) fn check_operator(cx: &RequestContext, what: &'static str) -> Result<
     }
 }
 
-/// A location this process drives.
-#[derive(Debug)]
-pub(crate) struct Site {
-    /// Code of the location.
-    pub(crate) code: String,
-    /// Its engine.
-    pub(crate) engine: Arc<dyn Engine>,
-    /// Held while usage is collected, so that the timer and a caller do not read the same twice.
-    pub(crate) collecting: tokio::sync::Mutex<()>,
-}
-
 /// The role's rules over its database and engines.
 #[derive(Debug)]
 pub(crate) struct Storage {
@@ -74,7 +64,7 @@ pub(crate) struct Storage {
     /// Woken when a deletion of a bucket may have to be worked on.
     pub(crate) deletion_due: Notify,
     pub(crate) page_key: PageKey,
-    pub(crate) sites: BTreeMap<String, Site>,
+    pub(crate) sites: Sites,
 }
 
 /// The rules, with the sagas that carry some of them out. Cheap to clone.
@@ -85,13 +75,17 @@ pub(crate) struct Domain {
 }
 
 /// An account that the caller may use, with what drives it.
-pub(crate) struct Used<'a> {
+pub(crate) struct Used {
     pub(crate) account: Account,
-    pub(crate) engine: &'a dyn Engine,
-    pub(crate) site: &'a Site,
+    pub(crate) site: Arc<Site>,
 }
 
-impl Used<'_> {
+impl Used {
+    /// The engine that has it.
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.site.engine
+    }
+
     /// Refuses what a customer would change in a suspended account, which keeps all its data.
     /// Administrators and services may all the same: they purge, and take down what must go.
     ///
@@ -115,7 +109,7 @@ impl Storage {
         &self,
         cx: &RequestContext,
         uid: &S3uid,
-    ) -> Result<Used<'_>, Error> {
+    ) -> Result<Used, Error> {
         let account = store::account::find(&self.db, uid).await?.ok_or(Error::AccountNotFound)?;
         let is_visible = account.customer.is_some_and(|owner| cx.sees(owner));
         if !is_visible || !matches!(account.state, State::Pending | State::Active) {
@@ -123,14 +117,14 @@ impl Storage {
         }
         let code = account.location.as_deref().unwrap_or_default();
         let site = self.site(code)?;
-        Ok(Used { engine: &*site.engine, account, site })
+        Ok(Used { account, site })
     }
 
     /// The engine of a location.
     ///
     /// # Errors
     /// [`Error::EngineUnavailable`] when the location is not configured any more.
-    pub(crate) fn site(&self, location: &str) -> Result<&Site, Error> {
+    pub(crate) fn site(&self, location: &str) -> Result<Arc<Site>, Error> {
         self.sites.get(location).ok_or_else(|| Error::EngineUnavailable {
             source: format!("location {location} is not configured").into(),
         })

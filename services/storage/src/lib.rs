@@ -10,14 +10,14 @@ mod events;
 mod grpc;
 mod store;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use stowage_auth::{PageKey, Verifier};
 use stowage_bus::{Bus, Outbox};
 use stowage_db::Db;
-use stowage_engine::{Engine, Traced};
+use stowage_engine::Engine;
 use stowage_proto::storage::bucket_deletion_service_server::BucketDeletionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
@@ -38,7 +38,7 @@ pub use events::USAGE_COLLECTED;
 
 use domain::bucket_saga::{CreateBucket, DeleteBucket};
 use domain::location::Location;
-use domain::{Domain, Site, Storage};
+use domain::{Domain, Site, Sites, Storage};
 use grpc::Api;
 
 /// Migrations of the role's own tables.
@@ -97,14 +97,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     if !faults.is_empty() {
         return Err(BuildError::Config { faults });
     }
-    let (mut sites, mut locations) = (BTreeMap::new(), Vec::new());
+    let (mut sites, mut locations) = (Vec::new(), Vec::new());
     for (location, engine) in &deps.engines {
-        let code = location.code.clone();
-        let engine = Traced::engine(Arc::clone(engine), &code);
-        let site = Site { code: code.clone(), engine, collecting: tokio::sync::Mutex::default() };
+        let site = Site::new(&location.code, engine);
         locations.push(Location::configured(location.clone(), &site));
-        sites.insert(code, site);
+        sites.push(site);
     }
+    let sites = Sites::new(sites);
     let call_timeout = config.call_timeout();
     let storage = Arc::new(storage_of(config, &deps, sites));
     let written = storage.write_locations(&locations).await;
@@ -132,7 +131,7 @@ fn faults_of(config: &Config, engines: &[(LocationConfig, Arc<dyn Engine>)]) -> 
     faults
 }
 
-fn storage_of(config: Config, deps: &Deps, sites: BTreeMap<String, Site>) -> Storage {
+fn storage_of(config: Config, deps: &Deps, sites: Sites) -> Storage {
     let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
     let requests = Requests::new(deps.db.clone(), clock, random, config.call_timeout())
         .taking_over(config.takes_over && deps.db.is_exclusive());
@@ -180,12 +179,10 @@ fn serve(domain: Domain, stack: StackConfig) -> RoleChannel {
 /// One task per location, so that an engine that is away holds up no other.
 fn collectors(domain: &Domain, stop: &CancellationToken) -> Vec<Task> {
     let (storage, mut tasks) = (&domain.storage, Vec::new());
-    for code in storage.sites.keys() {
-        let (storage, stop, code) = (Arc::clone(storage), stop.clone(), code.clone());
+    for site in storage.sites.all().values() {
+        let (storage, stop, site) = (Arc::clone(storage), stop.clone(), Arc::clone(site));
         tasks.push(Task::new("storage.collector", async move {
-            if let Some(site) = storage.sites.get(&code) {
-                let _: Option<()> = stop.run_until_cancelled(storage.collect_on(site)).await;
-            }
+            let _: Option<()> = stop.run_until_cancelled(storage.collect_on(&site)).await;
         }));
     }
     let (domain, stop) = (domain.clone(), stop.clone());
@@ -218,7 +215,7 @@ fn ready_check(storage: Arc<Storage>) -> ReadyCheck {
                 faults.push("database is unavailable".to_owned());
             }
             let away = engines_away(&storage).await;
-            if away.len() == storage.sites.len() {
+            if away.len() == storage.sites.all().len() {
                 let told = |code: &String| format!("engine of location {code} is unavailable");
                 faults.extend(away.iter().map(told));
             }
@@ -229,7 +226,8 @@ fn ready_check(storage: Arc<Storage>) -> ReadyCheck {
 
 /// Codes of the locations whose engine does not answer well; each is a gauge too.
 async fn engines_away(storage: &Storage) -> Vec<String> {
-    let checks = storage.sites.values().map(|site| async move {
+    let sites = storage.sites.all();
+    let checks = sites.values().map(|site| async move {
         let health = tokio::time::timeout(HEALTH_MAX, site.engine.health()).await;
         let is_up = matches!(health, Ok(Ok(())));
         metrics::gauge!(ENGINE_UP, "location" => site.code.clone()).set(f64::from(is_up));

@@ -33,7 +33,7 @@ impl Storage {
         let used = self.visible_account(cx, uid).await?;
         used.check_changeable(cx)?;
         check_bucket_limit(&used, uid, bucket).await?;
-        made_bucket(self, used.engine, (uid, bucket)).await
+        made_bucket(self, used.engine(), (uid, bucket)).await
     }
 
     pub(crate) async fn buckets(
@@ -51,11 +51,11 @@ impl Storage {
         };
         let after = after.map_err(|_| Error::PageTokenInvalid)?;
         let max = u32::try_from(page_size).unwrap_or(u32::MAX);
-        let buckets = used.engine.list_buckets(uid, after.as_ref(), max).await?;
+        let buckets = used.engine().list_buckets(uid, after.as_ref(), max).await?;
         let mut next_page_token = String::new();
         if buckets.len() >= usize::try_from(max).unwrap_or(usize::MAX)
             && let Some(last) = buckets.last()
-            && !used.engine.list_buckets(uid, Some(&last.bucket), 1).await?.is_empty()
+            && !used.engine().list_buckets(uid, Some(&last.bucket), 1).await?.is_empty()
         {
             next_page_token = page::encode(LISTING, &scope, last.bucket.as_str());
         }
@@ -71,7 +71,7 @@ impl Storage {
     ) -> Result<(), Error> {
         let used = self.visible_account(cx, uid).await?;
         used.check_changeable(cx)?;
-        match used.engine.delete_bucket(uid, bucket).await {
+        match used.engine().delete_bucket(uid, bucket).await {
             // An attempt before this one was cut off, and most likely this is its effect.
             Err(EngineError::NotFound) if resumes => Ok(()),
             deleted => deleted.map_err(|error| bucket_error(error, bucket)),
@@ -90,7 +90,8 @@ impl Storage {
         if location.state != LocationState::Open {
             return Err(Error::LocationClosed { location: location.code });
         }
-        let engine = &*self.site(&location.code)?.engine;
+        let site = self.site(&location.code)?;
+        let engine = &*site.engine;
         let is_shared = engine.capabilities().namespace == BucketNamespace::Engine;
         if is_shared && engine.bucket_owner(bucket).await?.is_some() {
             return Err(Error::BucketNameTaken { bucket: bucket.as_str().to_owned() });
@@ -148,20 +149,20 @@ pub(super) fn bucket_error(error: EngineError, bucket: &BucketName) -> Error {
 /// Keeps to the account's bound where the engine does not. Two calls at once may pass it
 /// together; such engines offer nothing to prevent that.
 pub(super) async fn check_bucket_limit(
-    used: &Used<'_>,
+    used: &Used,
     uid: &S3uid,
     bucket: &BucketName,
 ) -> Result<(), Error> {
     let Some(max) = used.account.limits.bucket_max else {
         return Ok(());
     };
-    if used.engine.capabilities().bucket_limit {
+    if used.engine().capabilities().bucket_limit {
         return Ok(());
     }
     let mut count = 0;
     let mut after = None;
     loop {
-        let page = used.engine.list_buckets(uid, after.as_ref(), LOOK_PAGE).await?;
+        let page = used.engine().list_buckets(uid, after.as_ref(), LOOK_PAGE).await?;
         if page.iter().any(|info| info.bucket == *bucket) {
             return Ok(());
         }

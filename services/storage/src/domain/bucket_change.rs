@@ -52,7 +52,7 @@ impl Domain {
             let used = self.storage.visible_account(cx, uid).await?;
             used.check_changeable(cx)?;
             check_bucket_limit(&used, uid, bucket).await?;
-            if let Some(info) = find_bucket(used.engine, uid, bucket).await? {
+            if let Some(info) = find_bucket(used.engine(), uid, bucket).await? {
                 return Ok(info);
             }
             check_is_free(&used, uid, bucket).await?;
@@ -81,13 +81,13 @@ impl Domain {
         for _ in 0..TRIES {
             let used = self.storage.visible_account(cx, uid).await?;
             used.check_changeable(cx)?;
-            let info = match find_bucket(used.engine, uid, bucket).await {
+            let info = match find_bucket(used.engine(), uid, bucket).await {
                 Err(Error::AccountNotFound) => None,
                 found => found?,
             };
             let not_found = || Error::BucketNotFound { bucket: bucket.as_str().to_owned() };
             let info = info.ok_or_else(not_found)?;
-            if info.object_count > 0 && used.engine.capabilities().immediate_figures {
+            if info.object_count > 0 && used.engine().capabilities().immediate_figures {
                 return Err(Error::BucketNotEmpty);
             }
             let mut state = state_of(cx, &used, (uid, bucket), once);
@@ -162,7 +162,7 @@ impl Domain {
 
 fn state_of<T>(
     cx: &RequestContext,
-    used: &Used<'_>,
+    used: &Used,
     (uid, bucket): (&S3uid, &BucketName),
     once: &Once<T>,
 ) -> BucketState {
@@ -178,9 +178,9 @@ fn state_of<T>(
 }
 
 /// Refuses a name that another account has.
-async fn check_is_free(used: &Used<'_>, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
-    let is_shared = used.engine.capabilities().namespace == BucketNamespace::Engine;
-    if is_shared && used.engine.bucket_owner(bucket).await?.is_some_and(|owner| owner != *uid) {
+async fn check_is_free(used: &Used, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
+    let is_shared = used.engine().capabilities().namespace == BucketNamespace::Engine;
+    if is_shared && used.engine().bucket_owner(bucket).await?.is_some_and(|owner| owner != *uid) {
         return Err(Error::BucketNameTaken { bucket: bucket.as_str().to_owned() });
     }
     Ok(())

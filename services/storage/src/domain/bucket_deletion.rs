@@ -149,7 +149,7 @@ impl Storage {
     ) -> Result<BucketDeletion, Error> {
         let used = self.visible_account(cx, uid).await?;
         used.check_changeable(cx)?;
-        let info = find_bucket(used.engine, uid, bucket).await?;
+        let info = find_bucket(used.engine(), uid, bucket).await?;
         let not_found = || Error::BucketNotFound { bucket: bucket.as_str().to_owned() };
         let info = info.ok_or_else(not_found)?;
         let now = self.clock.now();

@@ -8,6 +8,7 @@
 //! Who works on a deletion holds its lease, and every write is conditional on holding it still.
 //! After some batches it is given back, so that a large bucket holds up no small one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use stowage_engine::{BucketInfo, Error as EngineError, ListQuery, ObjectInfo};
@@ -129,7 +130,7 @@ impl Turn<'_> {
         Lease { now, until: now + LEASE, ..self.lease }
     }
 
-    fn site(&self) -> Result<&Site, Error> {
+    fn site(&self) -> Result<Arc<Site>, Error> {
         self.storage.site(&self.job.location)
     }
 
@@ -155,7 +156,8 @@ impl Turn<'_> {
     /// The bucket, if it is still the one that was to be deleted.
     async fn bucket(&self) -> Result<Option<BucketInfo>, Error> {
         let (uid, bucket) = (&self.job.uid, &self.job.bucket);
-        let engine = &*self.site()?.engine;
+        let site = self.site()?;
+        let engine = &*site.engine;
         let found = tokio::time::timeout(ENGINE_CALL_MAX, find_bucket(engine, uid, bucket)).await;
         let found = found.map_err(|_| EngineError::unavailable("the engine takes too long"))?;
         let found = match found {

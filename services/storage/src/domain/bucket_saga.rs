@@ -3,6 +3,8 @@
 //! Each has one call to the engine, and then one write that tells history, answers the request and
 //! lets the next change begin. So a process that dies in between loses none of them.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use stowage_db::Tx;
 use stowage_engine::{BucketInfo, Error as EngineError, Quota};
@@ -108,7 +110,7 @@ impl BucketState {
         Some(self.error_of(Failure { step: REMOVE_STEP.to_owned(), reason, why }))
     }
 
-    fn site<'a>(&self, storage: &'a Storage) -> Result<&'a Site, StepError> {
+    fn site(&self, storage: &Storage) -> Result<Arc<Site>, StepError> {
         storage.site(&self.location).map_err(step_error)
     }
 }
@@ -203,7 +205,8 @@ async fn release(state: &mut BucketState, tx: &mut Tx) -> StepResult {
 /// whose answer was lost, or by another saga that ended between the look and the beginning of this
 /// one: engines leave it as it is, and `bucket_made` tells the two apart.
 async fn make(storage: &Storage, state: &mut BucketState) -> StepResult {
-    let engine = &*state.site(storage)?.engine;
+    let site = state.site(storage)?;
+    let engine = &*site.engine;
     match made_bucket(storage, engine, (&state.uid, &state.bucket)).await {
         Ok(info) => {
             state.found = Some(Found::from(&info));
@@ -221,7 +224,8 @@ async fn make(storage: &Storage, state: &mut BucketState) -> StepResult {
 /// What a client has put into the bucket meanwhile is not ours to delete: then it stays. So does a
 /// bucket that another saga has made and told of.
 async fn unmake(storage: &Storage, state: &mut BucketState) -> StepResult {
-    let engine = &*state.site(storage)?.engine;
+    let site = state.site(storage)?;
+    let engine = &*site.engine;
     let info = match find_bucket(engine, &state.uid, &state.bucket).await {
         Err(Error::AccountNotFound) => None,
         found => found.map_err(step_error)?,
@@ -257,7 +261,8 @@ async fn note_made(storage: &Storage, state: &mut BucketState, tx: &mut Tx) -> S
 /// Looks first: an attempt whose answer was lost may have done it, and a bucket that was made
 /// anew under the name is not the one to be deleted.
 async fn remove(storage: &Storage, state: &mut BucketState) -> StepResult {
-    let engine = &*state.site(storage)?.engine;
+    let site = state.site(storage)?;
+    let engine = &*site.engine;
     let info = match find_bucket(engine, &state.uid, &state.bucket).await {
         Err(Error::AccountNotFound) => None,
         found => found.map_err(step_error)?,

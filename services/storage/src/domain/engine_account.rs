@@ -168,7 +168,8 @@ impl Storage {
         let Some(location) = self.note_removing(cx, uid).await? else {
             return Ok(());
         };
-        let engine = &*self.site(&location)?.engine;
+        let site = self.site(&location)?;
+        let engine = &*site.engine;
         let outcome = remove_from_engine(engine, uid, purge).await;
         if matches!(outcome, Ok(()) | Err(Error::BucketNotEmpty)) {
             let mut tx = self.db.begin().await?;

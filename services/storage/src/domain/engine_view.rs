@@ -55,7 +55,8 @@ impl Storage {
         (page_size, page_token): (i64, &str),
     ) -> Result<ViewPage, Error> {
         let location = self.location(cx, location).await?.code;
-        let engine = &*self.site(&location)?.engine;
+        let site = self.site(&location)?;
+        let engine = &*site.engine;
         let after = match page::decode(ACCOUNTS, &location, page_token) {
             Ok(after) => after.map(|text| S3uid::parse(&text)).transpose(),
             Err(error) => Err(error),
@@ -100,8 +101,8 @@ impl Storage {
         let scope = name::account(uid);
         let after = page::decode(KEYS, &scope, page_token).map_err(|_| Error::PageTokenInvalid)?;
         let mut keys = Vec::new();
-        if used.engine.capabilities().key_usage {
-            keys = used.engine.key_usage(uid).await?;
+        if used.engine().capabilities().key_usage {
+            keys = used.engine().key_usage(uid).await?;
         }
         keys.retain(|key| after.as_ref().is_none_or(|after| key.access_key > *after));
         let size = usize::try_from(page_size).unwrap_or(usize::MAX);

@@ -28,11 +28,11 @@ impl Storage {
     pub(crate) async fn keyrings(
         &self,
         cx: &RequestContext,
-    ) -> Result<Vec<(&str, EngineKeyring)>, Error> {
+    ) -> Result<Vec<(String, EngineKeyring)>, Error> {
         check_operator(cx, WHAT)?;
         let mut found = Vec::new();
-        for (code, site) in &self.sites {
-            found.extend(site.engine.keyring().await?.map(|keyring| (code.as_str(), keyring)));
+        for (code, site) in &*self.sites.all() {
+            found.extend(site.engine.keyring().await?.map(|keyring| (code.clone(), keyring)));
         }
         Ok(found)
     }
@@ -44,7 +44,8 @@ impl Storage {
         from: Cursor,
     ) -> Result<(Rewrapped, Option<Cursor>), Error> {
         check_operator(cx, WHAT)?;
-        let Some((code, site)) = self.sites.range(from.location.clone()..).next() else {
+        let sites = self.sites.all();
+        let Some((code, site)) = sites.range(from.location.clone()..).next() else {
             return Ok((Rewrapped::default(), None));
         };
         let after = if *code == from.location { from.after.as_str() } else { "" };
@@ -52,7 +53,7 @@ impl Storage {
         let here = done.next.clone().map(|after| (code.clone(), after));
         let after_here = (Bound::Excluded(code.clone()), Bound::Unbounded);
         let elsewhere = || {
-            let (code, _) = self.sites.range::<String, _>(after_here).next()?;
+            let (code, _) = sites.range::<String, _>(after_here).next()?;
             Some((code.clone(), String::new()))
         };
         let next = here.or_else(elsewhere);

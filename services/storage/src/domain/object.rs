@@ -57,9 +57,9 @@ impl Storage {
             .decode(LISTING, &scope, &query.page_token)
             .map_err(|_| Error::PageTokenInvalid)?;
         let (mut page, next) = if query.search.is_empty() {
-            list_level(used.engine, query, after).await?
+            list_level(used.engine(), query, after).await?
         } else {
-            search(used.engine, query, after).await?
+            search(used.engine(), query, after).await?
         };
         page.next_page_token =
             next.map(|cursor| self.page_key.encode(LISTING, &scope, &cursor)).unwrap_or_default();
@@ -75,7 +75,7 @@ impl Storage {
     ) -> Result<(), Error> {
         let used = self.visible_account(cx, uid).await?;
         used.check_changeable(cx)?;
-        match used.engine.delete_object(uid, bucket, key).await {
+        match used.engine().delete_object(uid, bucket, key).await {
             // An attempt before this one was cut off, and since then the bucket went too.
             Err(EngineError::NotFound) if resumes => Ok(()),
             deleted => deleted.map_err(|error| bucket_error(error, bucket)),

@@ -176,7 +176,7 @@ impl Storage {
         let used = self.visible_account(cx, uid).await?;
         let collect_time = self.clock.now();
         for _ in 0..BATCHES_MAX {
-            if !self.collect(used.site).await? {
+            if !self.collect(&used.site).await? {
                 break;
             }
         }
@@ -185,7 +185,7 @@ impl Storage {
             // The time is taken before the figures: a change in between is told again with a
             // later time, never with an earlier one.
             let sample_time = self.clock.now();
-            let page = used.engine.list_buckets(uid, after.as_ref(), SAMPLE_PAGE).await?;
+            let page = used.engine().list_buckets(uid, after.as_ref(), SAMPLE_PAGE).await?;
             let Some(last) = page.last() else {
                 break;
             };
@@ -203,7 +203,7 @@ impl Storage {
             self.push(&mut tx, uid, Collected { samples, traffic: Vec::new() }).await?;
             tx.commit().await?;
         }
-        let usage = used.engine.account_usage(uid).await?;
+        let usage = used.engine().account_usage(uid).await?;
         let stowage_engine::AccountUsage { stored_bytes, object_count, .. } = usage;
         Ok(Stored { stored_bytes, object_count, collect_time })
     }

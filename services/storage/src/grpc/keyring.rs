@@ -52,7 +52,7 @@ fn read_cursor(text: &str) -> Option<Cursor> {
 
 /// Engines in one process have one keyring; what they know of it may differ for an instant, so the
 /// least of it is told.
-fn merged(keyrings: Vec<(&str, EngineKeyring)>) -> RoleKeyring {
+fn merged(keyrings: Vec<(String, EngineKeyring)>) -> RoleKeyring {
     let mut role = RoleKeyring { role: "storage".to_owned(), ..Default::default() };
     let least = keyrings.iter().min_by_key(|(_, keyring)| keyring.sealing_version);
     if let Some((_, keyring)) = least {
