@@ -160,7 +160,8 @@ where
         };
         let handshake = tls.accept(stream);
         match tokio::time::timeout(self.settings.header_max, handshake).await {
-            Ok(Ok(stream)) => self.speak(stream, peer, watcher).await,
+            // Boxed, so that connections in the clear have no room for one by TLS.
+            Ok(Ok(stream)) => Box::pin(self.speak(stream, peer, watcher)).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
         }
@@ -181,14 +182,15 @@ where
                 spoke.store(true, Ordering::Relaxed);
                 let answer = answer.clone();
                 let answered = read_out(request, move |request| answer(request, peer));
-                async move { Ok::<_, Infallible>(answered.await) }
+                // A connection has room for one of these as long as it is open.
+                Box::pin(async move { Ok::<_, Infallible>(answered.await) })
             })
         };
         let (stream, ended) = Lent::new(stream);
         let serving = self.builder.serve_connection(TokioIo::new(stream), service);
-        let serving = watcher.watch(serving.into_owned());
         let result = {
-            let mut serving = std::pin::pin!(serving);
+            // Else whoever holds this future has room for each place that it is moved to.
+            let mut serving = Box::pin(watcher.watch(serving.into_owned()));
             // Until it is known which protocol a client speaks, no timer of that protocol runs.
             match tokio::time::timeout(self.settings.header_max, &mut serving).await {
                 Ok(result) => result,
