@@ -49,6 +49,11 @@ impl Figure {
         Self { what: what.into(), measured: measured.into(), target: String::new(), is_met: None }
     }
 
+    /// A ratio that others are to be seen beside.
+    pub(crate) fn ratio(what: impl Into<String>, measured: f64) -> Self {
+        Self::told(what, short(measured))
+    }
+
     /// What could not be measured, and why.
     pub(crate) fn missing(what: impl Into<String>, why: impl Into<String>) -> Self {
         let measured = format!("not measured: {}", why.into().replace(['|', '\n'], " "));

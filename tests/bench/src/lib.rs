@@ -9,6 +9,7 @@ mod connections;
 mod doors;
 mod facade;
 mod figure;
+mod hops;
 mod keys;
 mod load;
 mod objects;

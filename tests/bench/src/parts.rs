@@ -1,5 +1,6 @@
 //! Each part in a process of its own, on PostgreSQL and RabbitMQ.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use stowage_proto::accounts::customer_service_client::CustomerServiceClient;
 use stowage_testkit::{Beside, PARTS, Parts, Site};
 
 use crate::figure::Figure;
+use crate::hops::Hops;
 use crate::load::{AT_ONCE, at_once};
 use crate::start::{IDLE, resident_mib};
 use crate::{Flags, RATES_OUT_OF_REACH, orders};
@@ -19,7 +21,7 @@ const SERVER: &str = "STOWAGE_TEST_DATABASE_URL";
 /// How often both sides are measured in turn, so that a slow moment falls on both.
 const ROUNDS: u32 = 3;
 /// What the called role reads, as it reads it.
-const SELECT: &str = "SELECT customer_id, email, currency, create_time FROM customer \
+pub(crate) const SELECT: &str = "SELECT customer_id, email, currency, create_time FROM customer \
     WHERE customer_id = $1";
 
 pub(crate) async fn measure(program: PathBuf, flags: &Flags) -> Vec<Figure> {
@@ -30,7 +32,7 @@ pub(crate) async fn measure(program: PathBuf, flags: &Flags) -> Vec<Figure> {
     let parts = Parts::start_program(program, RATES_OUT_OF_REACH).await;
     let site = parts.site(0);
     let mut figures = idle(&parts).await;
-    figures.push(reads(&parts, &site, flags.facade_seconds).await);
+    figures.extend(reads(&parts, &site, flags.facade_seconds).await);
     figures.extend(orders::measure(&site, orders_of_five(flags.orders / 2)).await);
     parts.settle().await;
     figures
@@ -54,29 +56,44 @@ async fn idle(parts: &Parts) -> Vec<Figure> {
     PARTS.map(figure).into()
 }
 
-/// A read of one row through the gateway and a role, and the same by the database's client.
-async fn reads(parts: &Parts, site: &Site, seconds: u64) -> Figure {
+/// A read of one row through the gateway and a role; the same by the database's client; and the
+/// same by two bare servers, which is the most that two hops leave of it.
+async fn reads(parts: &Parts, site: &Site, seconds: u64) -> Vec<Figure> {
     const WHAT: &str = "GetCustomer ÷ its prepared select by sqlx";
-    let customer = site.customer("reads@bench.example", "EUR").await;
-    let bare = match pool(parts).await {
-        Ok(pool) => pool,
-        Err(error) => return Figure::missing(WHAT, error.to_string()),
+    const OF_BARE: &str = "GetCustomer ÷ the same through two bare tonic servers";
+    let rates = match rates(parts, site, Duration::from_secs(seconds)).await {
+        Ok(rates) => rates,
+        Err(why) => return vec![Figure::missing(WHAT, &why), Figure::missing(OF_BARE, why)],
     };
-    let span = Duration::from_secs(seconds);
-    let (mut through, mut below) = (0.0, 0.0);
+    let [ours, select, bare] = rates;
+    let what = |what, other| format!("{what}, {AT_ONCE} clients ({ours:.0}/s ÷ {other:.0}/s)");
+    let two_hops = format!("two bare tonic servers ÷ the select ({bare:.0}/s ÷ {select:.0}/s)");
+    vec![
+        Figure::at_least(what(WHAT, select), ours / select, 0.5),
+        Figure::ratio(two_hops, bare / select),
+        Figure::at_least(what(OF_BARE, bare), ours / bare, 0.7),
+    ]
+}
+
+/// Answers a second of the product, the select and the bare servers, measured in turn.
+async fn rates(parts: &Parts, site: &Site, span: Duration) -> Result<[f64; 3], String> {
+    let customer = site.customer("reads@bench.example", "EUR").await;
+    let pool = pool(parts).await.map_err(|error| error.to_string())?;
+    let hops = Hops::start(pool.clone()).map_err(|error| error.to_string())?;
+    let caller = (customer.token.as_str(), customer.id);
+    let mut sums = [0.0; 3];
     for round in 0..=ROUNDS {
-        let of_calls = calls(site, (&customer.token, customer.id), span).await;
-        let of_selects = selects(&bare, customer.id, span).await;
-        match (of_calls, of_selects) {
-            // The first round opens connections and fills caches.
-            (Ok(_), Ok(_)) if round == 0 => {}
-            (Ok(a), Ok(b)) => (through, below) = (through + a, below + b),
-            (Err(why), _) | (_, Err(why)) => return Figure::missing(WHAT, why),
+        let rates = [
+            calls(site.gateway, caller, span).await?,
+            selects(&pool, customer.id, span).await?,
+            calls(hops.address, caller, span).await?,
+        ];
+        // The first round opens connections and fills caches.
+        if round > 0 {
+            sums.iter_mut().zip(rates).for_each(|(sum, rate)| *sum += rate);
         }
     }
-    let (a, b) = (through / f64::from(ROUNDS), below / f64::from(ROUNDS));
-    let what = format!("{WHAT}, {AT_ONCE} clients ({a:.0}/s ÷ {b:.0}/s)");
-    Figure::at_least(what, a / b, 0.5)
+    Ok(sums.map(|sum| sum / f64::from(ROUNDS)))
 }
 
 async fn pool(parts: &Parts) -> Result<PgPool, sqlx::Error> {
@@ -88,10 +105,14 @@ async fn pool(parts: &Parts) -> Result<PgPool, sqlx::Error> {
     PgPoolOptions::new().max_connections(u32::from(AT_ONCE)).connect_with(options).await
 }
 
-async fn calls(site: &Site, (token, id): (&str, i64), span: Duration) -> Result<f64, String> {
+async fn calls(
+    address: SocketAddr,
+    (token, id): (&str, i64),
+    span: Duration,
+) -> Result<f64, String> {
     at_once(span, || {
         // A connection of its own, as clients have.
-        let own = Site::new(site.gateway, site.s3, String::new());
+        let own = Site::new(address, address, String::new());
         let client = CustomerServiceClient::new(own.with_token(token));
         move || {
             let mut client = client.clone();
