@@ -14,6 +14,7 @@ pub(crate) mod location;
 pub(crate) mod object;
 pub(crate) mod saga;
 mod site;
+pub(crate) mod upload;
 pub(crate) mod usage;
 
 use std::sync::Arc;

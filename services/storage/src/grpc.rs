@@ -7,6 +7,7 @@ pub(crate) mod keyring;
 pub(crate) mod location;
 pub(crate) mod object;
 pub(crate) mod saga;
+pub(crate) mod upload;
 pub(crate) mod usage;
 
 use crate::domain::{Domain, signed};

@@ -25,6 +25,7 @@ use stowage_proto::storage::keyring_service_server::KeyringServiceServer;
 use stowage_proto::storage::location_service_server::LocationServiceServer;
 use stowage_proto::storage::object_service_server::ObjectServiceServer;
 use stowage_proto::storage::saga_service_server::SagaServiceServer;
+use stowage_proto::storage::upload_service_server::UploadServiceServer;
 use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_request::Requests;
 use stowage_runtime::{ReadyCheck, Role, RoleChannel, StackConfig, Task, role_stack};
@@ -172,6 +173,7 @@ fn serve(domain: Domain, stack: StackConfig) -> RoleChannel {
         .add_service(ObjectServiceServer::new(api.clone()))
         .add_service(KeyringServiceServer::new(api.clone()))
         .add_service(SagaServiceServer::new(api.clone()))
+        .add_service(UploadServiceServer::new(api.clone()))
         .add_service(UsageServiceServer::new(api));
     role_stack(routes, stack)
 }

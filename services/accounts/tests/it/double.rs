@@ -382,6 +382,13 @@ impl BucketService for World {
         Err(Status::unimplemented("accounts does not call this"))
     }
 
+    async fn set_bucket_quota(
+        &self,
+        _request: Request<storage::SetBucketQuotaRequest>,
+    ) -> Result<Response<storage::Bucket>, Status> {
+        Err(Status::unimplemented("accounts does not call this"))
+    }
+
     async fn delete_bucket(
         &self,
         request: Request<storage::DeleteBucketRequest>,

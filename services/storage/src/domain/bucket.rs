@@ -62,6 +62,21 @@ impl Storage {
         Ok(BucketPage { buckets, next_page_token })
     }
 
+    /// Sets a bucket's own bounds; answers it.
+    pub(crate) async fn set_bucket_quota(
+        &self,
+        cx: &RequestContext,
+        (uid, bucket): (&S3uid, &BucketName),
+        quota: Quota,
+    ) -> Result<BucketInfo, Error> {
+        let used = self.visible_account(cx, uid).await?;
+        used.check_changeable(cx)?;
+        let set = used.engine().set_bucket_quota(uid, bucket, quota).await;
+        set.map_err(|error| bucket_error(error, bucket))?;
+        let found = find_bucket(used.engine(), uid, bucket).await?;
+        found.ok_or_else(|| Error::BucketNotFound { bucket: bucket.as_str().to_owned() })
+    }
+
     /// Deletes an empty bucket for a service.
     pub(super) async fn remove_bucket(
         &self,
@@ -110,6 +125,8 @@ pub(crate) fn message_of(uid: &S3uid, info: BucketInfo) -> pb::Bucket {
         stored_bytes: signed(info.stored_bytes),
         received_bytes: signed(info.received_bytes),
         sent_bytes: signed(info.sent_bytes),
+        quota_bytes: info.quota.bytes.map(signed),
+        quota_objects: info.quota.objects.map(signed),
     }
 }
 

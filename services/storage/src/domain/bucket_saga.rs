@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use stowage_db::Tx;
-use stowage_engine::{BucketInfo, Error as EngineError, Quota};
+use stowage_engine::{BucketInfo, Error as EngineError, Quota, StorageFigures};
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
 use stowage_request::Pending;
@@ -18,6 +18,7 @@ use time::OffsetDateTime;
 use super::bucket::{find_bucket, made_bucket, message_of};
 use super::change::{Change, Told, What};
 use super::engine_account::State;
+use super::usage::Collected;
 use super::{Site, Storage};
 use crate::error::Error;
 use crate::store;
@@ -251,11 +252,31 @@ async fn note_made(storage: &Storage, state: &mut BucketState, tx: &mut Tx) -> S
     };
     if is_first {
         tell(storage, (state, What::BucketCreated), tx).await?;
+        sample(storage, state, tx).await?;
     }
     if let (Some(pending), Some(info)) = (&state.pending, state.made()) {
         pending.answer(tx, &message_of(&state.uid, info), storage.clock.now()).await?;
     }
     release(state, tx).await
+}
+
+/// Tells metering of a bucket whose engine would do so only when it is next looked at. It was
+/// empty when it was made, whatever is in it by now.
+async fn sample(storage: &Storage, state: &BucketState, tx: &mut Tx) -> StepResult {
+    let Some(found) = &state.found else { return Ok(()) };
+    if state.site(storage)?.engine.capabilities().changes_at_once {
+        return Ok(());
+    }
+    let empty = StorageFigures {
+        uid: state.uid.clone(),
+        bucket: state.bucket.as_str().to_owned(),
+        stored_bytes: 0,
+        object_count: 0,
+        sample_time: found.create_time,
+        deleted: false,
+    };
+    let told = Collected { samples: vec![empty], traffic: Vec::new() };
+    storage.push(tx, &state.uid, told).await.map_err(step_error)
 }
 
 /// Looks first: an attempt whose answer was lost may have done it, and a bucket that was made

@@ -1,8 +1,11 @@
 //! Objects in buckets, for listings and single deletions.
 
+use std::time::Duration;
+
 use stowage_auth::RequestContext;
-use stowage_engine::{Engine, Error as EngineError, ListQuery, ObjectInfo};
-use stowage_types::{BucketName, S3uid};
+use stowage_engine::{Engine, Error as EngineError, ListQuery, ObjectInfo, Presign, PresignMethod};
+use stowage_types::{BucketName, S3uid, SecretString};
+use time::OffsetDateTime;
 
 use super::Storage;
 use super::bucket::bucket_error;
@@ -35,6 +38,23 @@ pub(crate) struct ObjectPage {
     pub(crate) next_page_token: String,
 }
 
+/// What a signed URL is to allow.
+#[derive(Debug)]
+pub(crate) struct UrlQuery {
+    pub(crate) uid: S3uid,
+    pub(crate) bucket: BucketName,
+    pub(crate) key: String,
+    pub(crate) method: PresignMethod,
+    pub(crate) valid_for: Duration,
+}
+
+/// A URL that opens an object.
+#[derive(Debug)]
+pub(crate) struct SignedUrl {
+    pub(crate) url: SecretString,
+    pub(crate) expire_time: OffsetDateTime,
+}
+
 impl ObjectQuery {
     /// What a token of this listing is tied to. The lengths keep prefix and search apart.
     fn scope(&self) -> String {
@@ -64,6 +84,34 @@ impl Storage {
         page.next_page_token =
             next.map(|cursor| self.page_key.encode(LISTING, &scope, &cursor)).unwrap_or_default();
         Ok(page)
+    }
+
+    pub(crate) async fn sign_object_url(
+        &self,
+        cx: &RequestContext,
+        query: UrlQuery,
+    ) -> Result<SignedUrl, Error> {
+        let used = self.visible_account(cx, &query.uid).await?;
+        if used.account.limits.is_suspended {
+            return Err(Error::AccountState { state: "SUSPENDED" });
+        }
+        // As customers reach it, which may not be as this process does.
+        let location = crate::store::location::find(&self.db, &used.site.code).await?;
+        let location = location.ok_or(Error::LocationNotFound)?;
+        let expire_time = self.clock.now() + query.valid_for;
+        let what = Presign {
+            method: query.method,
+            endpoint: location.endpoint,
+            region: location.region,
+            key: query.key,
+            valid_for: query.valid_for,
+        };
+        let url = used.engine().presign(&query.uid, &query.bucket, &what).await;
+        let url = url.map_err(|error| match error {
+            EngineError::Invalid { why } => Error::field("key", why),
+            other => bucket_error(other, &query.bucket),
+        })?;
+        Ok(SignedUrl { url, expire_time })
     }
 
     pub(crate) async fn delete_object(

@@ -149,7 +149,12 @@ impl Storage {
         Ok(())
     }
 
-    async fn push(&self, tx: &mut Tx, uid: &S3uid, collected: Collected) -> Result<(), Error> {
+    pub(super) async fn push(
+        &self,
+        tx: &mut Tx,
+        uid: &S3uid,
+        collected: Collected,
+    ) -> Result<(), Error> {
         let message = events::usage_collected(uid, collected);
         let subject = name::account(uid);
         self.outbox.push(tx, events::USAGE_COLLECTED, &subject, &message).await?;

@@ -1,6 +1,7 @@
 //! `BucketService`.
 
 use stowage_auth::RequestContext;
+use stowage_engine::Quota;
 use stowage_proto::storage as pb;
 use stowage_proto::storage::bucket_service_server::BucketService;
 use stowage_request::Once;
@@ -9,7 +10,18 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, complete};
 use crate::domain::bucket::message_of;
+use crate::domain::change::{Change, What};
 use crate::error::Error;
+
+/// A bound, where there is one.
+fn bound(field: &str, value: Option<i64>, violations: &mut Violations) -> Option<u64> {
+    let value = value?;
+    let bound = u64::try_from(value).ok().filter(|bound| *bound > 0);
+    if bound.is_none() {
+        violations.push(field, "must be above 0; leave it out for no bound");
+    }
+    bound
+}
 
 #[tonic::async_trait]
 impl BucketService for Api {
@@ -45,6 +57,30 @@ impl BucketService for Api {
             buckets: page.buckets.into_iter().map(|info| message_of(&uid, info)).collect(),
             next_page_token: page.next_page_token,
         }))
+    }
+
+    async fn set_bucket_quota(
+        &self,
+        request: Request<pb::SetBucketQuotaRequest>,
+    ) -> Result<Response<pb::Bucket>, Status> {
+        let read = |request: pb::SetBucketQuotaRequest| {
+            let mut violations = Violations::default();
+            let named = violations.check("name", name::parse_bucket(&request.name));
+            let quota = Quota {
+                bytes: bound("quota_bytes", request.quota_bytes, &mut violations),
+                objects: bound("quota_objects", request.quota_objects, &mut violations),
+            };
+            Ok::<_, Error>((complete(named, violations)?, quota))
+        };
+        let work = async |cx, ((uid, bucket), quota): (_, Quota), once: Once<pb::Bucket>| {
+            let storage = &self.0.storage;
+            let info = storage.set_bucket_quota(&cx, (&uid, &bucket), quota).await?;
+            let answer = message_of(&uid, info);
+            let change = Change { what: What::BucketQuotaSet, uid: &uid, bucket: &bucket, key: "" };
+            storage.tell(&cx, change, (&once, &answer)).await?;
+            Ok(answer)
+        };
+        self.0.storage.requests.once(request, read, work).await
     }
 
     async fn delete_bucket(

@@ -12,7 +12,7 @@ use stowage_engine_embedded::{Embedded, EmbeddedConfig};
 use stowage_keyring::Keyring;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
-use stowage_types::{S3uid, SystemClock, SystemRandom, name};
+use stowage_types::{S3uid, SystemClock, SystemRandom, name, timestamp};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -191,5 +191,96 @@ async fn the_quota_of_an_account_can_be_changed() {
     put().await.unwrap_err();
     served.kit.ensure(of(3000)).await.unwrap();
     put().await.unwrap();
+    served.close().await;
+}
+
+#[tokio::test]
+async fn unfinished_uploads_are_shown_in_pages_and_ended_by_age() {
+    let place = Arc::new(Scratch::new().await);
+    let served = Served::start(&place, metered_bus()).await;
+    let uid = served.kit.account().await;
+    served.kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+    let client = served.client(&uid);
+    let parent = format!("{}/buckets/photos", name::account(&uid));
+    for key in ["a/b", "a/b", "z"] {
+        let begun = client.create_multipart_upload().bucket("photos").key(key).send();
+        let id = begun.await.unwrap().upload_id.unwrap();
+        let part = client.upload_part().bucket("photos").key(key).upload_id(id).part_number(1);
+        part.body(vec![b'x'; 500].into()).send().await.unwrap();
+    }
+    let (mut keys, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = pb::ListUploadsRequest { parent: parent.clone(), page_size: 2, page_token };
+        let page = served.kit.uploads().list_uploads(served.kit.as_customer(OWNER, request)).await;
+        let page = page.unwrap().into_inner();
+        keys.extend(page.uploads.into_iter().map(|upload| (upload.key, upload.stored_bytes)));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    let of = |key: &str| (key.to_owned(), Some(500));
+    assert_eq!(keys, [of("a/b"), of("a/b"), of("z")]);
+
+    let abort = async |begun_before| {
+        let request =
+            pb::AbortUploadsRequest { parent: parent.clone(), begun_before, ..Default::default() };
+        served.kit.uploads().abort_uploads(served.kit.as_customer(OWNER, request)).await
+    };
+    let early = timestamp(time::OffsetDateTime::UNIX_EPOCH);
+    let none = abort(Some(early)).await.unwrap().into_inner();
+    assert_eq!((none.aborted_count, none.more), (0, false), "none is as old");
+    let all = abort(None).await.unwrap().into_inner();
+    assert_eq!((all.aborted_count, all.more), (3, false));
+    assert_eq!(abort(None).await.unwrap().into_inner().aborted_count, 0);
+    let mut wrong = early;
+    wrong.seconds = i64::MAX;
+    let refused = abort(Some(wrong)).await;
+    assert_reason(refused, Code::InvalidArgument, ErrorReason::InvalidField);
+    served.close().await;
+}
+
+#[tokio::test]
+async fn a_signed_url_opens_one_object_and_a_quota_of_a_bucket_holds() {
+    let place = Arc::new(Scratch::new().await);
+    let served = Served::start(&place, metered_bus()).await;
+    let (kit, uid) = (&served.kit, served.kit.account().await);
+    kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+    let client = served.client(&uid);
+    served.put(&client, "a", 1000).await;
+    let parent = format!("{}/buckets/photos", name::account(&uid));
+    let sign = async |method: pb::SignedMethod, valid_seconds| {
+        let (parent, key, method) = (parent.clone(), "ä b/c".to_owned(), method.into());
+        let request = pb::SignObjectUrlRequest { parent, key, method, valid_seconds };
+        kit.objects().sign_object_url(kit.as_customer(OWNER, request)).await
+    };
+    let signed = sign(pb::SignedMethod::Get, 60).await.unwrap().into_inner();
+    // The endpoint is the one that customers are shown.
+    assert!(signed.url.starts_with("http://127.0.0.1:9000/photos/%C3%A4%20b/c?"), "{}", signed.url);
+    assert!(signed.url.contains("X-Amz-Expires=60"), "{}", signed.url);
+    for (method, seconds) in [
+        (pb::SignedMethod::Unspecified, 60),
+        (pb::SignedMethod::Put, -1),
+        (pb::SignedMethod::Put, 604_801),
+    ] {
+        let refused = sign(method, seconds).await;
+        assert_reason(refused, Code::InvalidArgument, ErrorReason::InvalidField);
+    }
+
+    let set = async |quota_bytes, quota_objects| {
+        let name = parent.clone();
+        let request =
+            pb::SetBucketQuotaRequest { name, quota_bytes, quota_objects, ..Default::default() };
+        kit.buckets().set_bucket_quota(kit.as_customer(OWNER, request)).await
+    };
+    let bucket = set(Some(1500), Some(5)).await.unwrap().into_inner();
+    assert_eq!((bucket.quota_bytes, bucket.quota_objects), (Some(1500), Some(5)));
+    assert_eq!(bucket.stored_bytes, 1000);
+    let too_much = client.put_object().bucket("photos").key("b").body(vec![0; 501].into());
+    too_much.send().await.unwrap_err();
+    assert_reason(set(Some(0), None).await, Code::InvalidArgument, ErrorReason::InvalidField);
+    let bucket = set(None, None).await.unwrap().into_inner();
+    assert_eq!((bucket.quota_bytes, bucket.quota_objects), (None, None));
+    served.put(&client, "b", 501).await;
     served.close().await;
 }

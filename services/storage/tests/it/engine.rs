@@ -68,6 +68,7 @@ impl Default for Memory {
                 bucket_limit: true,
                 traffic: true,
                 immediate_figures: true,
+                changes_at_once: true,
                 deletions_at_once: true,
                 keys_reusable: true,
                 key_usage: false,

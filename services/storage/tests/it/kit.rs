@@ -18,6 +18,7 @@ use stowage_proto::storage::bucket_service_client::BucketServiceClient;
 use stowage_proto::storage::engine_account_service_client::EngineAccountServiceClient;
 use stowage_proto::storage::location_service_client::LocationServiceClient;
 use stowage_proto::storage::object_service_client::ObjectServiceClient;
+use stowage_proto::storage::upload_service_client::UploadServiceClient;
 use stowage_proto::storage::usage_service_client::UsageServiceClient;
 use stowage_runtime::{Role, RoleChannel, reason_of};
 use stowage_storage::{
@@ -226,6 +227,10 @@ impl<E: Engine + 'static> Kit<E> {
 
     pub(crate) fn objects(&self) -> ObjectServiceClient<RoleChannel> {
         ObjectServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn uploads(&self) -> UploadServiceClient<RoleChannel> {
+        UploadServiceClient::new(self.channel())
     }
 
     pub(crate) fn usage(&self) -> UsageServiceClient<RoleChannel> {

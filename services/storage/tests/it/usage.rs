@@ -207,3 +207,26 @@ async fn fresh_figures_are_durable_when_the_call_answers() {
     let refused = kit.usage().collect_usage(kit.as_service(request)).await;
     assert_reason(refused, Code::Unavailable, ErrorReason::EngineUnavailable);
 }
+
+#[tokio::test]
+async fn a_new_bucket_is_told_by_who_makes_it_where_its_engine_looks_only_now_and_then() {
+    for changes_at_once in [false, true] {
+        let mut engine = Memory::default();
+        engine.capabilities.changes_at_once = changes_at_once;
+        let mut kit = Kit::with(engine).await;
+        let uid = kit.account().await;
+        kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+        // Its creation again tells nothing.
+        kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+        // Nobody asks the engine: the collector does not run.
+        kit.run_tasks_of("storage.outbox");
+        if changes_at_once {
+            let told = "SELECT count(*) FROM outbox WHERE type LIKE '%usage.collected%'";
+            assert_eq!(kit.count(told).await, 0);
+        } else {
+            until(async || kit.meter.last(&uid, "photos") == Some((0, 0))).await;
+            assert_eq!(kit.meter.events(), 1);
+        }
+        kit.close().await;
+    }
+}

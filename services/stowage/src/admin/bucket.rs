@@ -15,7 +15,13 @@ use super::client::{Api, Flags, pages};
 use super::output::{self, Row};
 use super::{Error, Limit, Session};
 
-const FLAGS: Flags = &[("bucket", "BUCKET"), ("name", "BUCKET"), ("parent", "ACCOUNT")];
+pub(super) const FLAGS: Flags = &[
+    ("bucket", "BUCKET"),
+    ("name", "BUCKET"),
+    ("parent", "ACCOUNT"),
+    ("quota_bytes", "--bytes"),
+    ("quota_objects", "--objects"),
+];
 /// How often progress is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Looks in a row that may fail, as while the server is started anew: half a minute.
@@ -33,6 +39,17 @@ pub(super) enum Command {
         no_wait: bool,
         #[command(flatten)]
         bucket: Named,
+    },
+    /// Set what a bucket may store, beside the bound of its account
+    Quota {
+        #[command(flatten)]
+        bucket: Named,
+        /// Bytes that it may store; left out: no bound
+        #[arg(long, value_name = "N")]
+        bytes: Option<i64>,
+        /// Objects that it may have; left out: no bound
+        #[arg(long, value_name = "N")]
+        objects: Option<i64>,
     },
     /// Halt the deletion of a bucket
     Pause(Named),
@@ -52,9 +69,9 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Named {
     /// Its account's s3uid or integer id
-    account: String,
+    pub(super) account: String,
     /// The bucket's name
-    bucket: String,
+    pub(super) bucket: String,
 }
 
 #[derive(Serialize)]
@@ -69,6 +86,32 @@ impl Row for BucketRow {
 
     fn cells(&self) -> Vec<String> {
         vec![self.s3uid.clone(), self.bucket.clone(), self.state.to_owned()]
+    }
+}
+
+#[derive(Serialize)]
+struct QuotaRow {
+    s3uid: String,
+    bucket: String,
+    stored_bytes: i64,
+    quota_bytes: Option<i64>,
+    object_count: i64,
+    quota_objects: Option<i64>,
+}
+
+impl Row for QuotaRow {
+    const COLUMNS: &'static [&'static str] = &["S3UID", "BUCKET", "BYTES", "OF", "OBJECTS", "OF"];
+
+    fn cells(&self) -> Vec<String> {
+        let bound = |bound: Option<i64>| bound.map_or("no bound".to_owned(), |n| n.to_string());
+        vec![
+            self.s3uid.clone(),
+            self.bucket.clone(),
+            self.stored_bytes.to_string(),
+            bound(self.quota_bytes),
+            self.object_count.to_string(),
+            bound(self.quota_objects),
+        ]
     }
 }
 
@@ -138,6 +181,9 @@ pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error
     match command {
         Command::Delete { with_contents: false, bucket, .. } => delete_empty(bucket, session).await,
         Command::Delete { no_wait, bucket, .. } => delete(bucket, !no_wait, session).await,
+        Command::Quota { bucket, bytes, objects } => {
+            set_quota(bucket, (bytes, objects), session).await
+        }
         Command::Pause(bucket) => change(Order::Pause, bucket, session).await,
         Command::Resume(bucket) => change(Order::Resume, bucket, session).await,
         Command::Cancel(bucket) => change(Order::Cancel, bucket, session).await,
@@ -146,7 +192,7 @@ pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error
 }
 
 /// The account's s3uid: storage knows no other name of it.
-async fn s3uid_of(account: &str, session: &Session) -> Result<String, Error> {
+pub(super) async fn s3uid_of(account: &str, session: &Session) -> Result<String, Error> {
     let name = match account.starts_with("accounts/") {
         true => account.to_owned(),
         false => format!("accounts/{account}"),
@@ -155,6 +201,30 @@ async fn s3uid_of(account: &str, session: &Session) -> Result<String, Error> {
     let found = accounts.get_account(GetAccountRequest { name }).await;
     let explain = |status: Status| session.client.explain(&status, &[("name", "ACCOUNT")]);
     Ok(found.map_err(explain)?.into_inner().s3uid)
+}
+
+async fn set_quota(
+    named: Named,
+    (quota_bytes, quota_objects): (Option<i64>, Option<i64>),
+    session: &Session,
+) -> Result<(), Error> {
+    let s3uid = s3uid_of(&named.account, session).await?;
+    let name = format!("accounts/{s3uid}/buckets/{}", named.bucket);
+    let set = session.client.change(async |api: Api, request_id: String| {
+        let name = name.clone();
+        let request = pb::SetBucketQuotaRequest { name, quota_bytes, quota_objects, request_id };
+        BucketServiceClient::new(api).set_bucket_quota(request).await
+    });
+    let set = set.await.map_err(|status| session.client.explain(&status, FLAGS))?;
+    let row = QuotaRow {
+        s3uid,
+        bucket: set.bucket,
+        stored_bytes: set.stored_bytes,
+        quota_bytes: set.quota_bytes,
+        object_count: set.object_count,
+        quota_objects: set.quota_objects,
+    };
+    output::one(session.output, &row)
 }
 
 async fn delete_empty(named: Named, session: &Session) -> Result<(), Error> {

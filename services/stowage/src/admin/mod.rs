@@ -20,10 +20,12 @@ mod invoice;
 mod keyring;
 mod location;
 mod migrate_database;
+mod object;
 mod output;
 mod plan;
 mod reconcile;
 mod saga;
+mod upload;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -91,6 +93,12 @@ enum OfServer {
     /// Buckets of an account, and their deletion with all that is in them
     #[command(subcommand)]
     Bucket(bucket::Command),
+    /// Unfinished uploads of a bucket: they take room, and no listing of objects shows them
+    #[command(subcommand)]
+    Upload(upload::Command),
+    /// Objects in buckets
+    #[command(subcommand)]
+    Object(object::Command),
     /// Compare accounts with engines and billing, and mend what is safe to mend
     ///
     /// Exit code 1: something is left as it was found.
@@ -152,6 +160,8 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Key(command) => access_key::run(command, &session).await,
         OfServer::Audit(command) => audit::run(command, &session).await,
         OfServer::Bucket(command) => bucket::run(command, &session).await,
+        OfServer::Upload(command) => upload::run(command, &session).await,
+        OfServer::Object(command) => object::run(command, &session).await,
         OfServer::Reconcile(command) => reconcile::run(command, &session).await,
         OfServer::Location(command) => location::run(command, &session).await,
         OfServer::Keyring(command) => keyring::run(command, &session).await,

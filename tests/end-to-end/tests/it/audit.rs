@@ -88,6 +88,8 @@ const TOLD: &[(&str, Told)] = &[
     ("metering.v1.MeterService/CloseMeter", Not(STEP)),
     ("metering.v1.UsageService/AwaitUsage", Not(FIGURES)),
     ("storage.v1.BucketService/CreateBucket", As(&["bucket.created"])),
+    ("storage.v1.BucketService/SetBucketQuota", As(&["bucket.quota_set"])),
+    ("storage.v1.UploadService/AbortUploads", As(&["bucket.uploads_aborted"])),
     ("storage.v1.BucketService/DeleteBucket", As(&["bucket.deleted"])),
     ("storage.v1.BucketDeletionService/StartBucketDeletion", As(&["bucket.deletion_started"])),
     ("storage.v1.BucketDeletionService/CancelBucketDeletion", Elsewhere(JOBS)),
@@ -295,6 +297,12 @@ async fn change_contents(acts: &Acts, account: &str, bucket: &str) {
     let (parent, bucket) = (account.to_owned(), bucket.to_owned());
     let create = storage::CreateBucketRequest { parent, bucket, ..Default::default() };
     let bucket: storage::Bucket = acts.act("storage.v1.BucketService/CreateBucket", create).await;
+    let (name, quota_bytes) = (bucket.name.clone(), Some(1 << 30));
+    let quota = storage::SetBucketQuotaRequest { name, quota_bytes, ..Default::default() };
+    let _: storage::Bucket = acts.act("storage.v1.BucketService/SetBucketQuota", quota).await;
+    let abort = storage::AbortUploadsRequest { parent: bucket.name.clone(), ..Default::default() };
+    let _: storage::AbortUploadsResponse =
+        acts.act("storage.v1.UploadService/AbortUploads", abort).await;
     let parent = bucket.name.clone();
     let delete =
         storage::DeleteObjectRequest { parent, key: "a/b".to_owned(), ..Default::default() };

@@ -46,6 +46,9 @@ pub struct Capabilities {
     pub traffic: bool,
     /// Whether stored figures are exact at once, not after a delay.
     pub immediate_figures: bool,
+    /// Whether a reading of usage tells of all that changed before it; else of what the engine's
+    /// adapter found when it last looked at all accounts, which is minutes ago.
+    pub changes_at_once: bool,
     /// Whether a reading of usage tells of all buckets that were deleted before it; else of some of
     /// them when it next looks at all, which is within a day.
     pub deletions_at_once: bool,

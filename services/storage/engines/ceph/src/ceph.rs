@@ -28,6 +28,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     bucket_limit: true,
     traffic: true,
     immediate_figures: true,
+    changes_at_once: false,
     deletions_at_once: false,
     keys_reusable: true,
     key_usage: false,

@@ -73,6 +73,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     bucket_limit: true,
     traffic: true,
     immediate_figures: true,
+    changes_at_once: true,
     deletions_at_once: true,
     keys_reusable: true,
     key_usage: true,

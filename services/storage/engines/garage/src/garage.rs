@@ -27,6 +27,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     bucket_limit: true,
     traffic: false,
     immediate_figures: true,
+    changes_at_once: false,
     deletions_at_once: true,
     keys_reusable: false,
     key_usage: false,

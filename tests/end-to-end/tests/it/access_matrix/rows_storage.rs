@@ -23,6 +23,20 @@ pub(super) const ROWS: &[Row] = &[
         pb::DeleteBucketRequest { name: n.bucket(), ..Default::default() }.encode_to_vec()
     })
     .needs(Need::Bucket),
+    Row::new("/stowage.storage.v1.BucketService/SetBucketQuota", OWNERS, NO_ACCOUNT, |n| {
+        let (name, quota_bytes) = (n.bucket(), Some(1 << 30));
+        pb::SetBucketQuotaRequest { name, quota_bytes, ..Default::default() }.encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.UploadService/ListUploads", READERS, NO_ACCOUNT, |n| {
+        pb::ListUploadsRequest { parent: n.bucket(), ..Default::default() }.encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.UploadService/AbortUploads", OWNERS, NO_ACCOUNT, |n| {
+        pb::AbortUploadsRequest { parent: n.bucket(), ..Default::default() }.encode_to_vec()
+    }),
+    Row::new("/stowage.storage.v1.ObjectService/SignObjectUrl", OWNERS, NO_ACCOUNT, |n| {
+        let (parent, key, method) = (n.bucket(), "diary".to_owned(), pb::SignedMethod::Get.into());
+        pb::SignObjectUrlRequest { parent, key, method, valid_seconds: 60 }.encode_to_vec()
+    }),
     // One space of names for all: that a name is taken is what it is asked for.
     Row::new("/stowage.storage.v1.BucketService/CheckBucketName", READERS, Shared, |n| {
         let bucket = n.bucket.clone();
