@@ -21,7 +21,7 @@ use crate::{events, store};
 /// that the totals of older hours need not be kept to tell what is new.
 const TAKEN_DAYS: i64 = 45;
 /// Totals are kept longer than hours are taken, so that no hour is taken whose total is gone.
-const KEPT_DAYS: i64 = 60;
+pub(super) const KEPT_DAYS: i64 = 60;
 /// Totals forgotten in one transaction.
 const FORGET_ROWS: i64 = 1000;
 /// Batches one call may take; a caller who finds more gets the rest with the timer.
@@ -149,7 +149,12 @@ impl Storage {
         Ok(())
     }
 
-    async fn push(&self, tx: &mut Tx, uid: &S3uid, collected: Collected) -> Result<(), Error> {
+    pub(super) async fn push(
+        &self,
+        tx: &mut Tx,
+        uid: &S3uid,
+        collected: Collected,
+    ) -> Result<(), Error> {
         let message = events::usage_collected(uid, collected);
         let subject = name::account(uid);
         self.outbox.push(tx, events::USAGE_COLLECTED, &subject, &message).await?;

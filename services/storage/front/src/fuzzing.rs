@@ -1,0 +1,27 @@
+//! What the fuzz target in `tests/fuzz` drives. The parsers have no other outside.
+
+use http::{HeaderMap, HeaderValue};
+use stowage_types::BucketName;
+
+use crate::naming::{Signature, bucket_of};
+
+/// Reads a request that is the header `Authorization`, the query, the host and the path, each on a
+/// line of its own. Returns whether it names a key.
+///
+/// # Panics
+/// When a bucket is found that is no name of one.
+#[must_use]
+pub fn read_input(input: &[u8]) -> bool {
+    let mut lines = input.splitn(4, |byte| *byte == b'\n');
+    let mut next = || lines.next().unwrap_or_default();
+    let (authorization, query, host, path) = (next(), next(), next(), next());
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_bytes(authorization) {
+        headers.insert(http::header::AUTHORIZATION, value);
+    }
+    let text = String::from_utf8_lossy;
+    let bucket = bucket_of(Some(&text(host)), &text(path), Some("s3.example.com"));
+    assert!(bucket.is_none_or(|name| BucketName::new(&name).is_ok()), "not a name");
+    let signature = Signature::of(&headers, &text(query));
+    signature.is_ok_and(|signature| signature.access_key.is_some())
+}
