@@ -16,13 +16,14 @@ use crate::counts::Signer;
 use crate::download::{Download, Passed};
 use crate::headers;
 use crate::meter::{Meter, Why};
-use crate::naming::{Signature, bucket_of, host_of};
+use crate::naming::{Signature, bucket_of, host_of, in_host, makes_bucket};
 use crate::refusal::Refusal;
 use crate::serve::Inner;
 use crate::upload::{Upload, UploadControl};
 
-/// How long a request stays at the engine whose client went away before it was answered.
-pub const GRACE: Duration = Duration::from_secs(2);
+/// How long a request stays at the engine whose client went away before it was answered. Servers
+/// hold a refusal back for some seconds where more of the body is to come.
+pub const GRACE: Duration = Duration::from_secs(5);
 /// How many such requests are waited for at once.
 pub const LINGERING_MAX: usize = 256;
 
@@ -48,8 +49,7 @@ async fn pass(front: &Arc<Inner>, request: PortRequest) -> Result<Response<Downl
     headers::strip_request(&mut head.headers, &signature);
     // What is left is what the engine sees: a key that was taken out signs nothing.
     let signature = Signature::of(&head.headers, query).map_err(|_| Refusal::SignedTwice)?;
-    let domain = front.options.domain.as_deref();
-    let bucket = bucket_of(host_of(&head.uri, &head.headers), head.uri.path(), domain);
+    let bucket = bucket(front, &head);
     let signer = signature.access_key.map(|access_key| Signer { access_key, bucket });
     let meter = Arc::new(Meter::new(Arc::clone(&front.counts), signer, &head.method));
     head.uri = target(front, &head.uri)?;
@@ -72,6 +72,14 @@ async fn pass(front: &Arc<Inner>, request: PortRequest) -> Result<Response<Downl
     let mut waiting = Waiting { answer, parts };
     let answered = waiting.answer().await?;
     Ok(waiting.passed(answered))
+}
+
+/// The bucket that a request is for.
+fn bucket(front: &Inner, head: &request::Parts) -> Option<String> {
+    let (host, domain) = (host_of(&head.uri, &head.headers), front.options.domain.as_deref());
+    let is_in_host = in_host(host, domain).is_some();
+    let bucket = bucket_of(host, head.uri.path(), domain);
+    bucket.filter(|_| !makes_bucket(&head.method, &head.uri, is_in_host))
 }
 
 fn check(head: &request::Parts) -> Result<(), Refusal> {
@@ -179,10 +187,12 @@ impl Drop for Waiting {
             return upload.cut();
         };
         tokio::spawn(async move {
-            match tokio::time::timeout(GRACE, answer).await {
-                Ok(Ok(answered)) => meter.answered(&method, answered.status()),
-                Ok(Err(_)) => meter.charge_nobody(Why::Failed),
-                Err(_) => meter.charge(),
+            let answer = tokio::time::timeout(GRACE, answer);
+            match front.ending.run_until_cancelled(answer).await {
+                Some(Ok(Ok(answered))) => meter.answered(&method, answered.status()),
+                Some(Ok(Err(_))) => meter.charge_nobody(Why::Failed),
+                Some(Err(_)) => meter.charge(),
+                None => meter.charge_nobody(Why::Unproven),
             }
             upload.cut();
             drop(place);

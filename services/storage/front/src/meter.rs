@@ -20,7 +20,8 @@ pub(crate) enum Why {
     Refused,
     /// The engine did not answer.
     Failed,
-    /// The client went away, and too many such were waited for.
+    /// The client went away, and it was not waited for what the engine says: too many had gone, or
+    /// the front stopped.
     Unproven,
 }
 

@@ -1,7 +1,7 @@
 //! Which key and which bucket a request names. Whatever comes is read; what is odd names nothing.
 
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri};
 use percent_encoding::percent_decode_str;
 use stowage_types::BucketName;
 
@@ -101,7 +101,7 @@ fn key(text: &str) -> Option<String> {
 /// The bucket that a request names: in its host, if that is below `domain`, else as the first part
 /// of its path.
 pub(crate) fn bucket_of(host: Option<&str>, path: &str, domain: Option<&str>) -> Option<String> {
-    let of_host = host.zip(domain).and_then(|(host, domain)| below(host, domain));
+    let of_host = in_host(host, domain);
     let name = match of_host {
         Some(name) => name,
         None => {
@@ -110,6 +110,28 @@ pub(crate) fn bucket_of(host: Option<&str>, path: &str, domain: Option<&str>) ->
         }
     };
     BucketName::new(&name).ok().map(String::from)
+}
+
+/// The bucket that a host names, if it is below `domain`.
+pub(crate) fn in_host(host: Option<&str>, domain: Option<&str>) -> Option<String> {
+    host.zip(domain).and_then(|(host, domain)| below(host, domain))
+}
+
+/// Whether a request makes the bucket that it names. It is there only afterwards, so the request is
+/// counted without it.
+pub(crate) fn makes_bucket(method: &Method, uri: &Uri, is_in_host: bool) -> bool {
+    let path = uri.path().trim_matches('/');
+    let names_key = if is_in_host { !path.is_empty() } else { path.contains('/') };
+    // What signs a URL is no part of what it is about.
+    let is_about = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        !name.starts_with("x-amz-")
+            && !["x-id", "awsaccesskeyid", "expires", "signature"].contains(&name.as_str())
+    };
+    let query = uri.query().unwrap_or_default().as_bytes();
+    *method == Method::PUT
+        && !names_key
+        && !form_urlencoded::parse(query).any(|(name, _)| is_about(&name))
 }
 
 /// What a host has before a domain; `None`: it is not below it.
@@ -212,6 +234,25 @@ mod tests {
         ] {
             let found = bucket_of(host, path, domain);
             assert_eq!(found.as_deref(), expected, "{host:?} {path}");
+        }
+    }
+
+    #[test]
+    fn what_makes_a_bucket_is_told_from_what_changes_one() {
+        for (method, target, is_in_host, expected) in [
+            (Method::PUT, "/photos", false, true),
+            (Method::PUT, "/photos/?x-id=CreateBucket", false, true),
+            (Method::PUT, "/photos?X-Amz-Credential=K&X-Amz-Signature=0", false, true),
+            (Method::PUT, "/photos?AWSAccessKeyId=K&Expires=1&Signature=0", false, true),
+            (Method::PUT, "/", true, true),
+            (Method::PUT, "/photos?acl", false, false),
+            (Method::PUT, "/photos/k", false, false),
+            (Method::PUT, "/k", true, false),
+            (Method::GET, "/photos", false, false),
+            (Method::DELETE, "/photos", false, false),
+        ] {
+            let uri = target.parse().unwrap();
+            assert_eq!(makes_bucket(&method, &uri, is_in_host), expected, "{method} {target}");
         }
     }
 

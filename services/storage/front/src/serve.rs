@@ -15,7 +15,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::counts::Counts;
-use crate::exchange::{GRACE, LINGERING_MAX, answer};
+use crate::exchange::{LINGERING_MAX, answer};
 use crate::options::FrontOptions;
 use crate::upload::Upload;
 
@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) counts: Arc<Counts>,
     /// Places for requests whose client went away.
     pub(crate) lingering: Arc<Semaphore>,
+    /// They are waited for no longer.
+    pub(crate) ending: CancellationToken,
 }
 
 impl fmt::Debug for Front {
@@ -65,7 +67,8 @@ impl Front {
             .pool_timer(TokioTimer::new());
         let (client, lingering) = (builder.build(connector), Semaphore::new(LINGERING_MAX));
         let lingering = Arc::new(lingering);
-        Ok(Self(Arc::new(Inner { options, base, client, counts, lingering })))
+        let ending = CancellationToken::new();
+        Ok(Self(Arc::new(Inner { options, base, client, counts, lingering, ending })))
     }
 
     /// Serves on the listener until `stop`, then lets running requests come to their end, within
@@ -93,10 +96,9 @@ impl Front {
                 async move { answer(&front, request).await }
             };
             serve(listener, settings, stop, answer).await;
-            // Those whose clients went away last.
+            front.ending.cancel();
             let all = u32::try_from(LINGERING_MAX).unwrap_or(u32::MAX);
-            let ended = front.lingering.acquire_many(all);
-            let _: Result<_, _> = tokio::time::timeout(2 * GRACE, ended).await;
+            let _: Result<_, _> = front.lingering.acquire_many(all).await;
             if !front.counts.drain(DRAIN_MAX).await {
                 let location = &**front.counts.location();
                 tracing::error!(location, "the last traffic was not written, and is lost");

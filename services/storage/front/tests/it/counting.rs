@@ -7,7 +7,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, Delete, ObjectI
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use crate::kit::{Account, Kit, bytes, status};
+use crate::kit::{Account, Kit, bytes, forged, status};
 
 #[tokio::test]
 async fn whatever_a_client_does_counts_as_the_engine_counts_it() {
@@ -86,8 +86,12 @@ async fn many_clients_at_once_are_counted_to_the_byte() {
     assert_eq!(counted, kit.of_engine().await);
     let bytes_of = |n: u64| 4 * (0..10).map(|round| 1000 * n + 77 * round).sum::<u64>();
     for ((_, bucket), sums) in counted {
+        if bucket.is_empty() {
+            assert_eq!(sums, [0, 0, 0, 1], "making the bucket");
+            continue;
+        }
         let n = bucket.strip_prefix("crowd-").unwrap().parse().unwrap();
-        assert_eq!(sums, [bytes_of(n), bytes_of(n), 40, 41], "{bucket}");
+        assert_eq!(sums, [bytes_of(n), bytes_of(n), 40, 40], "{bucket}");
     }
 }
 
@@ -104,7 +108,7 @@ async fn signed_urls_are_charged_to_who_signed_them() {
     assert_eq!(status(&answer), 200);
     let answer = kit.raw(&kit.head("GET", &get, 0, "range: bytes=0-99\r\n"), b"").await;
     assert_eq!(status(&answer), 206);
-    assert_eq!(kit.sum(&account.uid, "signed").await, [30_000, 30_100, 2, 2]);
+    assert_eq!(kit.sum(&account.uid, "signed").await, [30_000, 30_100, 2, 1]);
 }
 
 #[tokio::test]
@@ -115,7 +119,7 @@ async fn whoever_does_not_hold_the_key_charges_nobody() {
     victim.put("robbed", "k", bytes(1000)).await;
     let before = kit.sums().await;
     let url = victim.presigned_put("robbed", "k").await;
-    let forged = url.replace("X-Amz-Signature=", "X-Amz-Signature=0");
+    let forged = forged(&url);
     for (method, url, lines) in [
         ("PUT", forged.as_str(), ""),
         ("GET", forged.as_str(), ""),
@@ -162,5 +166,5 @@ async fn a_stop_waits_for_what_runs_and_for_its_counts() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     assert_eq!(status(&answer), 200, "{answer}");
-    assert_eq!(kit.stop().await[&place], [20_000, 0, 0, 2]);
+    assert_eq!(kit.stop().await[&place], [20_000, 0, 0, 1]);
 }

@@ -256,3 +256,10 @@ pub(crate) fn status(answer: &str) -> u16 {
 pub(crate) fn bytes(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at / 251 % 253 + at % 251) as u8).collect()
 }
+
+/// A signed URL with another signature of the same form.
+pub(crate) fn forged(url: &str) -> String {
+    let (before, signature) = url.split_once("X-Amz-Signature=").unwrap();
+    let other = if signature.starts_with('0') { '1' } else { '0' };
+    format!("{before}X-Amz-Signature={other}{}", &signature[1..])
+}

