@@ -25,3 +25,30 @@ pub fn read_input(input: &[u8]) -> bool {
     let signature = Signature::of(&headers, &text(query));
     signature.is_ok_and(|signature| signature.access_key.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What fuzzing begins with, each cut short at every byte and with every byte changed.
+    #[test]
+    fn what_fuzzing_begins_with_is_read_however_it_is_damaged() {
+        let folder =
+            concat!(env!("CARGO_MANIFEST_DIR"), "/../../../tests/fuzz/seeds/front_request");
+        let mut seeds = 0;
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let seed = std::fs::read(entry.unwrap().path()).unwrap();
+            assert!(read_input(&seed), "{seed:?}");
+            for at in 0..seed.len() {
+                let _ = read_input(&seed[..at]);
+                for other in [0, b'\n', b'/', b'%', b',', b'=', 0x80, 0xff] {
+                    let mut damaged = seed.clone();
+                    damaged[at] = other;
+                    let _ = read_input(&damaged);
+                }
+            }
+            seeds += 1;
+        }
+        assert!(seeds >= 4, "{seeds}");
+    }
+}

@@ -5,10 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use futures_util::future::join_all;
-use stowage_bus::Bus;
+use stowage_bus::{Bus, backlog};
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_engine::{AccountSpec, Engine, KeyPair};
@@ -161,29 +162,35 @@ async fn what_passes_the_fronts_of_several_processes_arrives_at_metering() {
     behind.close().await;
 }
 
+/// How often it is cut off, each time after one poll more.
+const ROUNDS: u32 = 30;
+
 #[tokio::test]
 async fn a_write_that_is_cut_off_anywhere_counts_once() {
     let place = Scratch::new().await;
-    let db = open(&place).await;
     let (bus, meter) = metered_bus();
     let mut behind = Behind::start(&place).await;
     let front = behind.front().await;
     let uids = [behind.account().await, behind.account().await];
-    for polls in 1..=40 {
-        for uid in &uids {
-            put_and_get(&client(&front.endpoint, uid), uid, 100).await;
+    let clients = uids.each_ref().map(|uid| client(&front.endpoint, uid));
+    for polls in 1..=ROUNDS {
+        for (s3, uid) in clients.iter().zip(&uids) {
+            put_and_get(s3, uid, 100).await;
         }
         // Somebody waits, so the first poll begins to write.
-        let hurried = front.counts.drain(std::time::Duration::from_millis(300));
-        let cut = run(&db, &bus, &front, Some(polls), CancellationToken::new());
-        tokio::join!(hurried, cut);
+        front.counts.drain(Duration::ZERO).await;
+        let db = open(&place).await;
+        run(&db, &bus, &front, Some(polls), CancellationToken::new()).await;
+        db.close().await;
     }
-    let expected = counted(&behind.engine).await;
-    let stop = CancellationToken::new();
+    let (db, stop) = (open(&place).await, CancellationToken::new());
     let work = async {
-        until(async || by_bucket(meter.traffic()) == expected).await;
+        until(async || front.counts.is_written() && backlog(&db).await.unwrap().pending == 0).await;
         stop.cancel();
     };
     tokio::join!(run(&db, &bus, &front, None, stop.clone()), work);
+    let (rounds, bytes) = (i64::from(ROUNDS), 100 * i64::from(ROUNDS));
+    let of = |uid: &S3uid| ((uid.to_string(), format!("b-{uid}")), [bytes, bytes, rounds, rounds]);
+    assert_eq!(by_bucket(meter.traffic()), uids.iter().map(of).collect());
     behind.close().await;
 }
