@@ -16,7 +16,8 @@ pub fn read_input(input: &[u8]) -> bool {
     let mut next = || lines.next().unwrap_or_default();
     let (authorization, query, host, path) = (next(), next(), next(), next());
     let mut headers = HeaderMap::new();
-    if let Ok(value) = HeaderValue::from_bytes(authorization) {
+    // An empty one would be one all the same.
+    if let (Ok(value), false) = (HeaderValue::from_bytes(authorization), authorization.is_empty()) {
         headers.insert(http::header::AUTHORIZATION, value);
     }
     let text = String::from_utf8_lossy;
