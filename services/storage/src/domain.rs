@@ -9,6 +9,7 @@ pub(crate) mod change;
 pub(crate) mod engine_account;
 pub(crate) mod engine_view;
 mod forget;
+mod front;
 pub(crate) mod keyring;
 pub(crate) mod location;
 pub(crate) mod object;

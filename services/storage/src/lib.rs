@@ -29,6 +29,7 @@ use stowage_proto::storage::upload_service_server::UploadServiceServer;
 use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_request::Requests;
 use stowage_runtime::{ReadyCheck, Role, RoleChannel, StackConfig, Task, role_stack};
+use stowage_storage_front::Counts;
 use stowage_types::{Clock, Random, new_id};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -69,6 +70,8 @@ pub struct Deps {
     pub stop: CancellationToken,
     /// Locations with what drives them.
     pub engines: Vec<(LocationConfig, Arc<dyn Engine>)>,
+    /// What the metering fronts of this process count; the role writes it.
+    pub fronts: Vec<Arc<Counts>>,
 }
 
 /// Why the role cannot be built.
@@ -109,9 +112,11 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let storage = Arc::new(storage_of(config, &deps, sites));
     let written = storage.write_locations(&locations).await;
     written.map_err(|error| BuildError::Database { source: Box::new(error) })?;
+    let fronts = deps.fronts;
     let relay = stowage_bus::relay(deps.db, &storage.outbox, deps.bus, deps.stop.clone());
     let domain = domain_of(&storage, &deps.stop);
     let mut tasks = collectors(&domain, &deps.stop);
+    tasks.extend(counters(&storage, fronts, &deps.stop));
     tasks.extend(deleters(&storage, &deps.stop));
     tasks.push(Task::new("storage.outbox", relay));
     tasks.push(Task::new("storage.sagas", domain.sagas.resume()));
@@ -192,6 +197,21 @@ fn collectors(domain: &Domain, stop: &CancellationToken) -> Vec<Task> {
         let _: Option<()> = stop.run_until_cancelled(domain.forget_on()).await;
     }));
     tasks
+}
+
+/// One task per front, so that an engine that does not say who pays holds up no other.
+fn counters(
+    storage: &Arc<Storage>,
+    fronts: Vec<Arc<Counts>>,
+    stop: &CancellationToken,
+) -> Vec<Task> {
+    let counter = |counts: Arc<Counts>| {
+        let (storage, stop) = (Arc::clone(storage), stop.clone());
+        Task::new("storage.front", async move {
+            let _: Option<()> = stop.run_until_cancelled(storage.write_counts_on(&counts)).await;
+        })
+    };
+    fronts.into_iter().map(counter).collect()
 }
 
 /// As many tasks as buckets may be deleted at once.

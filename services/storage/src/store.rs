@@ -3,5 +3,6 @@
 pub(crate) mod account;
 pub(crate) mod bucket_change;
 pub(crate) mod bucket_deletion;
+pub(crate) mod front;
 pub(crate) mod location;
 pub(crate) mod usage;

@@ -24,7 +24,7 @@ use toml::{Table, Value};
 use crate::engines::LOCATION;
 
 pub use keyring::Keyring;
-pub use locations::{EngineKind, LocationSection};
+pub use locations::{EngineKind, FrontSection, LocationSection};
 pub use sections::{Gateway, Listener, RoleSection, S3, Tls, reachable};
 pub use servers::{Amqp, Database};
 
@@ -279,11 +279,18 @@ impl Config {
     }
 
     /// Everything that may listen.
-    fn listeners(&self) -> [Listener; 6] {
+    fn listeners(&self) -> Vec<Listener> {
         let roles = self.tls.identity().is_some();
-        let at = |section, addr, has_tls| Listener { section, addr, has_tls, plaintext: false };
+        let at = |section: &str, addr, has_tls| Listener {
+            section: section.to_owned(),
+            addr,
+            has_tls,
+            plaintext: false,
+        };
         let (gateway, s3) = (&self.gateway, &self.s3);
-        [
+        let fronts = self.location.iter();
+        let fronts = fronts.filter_map(|(code, at)| at.front.as_ref()?.listener(code));
+        let mut all = vec![
             Listener {
                 plaintext: gateway.plaintext,
                 ..at("gateway", gateway.addr, gateway.identity().is_some())
@@ -297,7 +304,9 @@ impl Config {
             at("storage", self.storage.addr, roles),
             at("billing", self.billing.addr, roles),
             at("metering", self.metering.addr, roles),
-        ]
+        ];
+        all.extend(fronts);
+        all
     }
 }
 

@@ -1,5 +1,6 @@
 //! The engines of this process, and the locations they are at.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -10,13 +11,14 @@ use stowage_engine_garage::{Garage, GarageOptions};
 use stowage_keyring::Keyring;
 use stowage_runtime::{Protocols, ServerTls};
 use stowage_storage::{LocationConfig, LocationState};
+use stowage_storage_front::{Counts, Front, FrontOptions};
 use tokio::net::TcpListener;
 
-use crate::config::{Config, EngineKind, LocationSection, S3};
+use crate::config::{Config, EngineKind, FrontSection, LocationSection, S3};
 use crate::data::DataDir;
 use crate::databases;
 use crate::error::StartError;
-use crate::listen::{S3_ENDPOINT, address, listen, public_tls};
+use crate::listen::{FRONT, S3_ENDPOINT, address, listen, public_tls};
 use crate::roles::{Common, part};
 use crate::running::Running;
 
@@ -27,6 +29,9 @@ const STORAGE_TYPE: &str = "standard";
 
 /// An engine, and the location it is at.
 pub(crate) type Located = (LocationConfig, Arc<dyn Engine>);
+
+/// What the role storage drives: engines, and what fronts have counted.
+pub(crate) type Driven = (Vec<Located>, Vec<Arc<Counts>>);
 
 /// The port of the embedded engine.
 pub(crate) struct S3Port {
@@ -52,10 +57,47 @@ impl S3Port {
     }
 }
 
+/// The port of a metering front.
+struct FrontPort {
+    listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
+}
+
+/// The ports of a process that has the role storage.
+pub(crate) struct StoragePorts {
+    pub(crate) s3: Option<S3Port>,
+    /// By location.
+    fronts: BTreeMap<String, FrontPort>,
+}
+
+impl StoragePorts {
+    /// Binds them.
+    pub(crate) async fn bind(config: &Config) -> Result<Self, StartError> {
+        let (s3, mut fronts) = (S3Port::bind(&config.s3).await?, BTreeMap::new());
+        for (code, section) in &config.location {
+            let Some((front, addr)) = section.front.as_ref().and_then(|f| Some((f, f.addr?)))
+            else {
+                continue;
+            };
+            let tls = public_tls(front.identity(), Protocols::Http1)?;
+            let listener = listen(&FRONT, addr).await?;
+            fronts.insert(code.clone(), FrontPort { listener, tls });
+        }
+        Ok(Self { s3, fronts })
+    }
+
+    /// Where the embedded engine is, if there is one.
+    pub(crate) fn s3_addr(&self) -> Option<SocketAddr> {
+        self.s3.as_ref().map(S3Port::addr)
+    }
+}
+
 /// The engines of a process.
 pub(crate) struct Engines {
     embedded: Option<Embedded>,
-    pub(crate) located: Vec<Located>,
+    /// By location.
+    fronts: BTreeMap<String, Front>,
+    pub(crate) driven: Driven,
 }
 
 impl Engines {
@@ -68,6 +110,7 @@ impl Engines {
         keyring: Arc<Keyring>,
     ) -> Result<Self, StartError> {
         let (mut embedded, mut located) = (None, Vec::<Located>::new());
+        let (mut fronts, mut counts) = (BTreeMap::new(), Vec::new());
         if let Some((data, bound)) = data.zip(s3) {
             let engine = open_embedded(&config.s3, data, common, keyring).await?;
             located.push((location(&config.s3, bound), Arc::new(engine.clone())));
@@ -76,17 +119,44 @@ impl Engines {
         for (code, section) in &config.location {
             // Without a kind the configuration would not have passed its check.
             let Some(kind) = section.engine else { continue };
-            located.push((section.location(code), open_other(kind, section, common)?));
+            let engine = open_other(kind, section, common)?;
+            if let Some(front) = &section.front {
+                let (clock, random) = (Arc::clone(&common.clock), &*common.random);
+                let counted = Arc::new(Counts::new(code, Arc::clone(&engine), clock, random));
+                fronts.insert(code.clone(), open_front(front, section, &counted)?);
+                counts.push(counted);
+            }
+            located.push((section.location(code), engine));
         }
-        Ok(Self { embedded, located })
+        Ok(Self { embedded, fronts, driven: (located, counts) })
     }
 
-    /// Serves the embedded engine at its port.
-    pub(crate) fn serve(self, port: Option<S3Port>, running: &mut Running) {
-        if let Some((engine, S3Port { listener, tls, .. })) = self.embedded.zip(port) {
+    /// Serves the embedded engine and the fronts at their ports.
+    pub(crate) fn serve(self, ports: StoragePorts, running: &mut Running) {
+        if let Some((engine, S3Port { listener, tls, .. })) = self.embedded.zip(ports.s3) {
             running.serve("s3", |stop| engine.serve(listener, tls, stop));
         }
+        let mut fronts = self.fronts;
+        for (code, FrontPort { listener, tls }) in ports.fronts {
+            let Some(front) = fronts.remove(&code) else { continue };
+            running.serve("front", |stop| front.serve(listener, tls, stop));
+        }
     }
+}
+
+/// A front before the engine of a location.
+fn open_front(
+    front: &FrontSection,
+    section: &LocationSection,
+    counts: &Arc<Counts>,
+) -> Result<Front, StartError> {
+    let (_, s3_endpoint) = section.endpoints();
+    let options = FrontOptions {
+        ca: section.ca.clone(),
+        domain: front.domain.clone(),
+        ..FrontOptions::new(s3_endpoint)
+    };
+    Front::new(options, Arc::clone(counts)).map_err(|error| part("a front", error))
 }
 
 /// An engine that is another server.

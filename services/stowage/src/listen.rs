@@ -25,6 +25,13 @@ pub(crate) const GATEWAY: Listener =
 pub(crate) const S3_ENDPOINT: Listener =
     Listener { what: "S3", setting: "s3.addr", variable: "STOWAGE_S3_ADDR" };
 
+/// A metering front.
+pub(crate) const FRONT: Listener = Listener {
+    what: "S3",
+    setting: "location.<CODE>.front.addr",
+    variable: "the file of STOWAGE_CONFIG",
+};
+
 /// Binds a listener.
 pub(crate) async fn listen(
     listener: &Listener,

@@ -18,7 +18,7 @@ use stowage_types::{Clock, Random, SystemClock, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
 use crate::databases::Databases;
-use crate::engines::Located;
+use crate::engines::Driven;
 use crate::error::StartError;
 
 /// Names the installation in assertions.
@@ -74,10 +74,10 @@ pub(crate) async fn build(
     settings: Settings,
     common: &Common,
     dbs: &Databases,
-    engines: Vec<Located>,
+    driven: Driven,
     keyring: Arc<Keyring>,
 ) -> Result<Roles, StartError> {
-    let storage = build_storage(settings.storage, common, &dbs.storage, engines).await?;
+    let storage = build_storage(settings.storage, common, &dbs.storage, driven).await?;
     let billing = build_billing(settings.billing, common, &dbs.billing).await?;
     let metering = build_metering(settings.metering, common, &dbs.metering).await?;
     let peers = Peers {
@@ -116,7 +116,7 @@ pub(crate) async fn build_storage(
     config: stowage_storage::Config,
     common: &Common,
     db: &Db,
-    engines: Vec<Located>,
+    (engines, fronts): Driven,
 ) -> Result<Role, StartError> {
     let deps = stowage_storage::Deps {
         db: db.clone(),
@@ -127,6 +127,7 @@ pub(crate) async fn build_storage(
         page_key: common.signer.page_key(),
         stop: common.stop.clone(),
         engines,
+        fronts,
     };
     stowage_storage::build(config, deps).await.map_err(|error| part("storage", error))
 }

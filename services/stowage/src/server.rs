@@ -20,7 +20,7 @@ use crate::broker;
 use crate::config::Config;
 use crate::data::{DataDir, Secrets, token_file};
 use crate::databases::{Databases, Place};
-use crate::engines::{Engines, S3Port};
+use crate::engines::{Engines, StoragePorts};
 use crate::error::StartError;
 use crate::keyring;
 use crate::listen::{GATEWAY, address, listen, public_tls};
@@ -55,10 +55,10 @@ impl Server {
         // A folder that is in use is the better answer than a port that is.
         let held = DataDir::take_existing(&config.data_dir)?;
         let gateway = listen(&GATEWAY, config.gateway.addr).await?;
-        let s3 = S3Port::bind(&config.s3).await?;
+        let ports = StoragePorts::bind(&config).await?;
         let data = held.map_or_else(|| DataDir::create(&config.data_dir), Ok)?;
-        let parts = Parts::build(config, &data, s3.as_ref().map(S3Port::addr)).await?;
-        parts.run(data, gateway, s3)
+        let parts = Parts::build(config, &data, ports.s3_addr()).await?;
+        parts.run(data, gateway, ports)
     }
 
     /// Where HTTP and gRPC are.
@@ -148,9 +148,9 @@ impl Parts {
             billing: config.billing.own,
             metering: config.metering.own,
         };
-        let located = std::mem::take(&mut engines.located);
+        let driven = std::mem::take(&mut engines.driven);
         let follow = keyring::follow(Arc::clone(&keyring), common.stop.clone());
-        let mut roles = roles::build(settings, &common, &dbs, located, keyring).await?;
+        let mut roles = roles::build(settings, &common, &dbs, driven, keyring).await?;
         roles.accounts.tasks.push(follow);
         let all = [&roles.accounts, &roles.storage, &roles.billing, &roles.metering];
         let mut ready = all.map(|role| (role.name, Arc::clone(&role.ready))).to_vec();
@@ -167,9 +167,9 @@ impl Parts {
         self,
         data: DataDir,
         gateway: TcpListener,
-        s3: Option<S3Port>,
+        ports: StoragePorts,
     ) -> Result<Server, StartError> {
-        let (gateway_addr, s3_addr) = (address(&gateway)?, s3.as_ref().map(S3Port::addr));
+        let (gateway_addr, s3_addr) = (address(&gateway)?, ports.s3_addr());
         let dbs = self.dbs.all().into_iter().cloned().collect();
         let mut running = Running::new(dbs, &self.common);
         let Roles { accounts, storage, billing, metering } = self.roles;
@@ -178,7 +178,7 @@ impl Parts {
         for role in [storage, billing, metering, accounts] {
             running.work_on(role.tasks);
         }
-        self.engines.serve(s3, &mut running);
+        self.engines.serve(ports, &mut running);
         running.serve("gateway", |stop| self.gateway.serve(gateway, self.gateway_tls, stop));
         let (admin_token, token_file) = (self.admin_token, self.token_file);
         Ok(Server { gateway_addr, s3_addr, admin_token, token_file, channels, running, data })

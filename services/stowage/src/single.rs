@@ -18,7 +18,7 @@ use crate::broker;
 use crate::config::{Config, Faults};
 use crate::data::{self, DataDir};
 use crate::databases::Place;
-use crate::engines::{Engines, S3Port};
+use crate::engines::{Engines, StoragePorts};
 use crate::error::StartError;
 use crate::keyring;
 use crate::listen::{self, GATEWAY, Listener, address, caller_tls, listen, public_tls, role_tls};
@@ -217,19 +217,19 @@ impl Site {
     }
 
     async fn storage(mut self, port: TcpListener) -> Result<Single, StartError> {
-        let s3 = S3Port::bind(&self.config.s3).await?;
-        let s3_addr = s3.as_ref().map(S3Port::addr);
+        let ports = StoragePorts::bind(&self.config).await?;
+        let s3_addr = ports.s3_addr();
         let keyring = data::read_keyring(self.config.secrets_folder(), &self.config.keyring)?;
         let db = self.db("storage", &stowage_storage::MIGRATOR).await?;
         let follow = keyring::follow(Arc::clone(&keyring), self.common.stop.clone());
         let of_disk = (self.data.as_ref(), s3_addr);
         let mut engines = Engines::open(&self.config, of_disk, &self.common, keyring).await?;
-        let located = std::mem::take(&mut engines.located);
+        let driven = std::mem::take(&mut engines.driven);
         let config = std::mem::take(&mut self.config.storage.own);
-        let mut role = roles::build_storage(config, &self.common, &db, located).await?;
+        let mut role = roles::build_storage(config, &self.common, &db, driven).await?;
         role.tasks.push(follow);
         let mut single = self.run_role(port, role, db)?;
-        engines.serve(s3, &mut single.running);
+        engines.serve(ports, &mut single.running);
         single.s3_addr = s3_addr;
         Ok(single)
     }

@@ -9,6 +9,7 @@ mod connections;
 mod doors;
 mod facade;
 mod figure;
+mod front;
 mod hops;
 mod keys;
 mod load;
@@ -58,6 +59,9 @@ struct Flags {
     /// Measure the parts in processes of their own alone
     #[arg(long)]
     only_parts: bool,
+    /// Measure the metering front alone
+    #[arg(long)]
+    only_front: bool,
     /// Serve the bare handler instead: what the facade is compared with
     #[arg(long, hide = true)]
     bare: bool,
@@ -95,6 +99,10 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
             figures.push(figure);
         }
     };
+    if flags.only_front {
+        add(front::measure().await);
+        return figures;
+    }
     if flags.only_parts {
         add(parts::measure(program, flags).await);
         return figures;
@@ -110,6 +118,7 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
     add(objects::measure(site, flags.object_mib).await);
     add(keys::measure(site, flags.keys).await);
     drop(server);
+    add(front::measure().await);
     add(parts::measure(program, flags).await);
     figures
 }

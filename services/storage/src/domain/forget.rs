@@ -18,6 +18,7 @@ impl Domain {
         loop {
             let forgotten = [
                 ("totals", self.storage.forget_totals().await),
+                ("fronts", self.storage.forget_front_processes().await),
                 ("deletions", self.storage.forget_bucket_deletions().await),
                 ("sagas", self.forget_sagas().await),
             ];

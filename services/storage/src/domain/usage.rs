@@ -21,7 +21,7 @@ use crate::{events, store};
 /// that the totals of older hours need not be kept to tell what is new.
 const TAKEN_DAYS: i64 = 45;
 /// Totals are kept longer than hours are taken, so that no hour is taken whose total is gone.
-const KEPT_DAYS: i64 = 60;
+pub(super) const KEPT_DAYS: i64 = 60;
 /// Totals forgotten in one transaction.
 const FORGET_ROWS: i64 = 1000;
 /// Batches one call may take; a caller who finds more gets the rest with the timer.

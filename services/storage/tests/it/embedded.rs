@@ -28,11 +28,27 @@ struct Served {
     serving: JoinHandle<()>,
 }
 
-async fn open_engine(folder: &Path) -> Arc<Embedded> {
+pub(crate) async fn open_engine(folder: &Path) -> Arc<Embedded> {
     let config = EmbeddedConfig::new(folder.join("s3"), "us-east-1");
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let keyring = Keyring::load_or_create(&folder.join("keyring"), &SystemRandom).unwrap();
     Arc::new(Embedded::open(config, Arc::new(keyring), clock, random).await.unwrap())
+}
+
+/// A client with the key that `wanted` gives the account.
+pub(crate) fn client(endpoint: &str, uid: &S3uid) -> Client {
+    let key = &wanted(uid).keys[0];
+    let credentials = Credentials::new(&key.access_key, &key.secret_key, None, None, "the test");
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(http)
+        .credentials_provider(credentials)
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .force_path_style(true)
+        .build();
+    Client::from_conf(config)
 }
 
 impl Served {
@@ -53,21 +69,8 @@ impl Served {
         self.kit.close().await;
     }
 
-    /// A client with the key that `wanted` gives the account.
     fn client(&self, uid: &S3uid) -> Client {
-        let key = &wanted(uid).keys[0];
-        let credentials =
-            Credentials::new(&key.access_key, &key.secret_key, None, None, "the test");
-        let http = aws_smithy_http_client::Builder::new().build_http();
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .http_client(http)
-            .credentials_provider(credentials)
-            .region(Region::new("us-east-1"))
-            .endpoint_url(&self.endpoint)
-            .force_path_style(true)
-            .build();
-        Client::from_conf(config)
+        client(&self.endpoint, uid)
     }
 
     async fn put(&self, client: &Client, key: &str, size: usize) {

@@ -230,6 +230,12 @@ impl Engine for Memory {
         Ok(spec.keys.iter().map(usage).collect())
     }
 
+    async fn key_owner(&self, access_key: &str) -> Result<Option<S3uid>, Error> {
+        let state = self.up()?;
+        let has = |spec: &&AccountSpec| spec.keys.iter().any(|key| key.access_key == access_key);
+        Ok(state.accounts.values().find(has).map(|spec| spec.uid.clone()))
+    }
+
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         let mut state = self.up()?;
         let spec = state.accounts.get(uid).ok_or(Error::NotFound)?;

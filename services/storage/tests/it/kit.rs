@@ -110,6 +110,7 @@ pub(crate) fn deps_of(
         page_key: signer().page_key(),
         stop: stop.clone(),
         engines,
+        fronts: Vec::new(),
     }
 }
 

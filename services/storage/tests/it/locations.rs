@@ -110,6 +110,7 @@ async fn wrong_settings_are_told_together_and_nothing_is_written() {
         page_key: signer().page_key(),
         stop: CancellationToken::new(),
         engines: vec![twice(), twice(), (location("nl"), Arc::clone(&engine))],
+        fronts: Vec::new(),
     };
     let config = Config { call_ms_max: 0, ..Config::default() };
     let Err(BuildError::Config { faults }) = build(config, deps).await else {

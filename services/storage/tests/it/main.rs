@@ -13,6 +13,7 @@ mod crash;
 mod embedded;
 mod engine;
 mod engine_views;
+mod front;
 mod kit;
 mod locations;
 mod objects;

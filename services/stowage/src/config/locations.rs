@@ -1,11 +1,15 @@
 //! `[location.<CODE>]`: places whose engine is another server.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use stowage_engine::Capabilities;
+use stowage_runtime::Identity;
 use stowage_storage::{LocationConfig, LocationState};
 
+use super::sections::{Listener, address, half, identity};
 use crate::data::read_secret;
 use crate::error::StartError;
 
@@ -18,6 +22,67 @@ pub enum EngineKind {
     /// Garage.
     #[serde(rename = "garage")]
     Garage,
+}
+
+impl EngineKind {
+    /// What it can do.
+    #[must_use]
+    pub fn capabilities(self) -> Capabilities {
+        match self {
+            Self::CephRgw => stowage_engine_ceph::CAPABILITIES,
+            Self::Garage => stowage_engine_garage::CAPABILITIES,
+        }
+    }
+}
+
+/// `[location.<CODE>.front]`: a port before the engine's S3 that counts what moves.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FrontSection {
+    /// Where it listens; port 0 takes a free one. Must be set.
+    #[serde(deserialize_with = "some_address")]
+    pub addr: Option<SocketAddr>,
+    /// Whether it may listen without TLS on an address that is not loopback. Default `false`.
+    pub plaintext: bool,
+    /// Certificate of the port, in PEM; together with `tls_key`. Default: in the clear.
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Buckets are named in hosts below this one, as the engine has it too: `s3.fr.example.com`.
+    /// Default: in paths only.
+    pub domain: Option<String>,
+}
+
+impl FrontSection {
+    /// What its port shows, if it has TLS.
+    #[must_use]
+    pub fn identity(&self) -> Option<Identity> {
+        identity(&self.tls_cert, &self.tls_key)
+    }
+
+    pub(super) fn listener(&self, code: &str) -> Option<Listener> {
+        Some(Listener {
+            section: format!("location.{code}.front"),
+            addr: self.addr?,
+            has_tls: self.identity().is_some(),
+            plaintext: self.plaintext,
+        })
+    }
+
+    fn check(&self) -> Vec<String> {
+        let mut faults: Vec<_> =
+            half("tls_cert", &self.tls_cert, "tls_key", &self.tls_key).into_iter().collect();
+        if self.addr.is_none() {
+            faults.push("addr: must be set".to_owned());
+        }
+        let is_part = |part: &str| {
+            !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        };
+        if let Some(domain) = self.domain.as_deref().filter(|name| !name.split('.').all(is_part)) {
+            faults.push(format!("domain: {domain:?} is not a host such as s3.example.com"));
+        }
+        faults
+    }
 }
 
 /// A place and its engine. Fields without a default must be set.
@@ -47,6 +112,8 @@ pub struct LocationSection {
     /// Certificates of the authority that has signed the server's, in PEM. Default: those that the
     /// system trusts.
     pub ca: Option<PathBuf>,
+    /// Counts traffic, where the engine does not: `garage`. `endpoint` is its then. Default: none.
+    pub front: Option<FrontSection>,
     /// Marks the users or keys there that are ours: installations that share a server have
     /// different ones. Default `stowage`.
     pub marker: String,
@@ -66,6 +133,7 @@ impl Default for LocationSection {
             secret_key_file: None,
             admin_token_file: None,
             ca: None,
+            front: None,
             marker: "stowage".to_owned(),
         }
     }
@@ -96,8 +164,29 @@ impl LocationSection {
         if self.marker.is_empty() {
             faults.push("marker: must not be empty".to_owned());
         }
+        faults.extend(self.check_front());
         if self.endpoint.is_some() {
             faults.extend(self.location(code).check());
+        }
+        faults
+    }
+
+    fn check_front(&self) -> Vec<String> {
+        let Some(front) = &self.front else { return Vec::new() };
+        let named = |fault: String| format!("front.{fault}");
+        let mut faults: Vec<_> = front.check().into_iter().map(named).collect();
+        if self.engine.is_some_and(|kind| kind.capabilities().traffic) {
+            let why = "front: this engine counts traffic itself, so that it would count twice";
+            faults.push(why.to_owned());
+        }
+        if self.s3_endpoint.is_none() {
+            let why = "s3_endpoint: must be set with front, which passes on to it: endpoint is \
+                       the front's own";
+            faults.push(why.to_owned());
+        } else if self.s3_endpoint == self.endpoint {
+            let why = "s3_endpoint: is the same as endpoint, so that customers would pass by the \
+                       front";
+            faults.push(why.to_owned());
         }
         faults
     }
@@ -137,6 +226,12 @@ impl LocationSection {
     pub fn admin_token(&self) -> Result<SecretString, StartError> {
         secret_in(self.admin_token_file.as_deref())
     }
+}
+
+fn some_address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    address(deserializer).map(Some)
 }
 
 fn secret_in(file: Option<&Path>) -> Result<SecretString, StartError> {

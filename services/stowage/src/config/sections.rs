@@ -72,10 +72,10 @@ pub struct Tls {
 }
 
 /// Something that may listen.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Listener {
     /// The section that says where.
-    pub section: &'static str,
+    pub section: String,
     /// Where.
     pub addr: SocketAddr,
     /// Whether by TLS.
@@ -91,9 +91,10 @@ impl Listener {
         if addr.ip().is_loopback() || has_tls || plaintext || insecure {
             return None;
         }
-        let how = match section {
-            "gateway" | "s3" => format!("{section}.tls_cert and {section}.tls_key"),
-            _ => "tls.ca, tls.cert and tls.key".to_owned(),
+        let has_own = section == "gateway" || section == "s3" || section.ends_with(".front");
+        let how = match has_own {
+            true => format!("{section}.tls_cert and {section}.tls_key"),
+            false => "tls.ca, tls.cert and tls.key".to_owned(),
         };
         Some(format!(
             "{section}.addr: {addr} is not a loopback address, and without TLS tokens and keys \
@@ -313,11 +314,16 @@ impl Tls {
     }
 }
 
-fn identity(cert: &Option<PathBuf>, key: &Option<PathBuf>) -> Option<Identity> {
+pub(super) fn identity(cert: &Option<PathBuf>, key: &Option<PathBuf>) -> Option<Identity> {
     Some(Identity { cert: cert.clone()?, key: key.clone()? })
 }
 
-fn half(one: &str, cert: &Option<PathBuf>, other: &str, key: &Option<PathBuf>) -> Option<String> {
+pub(super) fn half(
+    one: &str,
+    cert: &Option<PathBuf>,
+    other: &str,
+    key: &Option<PathBuf>,
+) -> Option<String> {
     match (cert, key) {
         (Some(_), None) => Some(format!("{other}: must be set with {one}")),
         (None, Some(_)) => Some(format!("{one}: must be set with {other}")),
@@ -325,7 +331,7 @@ fn half(one: &str, cert: &Option<PathBuf>, other: &str, key: &Option<PathBuf>) -
     }
 }
 
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+pub(super) fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {
         de::Error::custom(format!("{text:?} is not an address and port such as 127.0.0.1:8080"))

@@ -185,3 +185,57 @@ fn a_location_names_its_engine_and_how_it_is_reached() {
         }
     }
 }
+
+const GARAGE: &str = "[location.FR]\nengine = 'garage'\nadmin_endpoint = 'http://10.0.0.5:3903'\n\
+                      admin_token_file = 'fr.token'\nendpoint = 'https://s3.fr.example'\n";
+
+#[test]
+fn a_front_says_where_it_listens_and_what_is_behind_it() {
+    let text = format!(
+        "{GARAGE}s3_endpoint = 'http://10.0.0.5:3900'\n\
+         [location.FR.front]\naddr = '127.0.0.1:3901'\ndomain = 's3.fr.example'\n"
+    );
+    let location = &with_file(&text, &[]).unwrap().location["FR"];
+    let front = location.front.as_ref().unwrap();
+    assert_eq!(front.addr.unwrap().port(), 3901);
+    assert_eq!(front.domain.as_deref(), Some("s3.fr.example"));
+    assert_eq!(location.location("FR").endpoint, "https://s3.fr.example");
+    assert_eq!(location.endpoints().1, "http://10.0.0.5:3900");
+}
+
+#[test]
+fn a_front_that_would_count_twice_or_not_at_all_is_refused() {
+    let ceph = "[location.FR]\nengine = 'ceph-rgw'\nendpoint = 'https://x'\naccess_key = 'a'\n\
+                secret_key_file = 'x'\ns3_endpoint = 'http://y'\n";
+    let listens = "[location.FR.front]\naddr = '127.0.0.1:3901'\n";
+    let of_front = |front: &str| format!("{GARAGE}s3_endpoint = 'http://y'\n{front}");
+    let itself = format!("{GARAGE}s3_endpoint = 'https://s3.fr.example'\n{listens}");
+    for (text, wanted) in [
+        (format!("{ceph}{listens}"), &["location.FR.front: this engine counts traffic itself"][..]),
+        (format!("{GARAGE}{listens}"), &["location.FR.s3_endpoint: must be set with front"]),
+        (itself, &["location.FR.s3_endpoint: is the same as endpoint"]),
+        (
+            of_front("[location.FR.front]\ndomain = 'no host'\ntls_cert = 'x'\n"),
+            &[
+                "location.FR.front.addr: must be set",
+                "location.FR.front.domain: \"no host\"",
+                "location.FR.front.tls_key: must be set with tls_cert",
+            ],
+        ),
+        (
+            of_front("[location.FR.front]\naddr = '0.0.0.0:3901'\n"),
+            &["location.FR.front.addr: 0.0.0.0:3901 is not a loopback address"],
+        ),
+        (
+            of_front("[location.FR.front]\naddr = 'here'\nport = 1\n"),
+            &["location.FR.front.addr: \"here\"", "location.FR.front.port: unknown field"],
+        ),
+    ] {
+        let faults = with_file(&text, &[]).unwrap_err();
+        for part in wanted {
+            let count = faults.iter().filter(|fault| fault.contains(part)).count();
+            assert_eq!(count, 1, "{part} in {faults:#?}");
+        }
+        assert_eq!(faults.len(), wanted.len(), "{faults:#?}");
+    }
+}

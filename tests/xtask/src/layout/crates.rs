@@ -19,6 +19,8 @@ enum Kind {
     Remote(String),
     /// `services/<role>/<family>/<name>`: one adapter.
     Adapter(String),
+    /// `services/<role>/front`: a listener of the role's that is none of its calls.
+    Front(String),
     /// `services/stowage`.
     Binary,
     /// `tests/*`.
@@ -35,6 +37,7 @@ impl Kind {
             ["services", "stowage"] => Some(Self::Binary),
             ["services", "shared", _] => Some(Self::Shared),
             ["services", role] => Some(Self::Role((*role).to_owned())),
+            ["services", role, "front"] => Some(Self::Front((*role).to_owned())),
             ["services", role, _, "api"] => Some(Self::Api((*role).to_owned())),
             ["services", role, _, "remote"] => Some(Self::Remote((*role).to_owned())),
             ["services", role, _, _] => Some(Self::Adapter((*role).to_owned())),
@@ -48,12 +51,14 @@ impl Kind {
             (Self::Tests, _) | (_, Self::Shared) => *self != Self::Contracts,
             (Self::Binary, other) => *other != Self::Tests,
             (Self::Role(_) | Self::Shared, Self::Contracts) => true,
-            (Self::Role(role) | Self::Adapter(role) | Self::Remote(role), Self::Api(of)) => {
-                role == of
-            }
-            (Self::Adapter(role), Self::Remote(of)) => role == of,
+            (
+                Self::Role(role) | Self::Adapter(role) | Self::Remote(role) | Self::Front(role),
+                Self::Api(of),
+            ) => role == of,
+            (Self::Adapter(role) | Self::Front(role), Self::Remote(of)) => role == of,
+            (Self::Role(role), Self::Front(of)) => role == of,
             // A role tests itself with a real adapter of its own rather than with a fake.
-            (Self::Role(role), Self::Adapter(of)) => role == of && for_tests,
+            (Self::Role(role) | Self::Front(role), Self::Adapter(of)) => role == of && for_tests,
             _ => false,
         }
     }
@@ -164,6 +169,7 @@ mod tests {
             ("services/storage/engines/api", ""),
             ("services/storage/engines/garage", ""),
             ("services/storage/engines/remote", ""),
+            ("services/storage/front", ""),
             ("services/billing", ""),
             ("services/billing/providers/api", ""),
             ("services/stowage", ""),
@@ -187,6 +193,13 @@ mod tests {
             ("services/storage/engines/remote", "services-storage-engines-api", true, true),
             ("services/storage/engines/remote", "services-storage-engines-garage", false, false),
             ("services/storage", "services-storage-engines-remote", false, false),
+            ("services/storage", "services-storage-front", true, true),
+            ("services/billing", "services-storage-front", false, false),
+            ("services/storage/front", "services-storage", false, false),
+            ("services/storage/front", "services-storage-engines-api", true, true),
+            ("services/storage/front", "services-storage-engines-remote", true, true),
+            ("services/storage/front", "services-storage-engines-garage", false, true),
+            ("services/storage/engines/garage", "services-storage-front", false, false),
             ("services/storage/engines/garage", "proto", false, false),
             ("services/storage/engines/api", "services-shared-db", true, true),
             ("services/storage/engines/api", "services-storage", false, false),

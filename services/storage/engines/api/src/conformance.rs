@@ -176,6 +176,8 @@ impl Suite<'_> {
             ("a key of another account changes nothing", self.stolen_key_changes_nothing().await),
             ("keys tell when they were used", self.key_usage_is_told().await),
             ("keys of nobody are unknown", self.keys_of_nobody_are_unknown().await),
+            ("a key tells whose it is", self.key_tells_whose_it_is().await),
+            ("a key that is gone is of nobody", self.key_that_is_gone_is_of_nobody().await),
         ]
     }
 

@@ -131,6 +131,13 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// - [`Error::Unsupported`]: see [`Capabilities::key_usage`].
     async fn key_usage(&self, uid: &S3uid) -> Result<Vec<KeyUsage>, Error>;
 
+    /// Returns which account an access key is of, whether it opens anything at the moment or not;
+    /// `None`: it is of nobody, or of somebody who is no account of ours.
+    ///
+    /// # Errors
+    /// - [`Error::Unavailable`]
+    async fn key_owner(&self, access_key: &str) -> Result<Option<S3uid>, Error>;
+
     /// Creates a bucket. One the account has already is left as it is.
     ///
     /// # Errors

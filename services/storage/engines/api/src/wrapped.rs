@@ -80,6 +80,10 @@ impl<A: Around> Engine for Wrapped<A> {
         call!(self.key_usage(uid))
     }
 
+    async fn key_owner(&self, access_key: &str) -> Result<Option<S3uid>, Error> {
+        call!(self.key_owner(access_key))
+    }
+
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         call!(self.create_bucket(uid, bucket))
     }

@@ -97,10 +97,29 @@ impl Ceph {
             Err(fault) if fault.code() == "NoSuchUser" => return Ok(Found::Nobody),
             user => user?,
         };
-        let is_ours = user.user_id == uid.as_str()
+        Ok(if self.is_ours(uid, &user) { Found::Ours(user) } else { Found::Foreign })
+    }
+
+    /// Our user who has an access key.
+    pub(crate) async fn owner_of_key(&self, access_key: &str) -> Result<Option<S3uid>, Error> {
+        // RGW would take an empty one for none, and then miss the uid.
+        if access_key.is_empty() {
+            return Ok(None);
+        }
+        let user = match self.admin.user_with_key(access_key).await {
+            Err(fault) if matches!(fault.code(), "NoSuchUser" | "InvalidAccessKeyId") => {
+                return Ok(None);
+            }
+            user => user?,
+        };
+        let uid = S3uid::parse(&user.user_id).ok();
+        Ok(uid.filter(|uid| self.is_ours(uid, &user)))
+    }
+
+    fn is_ours(&self, uid: &S3uid, user: &User) -> bool {
+        user.user_id == uid.as_str()
             && user.tenant.is_empty()
-            && user.display_name == self.display_name(uid);
-        Ok(if is_ours { Found::Ours(user) } else { Found::Foreign })
+            && user.display_name == self.display_name(uid)
     }
 
     /// Our user of a uid.

@@ -128,6 +128,10 @@ impl Engine for Ceph {
         Err(Error::Unsupported)
     }
 
+    async fn key_owner(&self, access_key: &str) -> Result<Option<S3uid>, Error> {
+        self.owner_of_key(access_key).await
+    }
+
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         self.make_bucket(uid, bucket).await
     }

@@ -245,6 +245,10 @@ impl Engine for Embedded {
         Ok(self.inner.keys.usage(uid).await?)
     }
 
+    async fn key_owner(&self, access_key: &str) -> Result<Option<S3uid>, Refusal> {
+        Ok(self.inner.keys.find(access_key).await?.map(|known| known.uid))
+    }
+
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Refusal> {
         Ok(self.inner.index.create_bucket(uid, bucket).await?)
     }

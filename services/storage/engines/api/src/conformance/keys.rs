@@ -1,5 +1,7 @@
 //! Access keys that come, go and change.
 
+use stowage_types::S3uid;
+
 use super::{Outcome, Suite, ensure, kept_out, refused, text};
 use crate::{AccountAccess, AccountSpec, Error, KeyPair};
 
@@ -105,5 +107,41 @@ impl Suite<'_> {
             true => refused(usage, |e| matches!(e, Error::NotFound)),
             false => refused(usage, |e| matches!(e, Error::Unsupported | Error::NotFound)),
         }
+    }
+
+    async fn owner(&self, number: u32, generation: u32) -> Result<Option<S3uid>, String> {
+        let access_key = self.keys(number, generation).access_key;
+        self.engine.key_owner(&access_key).await.map_err(text)
+    }
+
+    pub(super) async fn key_tells_whose_it_is(&self) -> Outcome {
+        let (one, two) = (self.account(50, |_| {}).await?, self.account(51, |_| {}).await?);
+        self.with_keys(51, &[0, 1], false).await?;
+        for (number, generation, expected) in [(50, 0, &one), (51, 0, &two), (51, 1, &two)] {
+            let owner = self.owner(number, generation).await?;
+            let why = format!("key {generation} of account {number} is told as {owner:?}");
+            ensure(owner.as_ref() == Some(expected), &why)?;
+        }
+        // What it moved before stays its own.
+        self.with_keys(51, &[0, 1], true).await?;
+        let owner = self.owner(51, 1).await?;
+        ensure(owner == Some(two), &format!("a suspended account's is told as {owner:?}"))
+    }
+
+    pub(super) async fn key_that_is_gone_is_of_nobody(&self) -> Outcome {
+        let never = self.owner(52, 7).await?;
+        ensure(never.is_none(), &format!("one that never was is told as {never:?}"))?;
+        for odd in ["", "?", "a b&c=d/..", "\u{e4}\u{1f511}"] {
+            let owner = self.engine.key_owner(odd).await.map_err(text)?;
+            ensure(owner.is_none(), &format!("{odd:?} is told as {owner:?}"))?;
+        }
+        let uid = self.account(52, |_| {}).await?;
+        self.with_keys(52, &[0, 1], false).await?;
+        self.with_keys(52, &[1], false).await?;
+        let (gone, kept) = (self.owner(52, 0).await?, self.owner(52, 1).await?);
+        ensure(gone.is_none() && kept.as_ref() == Some(&uid), &format!("{gone:?}, {kept:?}"))?;
+        self.engine.remove_account(&uid, true).await.map_err(text)?;
+        let owner = self.owner(52, 1).await?;
+        ensure(owner.is_none(), &format!("a removed account's is told as {owner:?}"))
     }
 }
