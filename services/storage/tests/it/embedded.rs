@@ -28,7 +28,7 @@ struct Served {
     serving: JoinHandle<()>,
 }
 
-async fn open_engine(folder: &Path) -> Arc<Embedded> {
+pub(crate) async fn open_engine(folder: &Path) -> Arc<Embedded> {
     let config = EmbeddedConfig::new(folder.join("s3"), "us-east-1");
     let (clock, random) = (Arc::new(SystemClock), Arc::new(SystemRandom));
     let keyring = Keyring::load_or_create(&folder.join("keyring"), &SystemRandom).unwrap();
