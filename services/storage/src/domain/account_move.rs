@@ -35,12 +35,14 @@ use stowage_types::{BucketName, S3uid, page};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::Storage;
 use super::bucket_deletion::Amount;
+use super::{Storage, check_operator};
 use crate::error::Error;
 use crate::store;
 
 const LISTING: &str = "account_moves";
+/// What only those do who act for nobody.
+pub(super) const MOVE: &str = "move accounts";
 
 /// How far a move has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -210,9 +212,10 @@ impl Storage {
     /// Lets nothing in the account be changed any more, if nothing is being changed.
     pub(crate) async fn freeze_account_move(
         &self,
-        _cx: &RequestContext,
+        cx: &RequestContext,
         (uid, id): (&S3uid, Uuid),
     ) -> Result<AccountMove, Error> {
+        check_operator(cx, MOVE)?;
         let known = self.found_move(uid, id).await?;
         match known.state {
             State::Copied => {}
@@ -236,17 +239,13 @@ impl Storage {
     /// Has the old side deleted.
     pub(crate) async fn confirm_account_move(
         &self,
-        _cx: &RequestContext,
+        cx: &RequestContext,
         (uid, id): (&S3uid, Uuid),
     ) -> Result<AccountMove, Error> {
+        check_operator(cx, MOVE)?;
         let known = self.found_move(uid, id).await?;
         match known.state {
-            State::Switched => {
-                let mut tx = self.db.begin().await?;
-                store::account_move::forget_faults(&mut tx, id).await?;
-                tx.commit().await?;
-                self.turn_to(&known, State::Confirming).await
-            }
+            State::Switched => self.turn_to(&known, State::Confirming).await,
             State::Confirming | State::Confirmed => Ok(known),
             state => Err(Error::AccountMoveState { state: state.text() }),
         }
@@ -255,9 +254,10 @@ impl Storage {
     /// Gives a move up.
     pub(crate) async fn cancel_account_move(
         &self,
-        _cx: &RequestContext,
+        cx: &RequestContext,
         (uid, id): (&S3uid, Uuid),
     ) -> Result<AccountMove, Error> {
+        check_operator(cx, MOVE)?;
         let known = self.found_move(uid, id).await?;
         match known.state {
             State::Cancelling | State::Cancelled => Ok(known),
@@ -283,18 +283,20 @@ impl Storage {
 
     pub(crate) async fn account_move(
         &self,
-        _cx: &RequestContext,
+        cx: &RequestContext,
         (uid, id): (&S3uid, Uuid),
     ) -> Result<AccountMove, Error> {
+        check_operator(cx, MOVE)?;
         self.found_move(uid, id).await
     }
 
     pub(crate) async fn account_moves(
         &self,
-        _cx: &RequestContext,
+        cx: &RequestContext,
         (uid, open_only): (Option<&S3uid>, bool),
         (page_size, page_token): (i64, &str),
     ) -> Result<AccountMovePage, Error> {
+        check_operator(cx, MOVE)?;
         let scope = format!("{}/{open_only}", uid.map_or("-", S3uid::as_str));
         let before = match page::decode(LISTING, &scope, page_token) {
             Ok(None) => Uuid::max(),

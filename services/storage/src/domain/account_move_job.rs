@@ -268,13 +268,23 @@ impl Turn<'_> {
     /// Deletes the old side.
     async fn confirm(&mut self, from: &Site) -> Result<(), Stop> {
         if !self.job.faults.is_empty() {
-            let why = "what was stored at the old side last cannot be moved";
-            self.turn_to(State::Switched, why).await?;
-            return Err(Stop::Over);
+            return self.confirm_later().await;
         }
         from.engine.remove_account(&self.job.uid, true).await?;
         self.forget_copies().await?;
         self.turn_to(State::Confirmed, "").await?;
+        Err(Stop::Over)
+    }
+
+    /// Keeps the old side, which has something that the new one does not take, and tries again.
+    async fn confirm_later(&mut self) -> Result<(), Stop> {
+        let why = self.job.faults.join("; ");
+        self.turn_to(State::Confirming, "").await?;
+        let next = self.storage.clock.now() + BACK_OFF_MAX;
+        let (id, mut tx) = (self.job.id, self.storage.db.begin().await?);
+        store::account_move::forget_faults(&mut tx, id).await?;
+        store::account_move::put_off(&mut tx, id, State::Confirming, (&why, next)).await?;
+        tx.commit().await?;
         Err(Stop::Over)
     }
 

@@ -7,9 +7,9 @@ use stowage_engine::{
 use stowage_types::S3uid;
 use uuid::Uuid;
 
-use super::account_move::{AccountMove, State, key_error};
+use super::account_move::{AccountMove, MOVE, State, key_error};
 use super::bucket_deletion::Amount;
-use super::{Site, Storage, Used, signed};
+use super::{Site, Storage, Used, check_operator, signed};
 use crate::config::LocationState;
 use crate::error::Error;
 use crate::store;
@@ -47,6 +47,7 @@ impl Storage {
         cx: &RequestContext,
         start: Start,
     ) -> Result<AccountMove, Error> {
+        check_operator(cx, MOVE)?;
         let Start { uid, id, .. } = &start;
         if let Some(known) = store::account_move::find(&self.db, uid, *id).await? {
             return match known.state {

@@ -6,11 +6,11 @@ use stowage_auth::RequestContext;
 use stowage_engine::{AccountAccess, AccountSpec};
 use uuid::Uuid;
 
-use super::account_move::{AccountMove, State, key_error};
+use super::account_move::{AccountMove, MOVE, State, key_error};
 use super::engine_account::Limits;
 use super::location::Location;
 use super::usage::SAMPLE_PAGE;
-use super::{Site, Storage};
+use super::{Site, Storage, check_operator};
 use crate::error::Error;
 use crate::store;
 
@@ -23,6 +23,7 @@ impl Storage {
         id: Uuid,
         spec: &AccountSpec,
     ) -> Result<Location, Error> {
+        check_operator(cx, MOVE)?;
         let uid = &spec.uid;
         let known = self.found_move(uid, id).await?;
         match known.state {

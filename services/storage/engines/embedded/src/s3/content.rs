@@ -48,7 +48,7 @@ impl Backend {
         // The source's own word for what went wrong with it, which a body's error would hide.
         let failure = Arc::new(Mutex::new(None));
         let told = Arc::clone(&failure);
-        let body = new.source.open().await?.map(move |chunk| {
+        let body = new.source.open().await?.fuse().map(move |chunk| {
             chunk.map_err(|error| {
                 let why = error.to_string();
                 *told.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
