@@ -58,6 +58,18 @@ pub enum Error {
     /// Another change of the account does not end.
     #[error("another change of the account is under way and does not end")]
     AccountBusy,
+    /// The account is being moved.
+    #[error("the account is being moved; try again when that has ended")]
+    AccountMoving,
+    /// It is not being moved.
+    #[error("the account is not being moved")]
+    AccountMoveNotFound,
+    /// Its move is too far for this, or not far enough.
+    #[error("the move of the account is {state}")]
+    AccountMoveState {
+        /// `SWITCHED` or `NOT_SWITCHED`.
+        state: &'static str,
+    },
     /// A change was undone.
     #[error("the change failed, and all is as before: {why}")]
     ChangeFailed {
@@ -200,6 +212,9 @@ impl Error {
             Self::AccountNotFound => (Code::NotFound, Reason::AccountNotFound),
             Self::AccountState { .. } => (Code::FailedPrecondition, Reason::AccountState),
             Self::AccountBusy => (Code::Aborted, Reason::AccountBusy),
+            Self::AccountMoving => (Code::FailedPrecondition, Reason::AccountMoving),
+            Self::AccountMoveNotFound => (Code::NotFound, Reason::AccountMoveNotFound),
+            Self::AccountMoveState { .. } => (Code::FailedPrecondition, Reason::AccountMoveState),
             Self::ChangeFailed { .. } => (Code::FailedPrecondition, Reason::ChangeFailed),
             Self::AccessKeyNotFound => (Code::NotFound, Reason::AccessKeyNotFound),
             Self::PlanMismatch { .. } => (Code::FailedPrecondition, Reason::PlanMismatch),
@@ -244,6 +259,7 @@ impl From<Error> for Status {
             Error::AccountState { state, action } => {
                 builder.meta("state", state).meta("action", action)
             }
+            Error::AccountMoveState { state } => builder.meta("state", state),
             Error::AccountBusy => builder.retry_after(RETRY_AFTER),
             Error::ChangeFailed { step, why } => builder.meta("step", step).meta("why", why),
             Error::PlanMismatch { what } => builder.meta("what", what),
@@ -352,6 +368,13 @@ mod tests {
                 Error::AccountState { state: "PENDING", action: "delete" },
                 Code::FailedPrecondition,
                 R::AccountState,
+            ),
+            (Error::AccountMoving, Code::FailedPrecondition, R::AccountMoving),
+            (Error::AccountMoveNotFound, Code::NotFound, R::AccountMoveNotFound),
+            (
+                Error::AccountMoveState { state: "SWITCHED" },
+                Code::FailedPrecondition,
+                R::AccountMoveState,
             ),
             (Error::AccountBusy, Code::Aborted, R::AccountBusy),
             (

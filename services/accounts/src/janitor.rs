@@ -15,6 +15,8 @@ use crate::store;
 /// What the last comparison found and could not mend.
 const FINDINGS: &str = "stowage_accounts_findings";
 const EVERY: Duration = Duration::from_secs(60);
+/// An account that is moved is read-only until it is switched.
+const MOVES_EVERY: Duration = Duration::from_secs(1);
 /// Rows of one kind in one round: the writer is not held for long.
 const ROWS_MAX: u32 = 1000;
 /// Ends, deletions and revocations begun in one round, each.
@@ -60,6 +62,19 @@ pub(crate) async fn reconcile(domain: Domain, stop: CancellationToken) {
         }
     };
     in_turn("reconcile", &domain, &stop, rounds).await;
+}
+
+/// Watches accounts that are being moved, until `stop`, in one replica at a time.
+pub(crate) async fn moves(domain: Domain, stop: CancellationToken) {
+    let rounds = || async {
+        loop {
+            tokio::time::sleep(MOVES_EVERY).await;
+            if let Err(error) = domain.watch_moves().await {
+                tracing::warn!(%error, "moves of accounts are not watched now");
+            }
+        }
+    };
+    in_turn("moves", &domain, &stop, rounds).await;
 }
 
 /// Has `rounds` run by one replica at a time, and by the next at once when this one stops.

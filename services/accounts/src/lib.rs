@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::Config;
 pub use error::Error;
 
+use domain::account_move_saga::{GoOnMove, StartMove};
 use domain::cancellation_saga::ChangeCancellation;
 use domain::change_saga::{ChangeAccount, EndAccount};
 use domain::deletion::{DeleteAccount, DeleteAccountV1};
@@ -115,6 +116,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Task::new("accounts.requests", domain.requests.clean_up(deps.stop.clone())),
         Task::new("accounts.sagas", domain.sagas.resume()),
         Task::new("accounts.reconcile", janitor::reconcile(domain.clone(), deps.stop.clone())),
+        Task::new("accounts.moves", janitor::moves(domain.clone(), deps.stop.clone())),
         Task::new("accounts.janitor", janitor::run(domain.clone(), deps.stop)),
     ];
     let db = deps.db;
@@ -172,6 +174,8 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
         .kind::<ChangeAccount>()
         .kind::<EndAccount>()
         .kind::<ChangeCancellation>()
+        .kind::<StartMove>()
+        .kind::<GoOnMove>()
         .settings(settings)
         .stop(deps.stop.clone())
         .build();

@@ -12,13 +12,16 @@ use time::OffsetDateTime;
 use tonic::{Code, Status};
 
 mod listing;
+mod moving;
 
 pub(crate) use listing::{OnEngine, Open};
+pub(crate) use moving::{Moving, Switched};
 
 use crate::error::Error;
 
 use billing::subscription_service_client::SubscriptionServiceClient;
 use metering::meter_service_client::MeterServiceClient;
+use storage::account_move_service_client::AccountMoveServiceClient;
 use storage::bucket_service_client::BucketServiceClient;
 use storage::engine_account_service_client::EngineAccountServiceClient;
 use storage::keyring_service_client::KeyringServiceClient;
@@ -163,6 +166,7 @@ pub(crate) struct Metered<'a> {
 pub(crate) struct Roles {
     buckets: BucketServiceClient<RoleChannel>,
     engine_accounts: EngineAccountServiceClient<RoleChannel>,
+    moves: AccountMoveServiceClient<RoleChannel>,
     subscriptions: SubscriptionServiceClient<RoleChannel>,
     meters: MeterServiceClient<RoleChannel>,
     usage: UsageServiceClient<RoleChannel>,
@@ -182,6 +186,7 @@ impl Roles {
         Self {
             buckets: BucketServiceClient::new(storage.clone()),
             engine_accounts: EngineAccountServiceClient::new(storage.clone()),
+            moves: AccountMoveServiceClient::new(storage.clone()),
             usage: UsageServiceClient::new(storage.clone()),
             keyring: KeyringServiceClient::new(storage.clone()),
             locations: LocationServiceClient::new(storage),

@@ -22,6 +22,17 @@ pub struct Config {
     pub deletions_max: u32,
     /// Most objects of such a bucket deleted at once. Default 1,000.
     pub deletion_batch_max: u32,
+    /// Most accounts moved to other locations at once. Default 2.
+    pub moves_max: u32,
+    /// Most objects of an account copied at once. Each takes up to two times 16 MiB of memory.
+    /// Default 8.
+    pub move_copies_max: u32,
+    /// Most objects of an account looked at at once while it is moved. Default 1,000.
+    pub move_page_max: u32,
+    /// How long what was under way is let come to its end once an account that is moved is
+    /// read-only, in milliseconds, before it is looked at for the last time. Default 35,000: longer
+    /// than a call may take.
+    pub move_settle_ms: u64,
     /// Whether open sagas, running requests and deletions of buckets are taken over whoever holds
     /// them. Right where one process has the database to itself, so that another holder is dead.
     /// Default true.
@@ -40,6 +51,10 @@ impl Default for Config {
             collect_rows_max: 500,
             deletions_max: 4,
             deletion_batch_max: 1000,
+            moves_max: 2,
+            move_copies_max: 8,
+            move_page_max: 1000,
+            move_settle_ms: 35_000,
             takes_over: true,
             sagas: stowage_saga::Settings::default(),
         }
@@ -71,6 +86,15 @@ impl Config {
         }
         if !(1..=1000).contains(&self.deletion_batch_max) {
             faults.push("storage.deletion_batch_max must be from 1 to 1000".to_owned());
+        }
+        if !(1..=64).contains(&self.moves_max) {
+            faults.push("storage.moves_max must be from 1 to 64".to_owned());
+        }
+        if !(1..=64).contains(&self.move_copies_max) {
+            faults.push("storage.move_copies_max must be from 1 to 64".to_owned());
+        }
+        if !(1..=1000).contains(&self.move_page_max) {
+            faults.push("storage.move_page_max must be from 1 to 1000".to_owned());
         }
         faults
     }
@@ -153,9 +177,12 @@ mod tests {
             collect_rows_max: 0,
             deletions_max: 0,
             deletion_batch_max: 1001,
+            moves_max: 0,
+            move_copies_max: 65,
+            move_page_max: 0,
             ..Config::default()
         };
-        assert_eq!(bad.check().len(), 5);
+        assert_eq!(bad.check().len(), 8);
     }
 
     #[test]

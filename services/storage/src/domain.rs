@@ -1,5 +1,11 @@
 //! Rules of the role; one file per resource.
 
+mod account_copy;
+pub(crate) mod account_move;
+mod account_move_job;
+mod account_move_pass;
+pub(crate) mod account_move_start;
+mod account_move_switch;
 pub(crate) mod bucket;
 mod bucket_change;
 pub(crate) mod bucket_deletion;
@@ -63,6 +69,8 @@ pub(crate) struct Storage {
     pub(crate) random: Arc<dyn Random>,
     /// Names this process in leases.
     pub(crate) process: Uuid,
+    /// Woken when a move of an account may have to be worked on.
+    pub(crate) move_due: Notify,
     /// Woken when a deletion of a bucket may have to be worked on.
     pub(crate) deletion_due: Notify,
     pub(crate) page_key: PageKey,
@@ -89,11 +97,16 @@ impl Used {
     }
 
     /// Refuses what a customer would change in a suspended account, which keeps all its data.
-    /// Administrators and services may all the same: they purge, and take down what must go.
+    /// Administrators and services may all the same: they purge, and take down what must go. What
+    /// is compared with its copy nobody may change.
     ///
     /// # Errors
-    /// [`Error::AccountState`]
+    /// - [`Error::AccountState`]
+    /// - [`Error::AccountMoving`]
     pub(crate) fn check_changeable(&self, cx: &RequestContext) -> Result<(), Error> {
+        if self.account.is_frozen {
+            return Err(Error::AccountMoving);
+        }
         let is_customer = cx.principal.role == PrincipalRole::Customer;
         if is_customer && self.account.limits.is_suspended {
             return Err(Error::AccountState { state: "SUSPENDED" });

@@ -31,6 +31,24 @@ pub(crate) enum Error {
         /// `REMOVING`, `REMOVED` or `SUSPENDED`.
         state: &'static str,
     },
+    /// The account is compared with its copy at another location, or is being moved already.
+    #[error("the account is being moved; try again when that has ended, or cancel it")]
+    AccountMoving,
+    /// The account cannot be moved, or not at present.
+    #[error("the account cannot be moved: {why}")]
+    AccountMoveRefused {
+        /// All that is in the way.
+        why: String,
+    },
+    /// No such move.
+    #[error("no such move of an account")]
+    AccountMoveNotFound,
+    /// The move is not there yet, or not any more.
+    #[error("the move of the account is {state}")]
+    AccountMoveState {
+        /// `COPYING`.
+        state: &'static str,
+    },
     /// No such location, or not shown to customers.
     #[error("location not found")]
     LocationNotFound,
@@ -157,6 +175,14 @@ impl Error {
             Self::PageTokenInvalid => (Code::InvalidArgument, ErrorReason::PageTokenInvalid),
             Self::AccountNotFound => (Code::NotFound, ErrorReason::AccountNotFound),
             Self::AccountState { .. } => (Code::FailedPrecondition, ErrorReason::AccountState),
+            Self::AccountMoving => (Code::FailedPrecondition, ErrorReason::AccountMoving),
+            Self::AccountMoveRefused { .. } => {
+                (Code::FailedPrecondition, ErrorReason::AccountMoveRefused)
+            }
+            Self::AccountMoveNotFound => (Code::NotFound, ErrorReason::AccountMoveNotFound),
+            Self::AccountMoveState { .. } => {
+                (Code::FailedPrecondition, ErrorReason::AccountMoveState)
+            }
             Self::LocationNotFound => (Code::NotFound, ErrorReason::LocationNotFound),
             Self::LocationClosed { .. } => (Code::FailedPrecondition, ErrorReason::LocationClosed),
             Self::BucketNameTaken { .. } => (Code::AlreadyExists, ErrorReason::BucketNameTaken),
@@ -190,9 +216,12 @@ impl Error {
     /// What varies in the text, for programs.
     fn metadata(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::AccountState { state } | Self::BucketDeletionState { state } => {
+            Self::AccountState { state }
+            | Self::AccountMoveState { state }
+            | Self::BucketDeletionState { state } => {
                 vec![("state", (*state).to_owned())]
             }
+            Self::AccountMoveRefused { why } => vec![("why", why.clone())],
             Self::LocationClosed { location } => vec![("location", location.clone())],
             Self::BucketNameTaken { bucket } | Self::BucketNotFound { bucket } => {
                 vec![("bucket", bucket.clone())]
@@ -370,6 +399,24 @@ mod tests {
                 Error::SagaKindUnknown { kind: "k".to_owned() },
                 Code::FailedPrecondition,
                 ErrorReason::SagaKindUnknown,
+            ),
+        ]);
+    }
+
+    #[test]
+    fn what_a_move_is_refused_has_its_code_and_reason() {
+        assert_answers([
+            (Error::AccountMoving, Code::FailedPrecondition, ErrorReason::AccountMoving),
+            (
+                Error::AccountMoveRefused { why: "no room".to_owned() },
+                Code::FailedPrecondition,
+                ErrorReason::AccountMoveRefused,
+            ),
+            (Error::AccountMoveNotFound, Code::NotFound, ErrorReason::AccountMoveNotFound),
+            (
+                Error::AccountMoveState { state: "COPYING" },
+                Code::FailedPrecondition,
+                ErrorReason::AccountMoveState,
             ),
         ]);
     }

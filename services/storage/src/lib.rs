@@ -17,7 +17,9 @@ use std::time::Duration;
 use stowage_auth::{PageKey, Verifier};
 use stowage_bus::{Bus, Outbox};
 use stowage_db::Db;
+use stowage_db::lease::Turns;
 use stowage_engine::Engine;
+use stowage_proto::storage::account_move_service_server::AccountMoveServiceServer;
 use stowage_proto::storage::bucket_deletion_service_server::BucketDeletionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
@@ -48,6 +50,8 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// 1 while the engine of a location answers well, by location; as of the last look at readiness.
 const ENGINE_UP: &str = "stowage_storage_engine_up";
+/// How long a replica that vanished holds up moves of accounts.
+const MOVES_LEASE: Duration = Duration::from_secs(60);
 /// Longest time an engine may take to say that it is well.
 const HEALTH_MAX: Duration = Duration::from_secs(2);
 
@@ -118,6 +122,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let mut tasks = collectors(&domain, &deps.stop);
     tasks.extend(counters(&storage, fronts, &deps.stop));
     tasks.extend(deleters(&storage, &deps.stop));
+    tasks.push(mover(&storage, &deps.stop));
     tasks.push(Task::new("storage.outbox", relay));
     tasks.push(Task::new("storage.sagas", domain.sagas.resume()));
     tasks.push(Task::new("storage.requests", storage.requests.clean_up(deps.stop)));
@@ -149,6 +154,7 @@ fn storage_of(config: Config, deps: &Deps, sites: Sites) -> Storage {
         process: new_id(&*deps.clock, &*deps.random),
         clock: Arc::clone(&deps.clock),
         random: Arc::clone(&deps.random),
+        move_due: Notify::new(),
         deletion_due: Notify::new(),
         page_key: deps.page_key.clone(),
         sites,
@@ -173,6 +179,7 @@ fn serve(domain: Domain, stack: StackConfig) -> RoleChannel {
     let api = Api(domain);
     let routes = Routes::new(LocationServiceServer::new(api.clone()))
         .add_service(EngineAccountServiceServer::new(api.clone()))
+        .add_service(AccountMoveServiceServer::new(api.clone()))
         .add_service(BucketServiceServer::new(api.clone()))
         .add_service(BucketDeletionServiceServer::new(api.clone()))
         .add_service(ObjectServiceServer::new(api.clone()))
@@ -223,6 +230,17 @@ fn deleters(storage: &Arc<Storage>, stop: &CancellationToken) -> Vec<Task> {
         })
     };
     (0..storage.config.deletions_max).map(deleter).collect()
+}
+
+/// Moves accounts, in one replica at a time.
+fn mover(storage: &Arc<Storage>, stop: &CancellationToken) -> Task {
+    let (storage, stop) = (Arc::clone(storage), stop.clone());
+    Task::new("storage.account_moves", async move {
+        let owner = new_id(&*storage.clock, &*storage.random);
+        let turns = Turns::new("storage.account_moves", owner, MOVES_LEASE, storage.db.clone());
+        let now = || storage.clock.now();
+        turns.run_until(stop.cancelled(), now, || storage.move_accounts_on()).await;
+    })
 }
 
 /// Ready when the database and every engine answer; else the answer names those that do not.

@@ -1,6 +1,7 @@
 //! SQL of the role; one file per resource. Nothing here decides anything.
 
 pub(crate) mod account;
+pub(crate) mod account_move;
 pub(crate) mod bucket_change;
 pub(crate) mod bucket_deletion;
 pub(crate) mod front;

@@ -41,6 +41,12 @@ pub(crate) struct Account {
     pub(crate) delete_time: Option<OffsetDateTime>,
     /// The change that is under way.
     pub(crate) change_saga: Option<Uuid>,
+    /// A move of it that is neither confirmed nor cancelled.
+    pub(crate) move_id: Option<Uuid>,
+    /// Code of the location that it goes to, until it is there.
+    pub(crate) move_to: Option<String>,
+    /// Whether nothing of it changes, since both sides of a move are compared.
+    pub(crate) is_frozen: bool,
     pub(crate) order_saga: Option<Uuid>,
     pub(crate) deletion_saga: Option<Uuid>,
 }

@@ -218,7 +218,12 @@ impl Saga for EndAccount {
 /// Begins only where the account still is what the change was made for.
 async fn admit(state: &mut ChangeState, tx: &mut Tx) -> StepResult {
     let found = store::account::find(&mut *tx, &state.s3uid, None).await?;
-    let is_same = |account: Account| Shape::of(&account, state.before.keys.clone()) == state.before;
+    let is_same = |account: Account| {
+        // Where it is has changed too, if it was moved.
+        account.location == state.location
+            && !account.is_frozen
+            && Shape::of(&account, state.before.keys.clone()) == state.before
+    };
     if found.is_some_and(is_same) {
         return Ok(());
     }
@@ -280,18 +285,22 @@ async fn change_meter(
     if state.is_plan_kept() {
         return Ok(());
     }
-    let metered = Metered {
+    Ok(shared.roles.open_meter(&state.cx(), &metered_of(state, shape(state))).await?)
+}
+
+/// What metering is told of an account.
+pub(super) fn metered_of<'a>(state: &'a ChangeState, shape: &Shape) -> Metered<'a> {
+    Metered {
         s3uid: &state.s3uid,
         account_id: state.account_id,
         customer: state.customer,
         email: &state.email,
-        plan: shape(state).plan,
+        plan: shape.plan,
         location: &state.location,
         storage_type: &state.storage_type,
         billing: &state.billing,
-        gb_bytes: shape(state).gb_bytes,
-    };
-    Ok(shared.roles.open_meter(&state.cx(), &metered).await?)
+        gb_bytes: shape.gb_bytes,
+    }
 }
 
 async fn terminate(shared: &Shared, state: &mut ChangeState) -> StepResult {

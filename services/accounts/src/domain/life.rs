@@ -45,6 +45,8 @@ pub(crate) enum Act {
     Delete,
     /// Made to agree again with its parts.
     Mend,
+    /// Moved to another location.
+    Move,
 }
 
 /// What a state costs the customer.
@@ -84,6 +86,7 @@ pub(crate) const LIFE: &[Rule] = &[
             Act::End,
             Act::Delete,
             Act::Mend,
+            Act::Move,
         ],
     },
     // A key that has leaked is revoked whatever else is wrong.
@@ -101,6 +104,7 @@ pub(crate) const LIFE: &[Rule] = &[
             Act::End,
             Act::Delete,
             Act::Mend,
+            Act::Move,
         ],
     },
     // The data waits for the end of the retention time; nothing is billed any more.
@@ -198,6 +202,7 @@ impl Act {
             Self::End => "end",
             Self::Delete => "delete",
             Self::Mend => "mend",
+            Self::Move => "move",
         }
     }
 }
@@ -208,10 +213,16 @@ impl Account {
     /// # Errors
     /// - [`Error::AccountNotFound`]: it failed, or is deleted.
     /// - [`Error::AccountState`]: it is there, and does not.
+    /// - [`Error::AccountMoving`]: it would, but for a move that is under way.
     pub(crate) fn allow(&self, act: Act) -> Result<(), Error> {
         let allows = self.state.rule().map_or(&[][..], |rule| rule.allows);
+        let waits = match act {
+            Act::Read | Act::Move => false,
+            Act::Delete => self.move_to.is_some(),
+            _ => self.is_frozen,
+        };
         if allows.contains(&act) {
-            return Ok(());
+            return if waits { Err(Error::AccountMoving) } else { Ok(()) };
         }
         match self.state {
             State::Failed | State::Deleted => Err(Error::AccountNotFound),

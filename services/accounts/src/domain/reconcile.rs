@@ -186,6 +186,8 @@ impl Round<'_> {
                 }
                 return Ok(());
             }
+            // Either side of a move has it until that has ended.
+            Some(known) if known.move_id.is_some() => return Ok(()),
             Some(known) => {
                 format!("it is at location {}, and here it may hold data", known.location)
             }
@@ -206,7 +208,7 @@ impl Round<'_> {
                 self.orphan(account, on_engine).await
             }
             (State::Active | State::Suspended | State::Ended, _)
-                if account.change_saga.is_none() =>
+                if account.change_saga.is_none() && !account.is_frozen =>
             {
                 let (kind, what) = match on_engine {
                     None => (Kind::EngineAccountMissing, "the engine has it not".to_owned()),

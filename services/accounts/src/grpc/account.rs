@@ -234,7 +234,7 @@ fn read_account(field: &str, name: &str) -> Result<S3uid, Error> {
 }
 
 /// The account that a call changes, and the text of a reason. It is named, never guessed.
-fn read_named(name: &str, reason: &str) -> Result<Lookup, Error> {
+pub(super) fn read_named(name: &str, reason: &str) -> Result<Lookup, Error> {
     let mut violations = Violations::default();
     violations.check_length("reason", reason, REASON_CHARS_MAX);
     if !name.starts_with("accounts/") {

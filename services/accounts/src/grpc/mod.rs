@@ -1,6 +1,7 @@
 //! Proto to domain and back. Holds no rule.
 
 mod account;
+mod account_move;
 mod audit;
 mod customer;
 mod dead_letter;
@@ -9,6 +10,7 @@ mod reconcile;
 mod saga;
 mod session;
 
+use stowage_proto::accounts::account_move_service_server::AccountMoveServiceServer;
 use stowage_proto::accounts::account_service_server::AccountServiceServer;
 use stowage_proto::accounts::audit_service_server::AuditServiceServer;
 use stowage_proto::accounts::customer_service_server::CustomerServiceServer;
@@ -42,6 +44,7 @@ pub(crate) fn routes(domain: Domain) -> Routes {
         .add_service(DeadLetterServiceServer::new(service.clone()))
         .add_service(KeyringServiceServer::new(service.clone()))
         .add_service(ReconcileServiceServer::new(service.clone()))
+        .add_service(AccountMoveServiceServer::new(service.clone()))
         .add_service(AuditServiceServer::new(service.clone()))
         .add_service(AccountServiceServer::new(service))
 }

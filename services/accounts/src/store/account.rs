@@ -19,7 +19,7 @@ macro_rules! select {
             "a.plan_version, a.location, a.storage_type, a.state, a.endpoint, a.quota_bytes, ",
             "a.bucket_max, a.gb_bytes, a.service_id, a.order_id, a.invoice_id, a.hold, ",
             "a.billing, a.create_time, a.cancel_time, a.order_saga, a.deletion_saga, ",
-            "a.delete_time, a.change_saga ",
+            "a.delete_time, a.change_saga, a.move_id, a.move_to, a.frozen ",
             "FROM account a JOIN customer c ON c.customer_id = a.customer_id ",
             $rest
         )
@@ -53,6 +53,9 @@ struct Row {
     hold: String,
     delete_time: Option<OffsetDateTime>,
     change_saga: Option<Uuid>,
+    move_id: Option<Uuid>,
+    move_to: Option<String>,
+    frozen: bool,
 }
 
 impl TryFrom<Row> for Account {
@@ -87,6 +90,9 @@ impl TryFrom<Row> for Account {
             deletion_saga: row.deletion_saga,
             delete_time: row.delete_time,
             change_saga: row.change_saga,
+            move_id: row.move_id,
+            move_to: row.move_to,
+            is_frozen: row.frozen,
         })
     }
 }
@@ -208,7 +214,7 @@ pub(crate) async fn change(
 /// `ACTIVE`, held or not, to `DELETING`; `false` if it is not active, or a change is under way.
 pub(crate) async fn begin_deletion(tx: &mut Tx, s3uid: &S3uid) -> Result<bool, Error> {
     const SQL: &str = "UPDATE account SET state = 'DELETING', guard_key = NULL \
-        WHERE s3uid = $1 AND state = 'ACTIVE' AND change_saga IS NULL";
+        WHERE s3uid = $1 AND state = 'ACTIVE' AND change_saga IS NULL AND move_to IS NULL";
     Ok(tx.execute(SQL, args![s3uid.as_str()]).await? == 1)
 }
 

@@ -11,9 +11,12 @@ use tokio::task::JoinHandle;
 use tonic::Status;
 
 use crate::changes::{Change, ask, assert_agreement, get, keys};
-use crate::double::{BIGGER, World};
+use crate::double::{BIGGER, LOCATION, World};
+use crate::double_moves::ELSEWHERE;
 use crate::kit::Kit;
+use crate::moves::{self, Order, hold, order};
 
+const SWITCHED: &str = "SELECT count(*) FROM history WHERE event = 'account.moved'";
 const NOTHING: &str = "0 orders, 0 engine accounts, 0 buckets, 0 meters";
 const ONE: &str = "1 orders, 1 engine accounts, 1 buckets, 1 meters";
 
@@ -210,6 +213,100 @@ async fn outlive_end(case: Case) {
     assert!(faults.is_used_up(), "{context}");
 }
 
+/// The beginning of a move: it is begun, or all is as before.
+async fn outlive_move(case: Case) {
+    let faults = Arc::new(Faults::new(case.faults.clone()));
+    let mut kit = kit_with(&faults).await;
+    hold(&kit.world, true);
+    let name = moves::account(&kit).await;
+    let before = get(&kit, &name).await;
+    let answer = tokio::select! {
+        answer = order(&kit, Order::Move, &name, "m") => Some(answer),
+        () = faults.crashed() => None,
+    };
+    kit.restart().await;
+    kit.sagas_ended().await;
+    let context = format!("{case:?}");
+    assert_eq!(get(&kit, &name).await, before, "{context}");
+    let moving = kit.count("SELECT count(*) FROM account WHERE move_to = 'DE'").await;
+    assert_eq!(moving, i64::from(!case.is_undone), "{context}");
+    let open = |moved: &stowage_proto::storage::AccountMove| {
+        moved.state() != stowage_proto::storage::AccountMoveState::Cancelled
+    };
+    let there = kit.world.state().moves.values().filter(|moved| open(moved)).count();
+    assert_eq!(there, usize::from(!case.is_undone), "{context}");
+    if let Some(answer) = answer {
+        assert_eq!(answer.is_err(), case.is_undone, "{context}: {answer:?}");
+    }
+    assert!(faults.is_used_up(), "{context}");
+    faults.clear();
+    order(&kit, Order::Move, &name, "m").await.unwrap();
+    let busy = "SELECT count(*) FROM account WHERE change_saga IS NOT NULL";
+    assert_eq!(kit.count(busy).await, 0, "{context}");
+}
+
+/// The rest of a move: the faults happen to its switch, to its confirmation, or to its end.
+async fn outlive_going_on(case: Case, what: What) {
+    let faults = Arc::new(Faults::new(Vec::new()));
+    let mut kit = kit_with(&faults).await;
+    hold(&kit.world, true);
+    let name = moves::account(&kit).await;
+    order(&kit, Order::Move, &name, "").await.unwrap();
+    if what == What::Confirm {
+        hold(&kit.world, false);
+        kit.is_one(SWITCHED).await;
+        kit.sagas_ended().await;
+    }
+    faults.add(case.faults.clone());
+    match what {
+        What::Switch => {
+            hold(&kit.world, false);
+            if case.faults.iter().any(|fault| fault.fault == Fault::Crash) {
+                faults.crashed().await;
+            }
+        }
+        What::Confirm | What::Cancel => {
+            let asked = if what == What::Confirm { Order::Confirm } else { Order::Cancel };
+            tokio::select! {
+                answer = order(&kit, asked, &name, "o") => { answer.unwrap(); }
+                () = faults.crashed() => {}
+            }
+        }
+    }
+    let context = format!("{what:?} {case:?}");
+    let (expected, noted) = match what {
+        What::Switch => (ELSEWHERE, SWITCHED),
+        What::Confirm => {
+            (ELSEWHERE, "SELECT count(*) FROM history WHERE event = 'account.move_confirmed'")
+        }
+        What::Cancel => {
+            (LOCATION, "SELECT count(*) FROM history WHERE event = 'account.move_cancelled'")
+        }
+    };
+    if what == What::Switch && !case.faults.iter().any(|fault| fault.fault == Fault::Crash) {
+        kit.is_one(SWITCHED).await;
+    }
+    kit.restart().await;
+    kit.is_one(noted).await;
+    kit.sagas_ended().await;
+    assert_eq!(get(&kit, &name).await.location, expected, "{context}");
+    assert_agreement(&kit, &name, &context).await;
+    assert!(faults.is_used_up(), "{context}");
+    let busy = "SELECT count(*) FROM account WHERE change_saga IS NOT NULL OR frozen \
+        OR move_to IS NOT NULL";
+    assert_eq!(kit.count(busy).await, 0, "{context}");
+    let noted = kit.count("SELECT count(*) FROM account WHERE move_id IS NOT NULL").await;
+    assert_eq!(noted, i64::from(what == What::Switch), "{context}");
+}
+
+/// What of a move the faults happen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Switch,
+    Confirm,
+    Cancel,
+}
+
 /// A deletion that the first release began, and a later one ends.
 async fn outlive_upgrade() {
     let when = Moment::Before;
@@ -278,6 +375,18 @@ async fn every_registered_kind_of_saga_outlives_every_fault() {
                 assert_eq!(cases.len(), 2 * 6 + 2 + 3 + 2 * 6 + 1);
                 for change in [Change::Cancel, Change::Withdraw] {
                     for_each(cases.clone(), move |case| outlive_change(case, change)).await;
+                }
+            }
+            "accounts.start_move.v1" => {
+                // A call and a write, 2 undos.
+                assert_eq!(cases.len(), 2 * 6 + 2 + 3 + 2 * 6 + 1);
+                for_each(cases, outlive_move).await;
+            }
+            "accounts.go_on_move.v1" => {
+                // 2 calls and a write.
+                assert_eq!(cases.len(), 3 * 6);
+                for what in [What::Switch, What::Confirm, What::Cancel] {
+                    for_each(cases.clone(), move |case| outlive_going_on(case, what)).await;
                 }
             }
             other => panic!("no test lets every fault happen to sagas of kind {other}: add one"),

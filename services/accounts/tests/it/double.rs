@@ -53,6 +53,10 @@ pub(crate) struct State {
     pub(crate) buckets: BTreeMap<String, String>,
     /// Open meters.
     pub(crate) meters: BTreeMap<String, metering::Dimensions>,
+    /// By name.
+    pub(crate) moves: BTreeMap<String, storage::AccountMove>,
+    /// Whether moves stay where they are.
+    pub(crate) moves_held: bool,
     /// What storage has sealed.
     pub(crate) keyring: RoleKeyring,
     /// Every call that changes something.
@@ -92,7 +96,7 @@ impl World {
     }
 
     /// An effect between its two chances to fail.
-    fn change<T>(
+    pub(crate) fn change<T>(
         &self,
         method: &'static str,
         effect: impl FnOnce(&mut State) -> Result<T, Status>,
@@ -124,7 +128,7 @@ fn is_open(order: &billing::Subscription) -> bool {
     open.contains(&order.state())
 }
 
-fn refuse(code: Code, reason: ErrorReason) -> Status {
+pub(crate) fn refuse(code: Code, reason: ErrorReason) -> Status {
     status(code, reason, "refused").build()
 }
 

@@ -14,6 +14,7 @@ use stowage_proto::accounts as pb;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
+use stowage_proto::storage::account_move_service_server::AccountMoveServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
 use stowage_proto::storage::keyring_service_server::KeyringServiceServer;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::{Code, Request, Status};
 
+use pb::account_move_service_client::AccountMoveServiceClient;
 use pb::account_service_client::AccountServiceClient;
 use pb::audit_service_client::AuditServiceClient;
 use pb::customer_service_client::CustomerServiceClient;
@@ -155,6 +157,7 @@ impl Kit {
         let keyring = Keyring::open_source(source, Rules::default(), clock, &SystemRandom);
         let storage = Routes::new(BucketServiceServer::new(world.clone()))
             .add_service(EngineAccountServiceServer::new(world.clone()))
+            .add_service(AccountMoveServiceServer::new(world.clone()))
             .add_service(UsageServiceServer::new(world.clone()))
             .add_service(KeyringServiceServer::new(world.clone()))
             .add_service(LocationServiceServer::new(world.clone()));
@@ -177,6 +180,10 @@ impl Kit {
 
     pub(crate) fn channel(&self) -> RoleChannel {
         self.channel.clone()
+    }
+
+    pub(crate) fn moves(&self) -> AccountMoveServiceClient<RoleChannel> {
+        AccountMoveServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn accounts(&self) -> AccountServiceClient<RoleChannel> {

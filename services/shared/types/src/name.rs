@@ -119,6 +119,24 @@ pub fn parse_bucket_deletion(text: &str) -> Result<(S3uid, Uuid), Malformed> {
     Ok((S3uid::parse(uid)?, Uuid::parse_str(id).map_err(|_| other())?))
 }
 
+/// `accounts/{s3uid}/moves/{id}`.
+#[must_use]
+pub fn account_move(uid: &S3uid, id: Uuid) -> String {
+    format!("accounts/{uid}/moves/{id}")
+}
+
+/// Reads `accounts/{s3uid}/moves/{id}`.
+///
+/// # Errors
+/// `Malformed` otherwise.
+pub fn parse_account_move(text: &str) -> Result<(S3uid, Uuid), Malformed> {
+    let example = "accounts/{s3uid}/moves/{id}";
+    let other = || Malformed::new(format!("is not a name like {example}"));
+    let rest = strip(text, "accounts/", example)?;
+    let (uid, id) = rest.split_once("/moves/").ok_or_else(other)?;
+    Ok((S3uid::parse(uid)?, Uuid::parse_str(id).map_err(|_| other())?))
+}
+
 /// `invoices/{invoice_id}`.
 #[must_use]
 pub fn invoice(id: i64) -> String {

@@ -146,6 +146,9 @@ impl Domain {
             started => started?,
         };
         let (uid, bucket) = (&state.uid, &state.bucket);
+        if !store::account::hold_unfrozen(&mut tx, uid).await? {
+            return Err(Error::AccountMoving);
+        }
         if let Some(other) = store::bucket_change::begin(&mut tx, uid, bucket, saga).await? {
             return Ok(Begun::Overtaken(other));
         }

@@ -173,6 +173,9 @@ impl Storage {
             end_time: None,
         };
         let mut tx = self.db.begin().await?;
+        if !store::account::hold_unfrozen(&mut tx, uid).await? {
+            return Err(Error::AccountMoving);
+        }
         let answer = if store::bucket_deletion::insert(&mut tx, &new).await? {
             if let Some(told) = &new.told {
                 let change = Change { what, uid, bucket, key: "" };

@@ -10,6 +10,7 @@ use stowage_engine::{AccountAccess, AccountSpec, Engine};
 use stowage_types::{CustomerId, S3uid};
 
 use super::Storage;
+use super::account_move::AccountMove;
 use super::location::Location;
 use crate::config::LocationState;
 use crate::error::Error;
@@ -40,6 +41,8 @@ pub(crate) struct Account {
     pub(crate) location: Option<String>,
     pub(crate) limits: Limits,
     pub(crate) state: State,
+    /// Whether nothing in it may be changed, since it is compared with its copy elsewhere.
+    pub(crate) is_frozen: bool,
 }
 
 /// What an account may do. Bounds; `None`: none.
@@ -65,6 +68,10 @@ impl Ensure {
     fn check_known(&self, account: &Account, location: &Location) -> Result<(), Error> {
         if let Some(state) = account.state.is_going() {
             return Err(Error::AccountState { state });
+        }
+        // Whoever changed it now would open what is shut, behind the back of who compares.
+        if account.is_frozen {
+            return Err(Error::AccountMoving);
         }
         if account.customer != Some(self.customer) {
             return Err(Error::field("customer_id", "is not the account's customer"));
@@ -168,16 +175,31 @@ impl Storage {
         let Some(location) = self.note_removing(cx, uid).await? else {
             return Ok(());
         };
+        let left = self.old_side(uid, purge).await?;
         let site = self.site(&location)?;
         let engine = &*site.engine;
         let outcome = remove_from_engine(engine, uid, purge).await;
         if matches!(outcome, Ok(()) | Err(Error::BucketNotEmpty)) {
             let mut tx = self.db.begin().await?;
+            if let Some(left) = left.filter(|_| outcome.is_ok()) {
+                left.end(&mut tx, self.clock.now()).await?;
+            }
             let now = self.clock.now();
             store::account::end_removing(&mut tx, uid, outcome.is_ok(), now).await?;
             tx.commit().await?;
         }
         outcome
+    }
+
+    /// Removes what an account has left at a location that it was moved from; answers that move, to
+    /// be ended with the account.
+    async fn old_side(&self, uid: &S3uid, purge: bool) -> Result<Option<AccountMove>, Error> {
+        let left = store::account_move::find_open(&self.db, uid).await?;
+        let Some(left) = left.filter(|left| purge && left.state.is_switched()) else {
+            return Ok(None);
+        };
+        self.site(&left.from)?.engine.remove_account(uid, true).await?;
+        Ok(Some(left))
     }
 
     /// Writes that the account is being removed; answers where it is, `None` if it is gone.
@@ -190,6 +212,11 @@ impl Storage {
         // Written first, so that nobody changes whose it is in between.
         store::account::set_removing(&mut tx, uid, self.clock.now()).await?;
         let account = store::account::find(&mut tx, uid).await?;
+        // One that is not switched has a copy, which only the end of its move finds.
+        let moved = store::account_move::find_open(&mut tx, uid).await?;
+        if moved.is_some_and(|moved| !moved.state.is_settled()) {
+            return Err(Error::AccountMoving);
+        }
         let owner = account.as_ref().and_then(|account| account.customer);
         if owner.is_some_and(|owner| !cx.sees(owner)) {
             return Err(Error::AccountNotFound);

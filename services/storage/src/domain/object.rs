@@ -142,6 +142,7 @@ async fn list_level(
         delimiter: Some('/'),
         after,
         max: u32::try_from(query.page_size).unwrap_or(u32::MAX),
+        ..ListQuery::default()
     };
     let page = engine
         .list_objects(&query.uid, &query.bucket, &asked)
@@ -161,7 +162,7 @@ async fn search(
     let needle = query.search.to_lowercase();
     let size = usize::try_from(query.page_size).unwrap_or(usize::MAX);
     let mut asked =
-        ListQuery { prefix: query.prefix.clone(), delimiter: None, after, max: SCAN_PAGE };
+        ListQuery { prefix: query.prefix.clone(), after, max: SCAN_PAGE, ..ListQuery::default() };
     let mut found = ObjectPage::default();
     let mut scanned = 0;
     loop {

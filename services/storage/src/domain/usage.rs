@@ -5,7 +5,7 @@
 //! totals, of which only what exceeds the stored ones is sent: reading an engine again from its
 //! beginning sends nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_auth::RequestContext;
 use stowage_db::Tx;
@@ -27,7 +27,7 @@ const FORGET_ROWS: i64 = 1000;
 /// Batches one call may take; a caller who finds more gets the rest with the timer.
 const BATCHES_MAX: usize = 1000;
 /// Buckets sampled per event.
-const SAMPLE_PAGE: u32 = 500;
+pub(super) const SAMPLE_PAGE: u32 = 500;
 
 const COLLECTED: &str = "stowage_storage_collected_rows";
 
@@ -138,7 +138,14 @@ impl Storage {
                 accounts.entry(row.uid.clone()).or_default().traffic.push(increment);
             }
         }
+        let owners = batch.storage.iter().map(|figures| &figures.uid).collect::<BTreeSet<_>>();
+        let elsewhere = store::account::elsewhere(&mut tx, &site.code, owners.into_iter()).await?;
         for figures in batch.storage {
+            // What is stored twice while an account moves is counted where the account is; what
+            // has moved is counted wherever it did.
+            if elsewhere.iter().any(|uid| *uid == figures.uid.as_str()) {
+                continue;
+            }
             accounts.entry(figures.uid.clone()).or_default().samples.push(figures);
         }
         for (uid, collected) in accounts {
@@ -159,6 +166,25 @@ impl Storage {
         let subject = name::account(uid);
         self.outbox.push(tx, events::USAGE_COLLECTED, &subject, &message).await?;
         Ok(())
+    }
+
+    /// Sends figures of buckets as they were seen at a time.
+    pub(super) async fn push_samples(
+        &self,
+        tx: &mut Tx,
+        uid: &S3uid,
+        (page, sample_time): (Vec<stowage_engine::BucketInfo>, OffsetDateTime),
+    ) -> Result<(), Error> {
+        let sample = |info: stowage_engine::BucketInfo| StorageFigures {
+            uid: uid.clone(),
+            bucket: info.bucket.into(),
+            stored_bytes: info.stored_bytes,
+            object_count: info.object_count,
+            sample_time,
+            deleted: false,
+        };
+        let samples = page.into_iter().map(sample).collect();
+        self.push(tx, uid, Collected { samples, traffic: Vec::new() }).await
     }
 
     /// Reads a location from the beginning: its engine does not know the cursor, since it was
@@ -195,17 +221,8 @@ impl Storage {
                 break;
             };
             after = Some(last.bucket.clone());
-            let sample = |info: stowage_engine::BucketInfo| StorageFigures {
-                uid: uid.clone(),
-                bucket: info.bucket.into(),
-                stored_bytes: info.stored_bytes,
-                object_count: info.object_count,
-                sample_time,
-                deleted: false,
-            };
-            let samples = page.into_iter().map(sample).collect();
             let mut tx = self.db.begin().await?;
-            self.push(&mut tx, uid, Collected { samples, traffic: Vec::new() }).await?;
+            self.push_samples(&mut tx, uid, (page, sample_time)).await?;
             tx.commit().await?;
         }
         let usage = used.engine().account_usage(uid).await?;

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status};
 use super::{Api, complete, signed};
 use crate::domain::engine_account::{Account, Ensure, State};
 use crate::domain::engine_view::View;
+use crate::domain::location::Location;
 use crate::error::Error;
 
 /// Most keys an account may have.
@@ -26,14 +27,8 @@ impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
             violations.push("customer_id", "is not a positive number");
         }
         let keys = keys_of(request.keys, &mut violations);
-        let quota_bytes = u64::try_from(request.quota_bytes);
-        if quota_bytes.is_err() {
-            violations.push("quota_bytes", "must not be negative");
-        }
-        let bucket_max = u32::try_from(request.bucket_max);
-        if bucket_max.is_err() {
-            violations.push("bucket_max", "must not be negative");
-        }
+        let (bytes, bucket_max) =
+            bounds_of((request.quota_bytes, request.bucket_max), &mut violations);
         let (uid, location) = complete(uid.zip(location), violations)?;
         Ok(Self {
             customer: CustomerId(request.customer_id),
@@ -41,8 +36,8 @@ impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
             spec: AccountSpec {
                 uid,
                 keys,
-                quota: Quota { bytes: quota_bytes.ok().filter(|bytes| *bytes > 0), objects: None },
-                bucket_max: bucket_max.ok().filter(|max| *max > 0),
+                quota: Quota { bytes, objects: None },
+                bucket_max,
                 access: match request.suspended {
                     true => AccountAccess::Suspended,
                     false => AccountAccess::Full,
@@ -52,7 +47,33 @@ impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
     }
 }
 
-fn keys_of(keys: Vec<pb::EngineKey>, violations: &mut Violations) -> Vec<KeyPair> {
+/// Bytes and buckets that an account may have; 0 is no bound.
+pub(super) fn bounds_of(
+    (quota_bytes, bucket_max): (i64, i32),
+    violations: &mut Violations,
+) -> (Option<u64>, Option<u32>) {
+    let quota_bytes = u64::try_from(quota_bytes);
+    if quota_bytes.is_err() {
+        violations.push("quota_bytes", "must not be negative");
+    }
+    let bucket_max = u32::try_from(bucket_max);
+    if bucket_max.is_err() {
+        violations.push("bucket_max", "must not be negative");
+    }
+    (quota_bytes.ok().filter(|bytes| *bytes > 0), bucket_max.ok().filter(|max| *max > 0))
+}
+
+/// An account as it is at a location.
+pub(super) fn message_at(uid: &S3uid, location: Location) -> pb::EngineAccount {
+    pb::EngineAccount {
+        name: name::account(uid),
+        location: name::location(&location.code),
+        endpoint: location.endpoint,
+        region: location.region,
+    }
+}
+
+pub(super) fn keys_of(keys: Vec<pb::EngineKey>, violations: &mut Violations) -> Vec<KeyPair> {
     if keys.is_empty() || keys.len() > KEYS_MAX {
         violations.push("keys", format!("must hold 1 to {KEYS_MAX} keys"));
     }
@@ -123,14 +144,9 @@ impl EngineAccountService for Api {
     ) -> Result<Response<pb::EngineAccount>, Status> {
         let cx = RequestContext::of(&request)?;
         let ensure = Ensure::try_from(request.into_inner())?;
-        let name = name::account(&ensure.spec.uid);
+        let uid = ensure.spec.uid.clone();
         let location = self.0.storage.ensure_account(&cx, ensure).await?;
-        Ok(Response::new(pb::EngineAccount {
-            name,
-            location: name::location(&location.code),
-            endpoint: location.endpoint,
-            region: location.region,
-        }))
+        Ok(Response::new(message_at(&uid, location)))
     }
 
     async fn remove_engine_account(

@@ -14,6 +14,7 @@ struct Row {
     bucket_max: Option<i64>,
     suspended: bool,
     state: String,
+    frozen: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -39,6 +40,7 @@ impl From<Row> for Account {
                 "REMOVING" => State::Removing,
                 _ => State::Removed,
             },
+            is_frozen: row.frozen,
         }
     }
 }
@@ -46,7 +48,7 @@ impl From<Row> for Account {
 pub(crate) async fn find(mut from: impl Query, uid: &S3uid) -> Result<Option<Account>, Error> {
     let row: Option<Row> = from
         .fetch_optional(
-            "SELECT customer_id, location, quota_bytes, bucket_max, suspended, state \
+            "SELECT customer_id, location, quota_bytes, bucket_max, suspended, state, frozen \
              FROM account WHERE s3uid = $1",
             args![uid.as_str()],
         )
@@ -63,7 +65,7 @@ pub(crate) async fn list_at(
 ) -> Result<Vec<(S3uid, Account)>, Error> {
     let rows: Vec<ListedRow> = db
         .fetch_all(
-            "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, state \
+            "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, state, frozen \
              FROM account WHERE location = $1 AND s3uid > $2 AND state <> 'REMOVED' \
              ORDER BY s3uid LIMIT $3",
             args![location, after, rows_max],
@@ -150,4 +152,50 @@ pub(crate) async fn end_removing(
         tx.execute("DELETE FROM bucket_made WHERE s3uid = $1", args![uid.as_str()]).await?;
     }
     Ok(())
+}
+
+/// Freezes the account, or lets it be changed again. Who holds its row waits or is waited for.
+pub(crate) async fn set_frozen(tx: &mut Tx, uid: &S3uid, is_frozen: bool) -> Result<(), Error> {
+    let sql = "UPDATE account SET frozen = $2 WHERE s3uid = $1";
+    tx.execute(sql, args![uid.as_str(), is_frozen]).await?;
+    Ok(())
+}
+
+/// Holds the row of an account, so that it is not frozen before the end of the transaction;
+/// `false`: it is.
+pub(crate) async fn hold_unfrozen(tx: &mut Tx, uid: &S3uid) -> Result<bool, Error> {
+    let sql = "UPDATE account SET frozen = frozen WHERE s3uid = $1 AND NOT frozen";
+    Ok(tx.execute(sql, args![uid.as_str()]).await? == 1)
+}
+
+/// Notes where the account is from now on, and lets it be changed again.
+pub(crate) async fn set_location(
+    tx: &mut Tx,
+    uid: &S3uid,
+    location: &str,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE account SET location = $2, frozen = $3, update_time = $4 WHERE s3uid = $1",
+        args![uid.as_str(), location, false, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Which of these accounts are at another location than that.
+pub(crate) async fn elsewhere(
+    tx: &mut Tx,
+    location: &str,
+    uids: impl Iterator<Item = &S3uid>,
+) -> Result<Vec<String>, Error> {
+    let mut args = args![location];
+    let places: Vec<String> = uids.map(|uid| format!("${}", args.push(uid.as_str()))).collect();
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let places = places.join(", ");
+    let sql = format!("SELECT s3uid FROM account WHERE location <> $1 AND s3uid IN ({places})");
+    let rows: Vec<(String,)> = tx.fetch_all_built(sql, args).await?;
+    Ok(rows.into_iter().map(|(uid,)| uid).collect())
 }

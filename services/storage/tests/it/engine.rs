@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stowage_engine::{
-    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
-    Error, KeyPair, KeyUsage, ListQuery, ObjectInfo, ObjectPage, Quota, QuotaSupport,
-    StorageFigures, TrafficTotals, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
+    Capabilities, Engine, Error, KeyPair, KeyUsage, ListQuery, NewObject, ObjectInfo, ObjectPage,
+    OpenObject, Quota, QuotaSupport, StorageFigures, TrafficTotals, UploadCursor, UploadInfo,
+    UsageBatch, UsageCursor,
 };
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
@@ -188,6 +189,21 @@ impl Engine for Memory {
             return Err(Error::unavailable("the answer was lost"));
         }
         Ok(())
+    }
+
+    async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error> {
+        let mut state = self.up()?;
+        state.accounts.get_mut(uid).ok_or(Error::NotFound)?.access = access;
+        Ok(())
+    }
+
+    async fn read_object(&self, _: &S3uid, _: &BucketName, _: &str) -> Result<OpenObject, Error> {
+        // It keeps sizes only.
+        Err(Error::Unsupported)
+    }
+
+    async fn write_object(&self, _: &S3uid, _: &NewObject<'_>) -> Result<String, Error> {
+        Err(Error::Unsupported)
     }
 
     async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {

@@ -13,6 +13,7 @@ use stowage_db::testing::Scratch;
 use stowage_engine::Engine;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
+use stowage_proto::storage::account_move_service_client::AccountMoveServiceClient;
 use stowage_proto::storage::bucket_deletion_service_client::BucketDeletionServiceClient;
 use stowage_proto::storage::bucket_service_client::BucketServiceClient;
 use stowage_proto::storage::engine_account_service_client::EngineAccountServiceClient;
@@ -84,12 +85,19 @@ async fn end_leases(db: &Db) {
 pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Locations beside NL and FAR.
+    pub(crate) more: Engines,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        let config = Config { collect_every_ms: 2, deletion_batch_max: 5, ..Config::default() };
-        Self { config, clock: Arc::new(SystemClock) }
+        let config = Config {
+            collect_every_ms: 2,
+            deletion_batch_max: 5,
+            move_settle_ms: 0,
+            ..Config::default()
+        };
+        Self { config, clock: Arc::new(SystemClock), more: Vec::new() }
     }
 }
 
@@ -120,7 +128,7 @@ pub(crate) async fn role_over(
     engines: Engines,
     stop: &CancellationToken,
 ) -> Role {
-    let Settings { config, clock } = Settings::default();
+    let Settings { config, clock, .. } = Settings::default();
     build(config, deps_of(db, bus, engines, (stop, clock))).await.unwrap()
 }
 
@@ -153,9 +161,10 @@ impl<E: Engine + 'static> Kit<E> {
         let stop = CancellationToken::new();
         let mut away = location("FAR");
         away.state = LocationState::Draining;
-        let engines: Engines =
+        let mut engines: Engines =
             vec![(location("NL"), Arc::<E>::clone(&engine)), (away, Arc::new(Memory::default()))];
-        let Settings { config, clock } = settings;
+        let Settings { config, clock, more } = settings;
+        engines.extend(more);
         let role = build(config, deps_of(&db, &bus, engines, (&stop, clock))).await.unwrap();
         let tasks = Vec::new();
         Self { engine, meter, role, signer: signer(), db, stop, tasks, _place: place }
@@ -179,12 +188,28 @@ impl<E: Engine + 'static> Kit<E> {
     /// Runs tasks of that name of another process that has the same database and engine.
     pub(crate) async fn run_twin(&mut self, settings: Settings, name: &str) {
         let engines: Engines = vec![(location("NL"), Arc::<E>::clone(&self.engine))];
-        let Settings { config, clock } = settings;
+        let Settings { config, clock, more } = settings;
+        let engines: Engines = engines.into_iter().chain(more).collect();
         let (bus, _) = metered_bus();
         let deps = deps_of(&self.db, &bus, engines, (&self.stop, clock));
         let tasks = build(config, deps).await.unwrap().tasks;
         let tasks = tasks.into_iter().filter(|task| task.name == name);
         self.tasks.extend(tasks.map(|task| tokio::spawn(task.future)));
+    }
+
+    /// Polls a task of another process that has the same database and engines, so often, and kills
+    /// that.
+    pub(crate) async fn run_killed(&self, settings: Settings, name: &str, polls: u32) {
+        end_leases(&self.db).await;
+        let mut engines: Engines = vec![(location("NL"), Arc::<E>::clone(&self.engine))];
+        let Settings { config, clock, more } = settings;
+        engines.extend(more);
+        let deps = deps_of(&self.db, &metered_bus().0, engines, (&self.stop, clock));
+        let tasks = build(config, deps).await.unwrap().tasks;
+        let task = tasks.into_iter().find(|task| task.name == name).unwrap();
+        // What only waits for its time is killed waiting.
+        let killed = killed_after(polls, task.future);
+        let _ = tokio::time::timeout(Duration::from_millis(50), killed).await;
     }
 
     /// A count.
@@ -226,6 +251,10 @@ impl<E: Engine + 'static> Kit<E> {
         BucketDeletionServiceClient::new(self.channel())
     }
 
+    pub(crate) fn moves(&self) -> AccountMoveServiceClient<RoleChannel> {
+        AccountMoveServiceClient::new(self.channel())
+    }
+
     pub(crate) fn objects(&self) -> ObjectServiceClient<RoleChannel> {
         ObjectServiceClient::new(self.channel())
     }
@@ -258,6 +287,11 @@ impl<E: Engine + 'static> Kit<E> {
 
     pub(crate) fn as_service<T>(&self, message: T) -> Request<T> {
         self.request(&Principal::service("services/accounts", None), message)
+    }
+
+    pub(crate) fn as_staff<T>(&self, message: T) -> Request<T> {
+        let role = PrincipalRole::Staff;
+        self.request(&Principal { role, ..Principal::service("staff/1", None) }, message)
     }
 
     pub(crate) fn as_service_for<T>(&self, customer: i64, message: T) -> Request<T> {

@@ -12,7 +12,7 @@ use tonic::Status;
 
 use super::client::{Flags, pages};
 use super::output::{self, Row};
-use super::{Error, Limit, Session, amount};
+use super::{Error, Limit, Session, account_move, amount};
 
 const FLAGS: Flags = &[("name", "ACCOUNT"), ("reason", "--reason"), ("plan", "PLAN_ID")];
 
@@ -49,6 +49,8 @@ pub(super) enum Command {
         /// The plan
         plan_id: PlanId,
     },
+    #[command(flatten)]
+    Moving(account_move::Command),
 }
 
 /// An account, as people name it.
@@ -234,6 +236,7 @@ pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error
             };
             shown(session.client.change(change).await, session)
         }
+        Command::Moving(command) => account_move::run(command, session).await,
     }
 }
 

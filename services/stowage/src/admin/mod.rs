@@ -8,6 +8,7 @@
 
 mod access_key;
 mod account;
+mod account_move;
 mod amount;
 mod api_key;
 mod audit;

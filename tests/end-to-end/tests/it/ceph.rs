@@ -157,3 +157,122 @@ async fn an_account_on_ceph_is_ordered_used_metered_suspended_and_deleted() {
     })
     .await;
 }
+
+/// The name of a bucket of this run.
+fn named(what: &str) -> String {
+    format!("{what}-{}", std::process::id())
+}
+
+/// A server with an engine of its own at NL, and RGW at DE.
+async fn two_locations() -> (Process, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = config(&folder);
+    let text = fs::read_to_string(&path).expect("a file can be read");
+    let text = text.replace("[s3]\nenabled = false\n\n", "");
+    fs::write(&path, format!("{text}\n[storage]\nmove_settle_ms = 1000\n")).expect("it is written");
+    let path = path.to_str().expect("a path in UTF-8");
+    (Process::start_with(&[("STOWAGE_CONFIG", path)]).await, folder)
+}
+
+/// Writes what is not easily moved, and answers it.
+async fn fill(account: &Account) -> Vec<(&'static str, Vec<u8>)> {
+    let mut stored = Vec::new();
+    for key in ["docs/a.txt", "a b+c", "//", "ü/é/😀", "..", "a%20b"] {
+        let body = key.repeat(100).into_bytes();
+        write(account, key, body.clone()).await.expect("a put succeeds");
+        stored.push((key, body));
+    }
+    // More than goes over in one piece.
+    let large: Vec<u8> = (0..20_000_000_u32).map(|at| (at % 251) as u8).collect();
+    write(account, "large", large.clone()).await.expect("a put succeeds");
+    stored.push(("large", large));
+    let put = account.s3().put_object().bucket(&account.bucket).key("described");
+    let put = put.content_type("text/plain").metadata("colour", "dark blue");
+    put.body(b"x".to_vec().into()).send().await.expect("a put succeeds");
+    stored.push(("described", b"x".to_vec()));
+    stored
+}
+
+/// A plan of the old side; its number.
+async fn plan_of_nl(server: &Process) -> i64 {
+    let plan = server
+        .admin_json(&[
+            "plan",
+            "create",
+            "--title",
+            "Anywhere",
+            "--location",
+            "NL",
+            "--quota",
+            "1GiB",
+            "--bucket-max",
+            "5",
+            "--price",
+            "EUR=4.99",
+            "--storage-overage",
+            "EUR=0.05",
+            "--traffic-overage",
+            "EUR=0.01",
+        ])
+        .await;
+    plan["plan_id"].as_i64().expect("a plan has a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_moves_from_the_embedded_engine_to_ceph_with_its_keys_and_objects() {
+    let (server, _folder) = two_locations().await;
+    let site = &server.site;
+    let plan_id = plan_of_nl(&server).await;
+    let customer = site.customer("mover@example.com", "EUR").await;
+    let account = site.order_at(&customer.token, (plan_id, "NL"), &named("move")).await;
+    let stored = fill(&account).await;
+    let name = format!("accounts/{}", account.s3uid);
+    let moved = server.admin_json(&["account", "move", &name, "--to", "DE", "--wait"]).await;
+    assert_eq!((moved["state"].as_str(), moved["to"].as_str()), (Some("switched"), Some("DE")));
+    assert!(moved["copied_objects"].as_i64() >= Some(8), "{moved}");
+    eventually("the account says where it is", SHOWN_WITHIN, async || {
+        let shown = server.admin_json(&["account", "show", &name]).await;
+        let is_there = shown["location"] == "DE"
+            && shown["endpoint"] == setting("STOWAGE_TEST_CEPH_URL").as_str();
+        if is_there { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
+    // The keys that the customer has had open the new side and no more the old one.
+    assert!(read(&account, "docs/a.txt").await.is_err(), "the old side opens still");
+    let there = Account { endpoint: setting("STOWAGE_TEST_CEPH_URL"), ..account.clone() };
+    for (key, body) in &stored {
+        assert!(read(&there, key).await.as_ref() == Ok(body), "{key} is not what it was");
+    }
+    let got = there.s3().get_object().bucket(&there.bucket).key("described").send().await;
+    let got = got.expect("a get succeeds");
+    assert_eq!(got.content_type(), Some("text/plain"));
+    assert_eq!(got.metadata().and_then(|meta| meta.get("colour")).unwrap(), "dark blue");
+    write(&there, "docs/a.txt", b"newer".to_vec()).await.expect("what was moved is the customer's");
+    server.admin_json(&["account", "move-confirm", &name]).await;
+    eventually("the old side is gone", SHOWN_WITHIN, async || {
+        let shown = server.admin_json(&["account", "move-status", &name]).await;
+        if shown["state"] == "confirmed" { Ok(()) } else { Err(shown.to_string()) }
+    })
+    .await;
+    // Stored once, whichever side it was: 20 MB, each byte of which the customer has sent once and
+    // then read once.
+    eventually("figures are those of one side", METERED_WITHIN, async || {
+        let parameters = [("s3uid", account.s3uid.as_str())];
+        let answer = site.facade.action("get_buckets_rmq", &customer.token, &parameters);
+        let answer = answer.await.success();
+        let figure = |name: &str| answer["metering"][name].as_f64().unwrap_or_default();
+        let stored = figure("total_storage_gb");
+        let moved = figure("total_traffic_gb");
+        let is_once = (0.0186..0.0187).contains(&stored) && (0.0372..0.0374).contains(&moved);
+        if is_once { Ok(()) } else { Err(format!("{stored} {moved} {answer}")) }
+    })
+    .await;
+    let history = server.admin_json(&["audit", "list"]).await;
+    for event in ["account.move_begun", "account.moved", "account.move_confirmed"] {
+        assert!(history.to_string().contains(event), "{event} is not in the audit: {history}");
+    }
+    site.facade
+        .action("delete_account", &customer.token, &[("s3uid", &account.s3uid)])
+        .await
+        .success();
+}

@@ -6,6 +6,7 @@
 
 mod accounts;
 mod buckets;
+mod contents;
 mod keys;
 mod limits;
 mod objects;
@@ -139,6 +140,7 @@ impl Suite<'_> {
         all.extend(self.of_keys().await);
         all.extend(self.of_buckets().await);
         all.extend(self.of_objects().await);
+        all.extend(self.of_contents().await);
         all.extend(self.of_limits().await);
         all.extend(self.of_uploads().await);
         all.extend(self.of_usage().await);
@@ -212,6 +214,19 @@ impl Suite<'_> {
                 "a thousand objects are deleted at once",
                 self.a_thousand_are_deleted_together().await,
             ),
+        ]
+    }
+
+    async fn of_contents(&self) -> Cases {
+        vec![
+            ("we read and write objects", self.objects_are_read_and_written().await),
+            ("what breaks off is not stored", self.what_breaks_off_is_not_stored().await),
+            ("we read and write large objects", self.large_objects_are_read_and_written().await),
+            (
+                "an account is filled before it opens",
+                self.account_is_filled_before_it_opens().await,
+            ),
+            ("access alone is changed", self.access_alone_changes().await),
         ]
     }
 

@@ -11,6 +11,7 @@
 //! Increments were rejected for usage: an answer lost on the way would be lost for good.
 
 pub mod conformance;
+mod content;
 mod keyring;
 mod presign;
 mod traced;
@@ -19,6 +20,7 @@ mod usage;
 mod wrapped;
 
 use async_trait::async_trait;
+pub use content::*;
 pub use keyring::*;
 pub use presign::*;
 pub use traced::Traced;
@@ -106,6 +108,13 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// - [`Error::Invalid`]: the engine takes no such key.
     async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error>;
 
+    /// Changes what the keys of the account open, and nothing else of it. As with
+    /// [`Engine::ensure_account`] it takes effect at once.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: no such account.
+    async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error>;
+
     /// Removes the account and its keys; `purge` removes its buckets and objects too. An account
     /// that is not there is removed already. Its usage stays readable.
     ///
@@ -144,7 +153,7 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// - [`Error::NotFound`]: no such account.
     /// - [`Error::AlreadyExists`]: another account has the name.
     /// - [`Error::LimitReached`]: the account has `bucket_max` buckets.
-    /// - [`Error::Denied`]: it is suspended or has no key, and the engine lets nobody act for it.
+    /// - [`Error::Denied`]: it is suspended, and the engine lets nobody act for it.
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error>;
 
     /// Deletes an empty bucket of the account.
@@ -196,6 +205,46 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
         bucket: &BucketName,
         query: &ListQuery,
     ) -> Result<ObjectPage, Error>;
+
+    /// Opens an object for ourselves: whatever its account's keys open, and in nobody's usage. The
+    /// body is as long as the head says, or ends with an error.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket, or the bucket no such object.
+    /// - [`Error::Invalid`]: it cannot be read without a key of its customer's.
+    async fn read_object(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<OpenObject, Error>;
+
+    /// Stores an object by our own hand, in place of one that is there: whatever the account's
+    /// keys open, and in nobody's usage. What is stored is what the source gave, as long as was
+    /// said and checked by a digest on its way, or it fails and all is as before. It is the
+    /// account's own in every respect. Answers its entity tag.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    /// - [`Error::Denied`]: the account is read-only, or suspended, and the engine lets nobody act
+    ///   for it then.
+    /// - [`Error::Invalid`]: the engine takes no such key or metadata.
+    /// - [`Error::QuotaExceeded`]
+    /// - Those of the source.
+    async fn write_object(&self, uid: &S3uid, new: &NewObject<'_>) -> Result<String, Error>;
+
+    /// Says what of a bucket a copy of its objects would leave behind, and what its customer could
+    /// not do without: other versions of objects, locks. None: there is no such thing.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: the account has no such bucket.
+    async fn left_behind(
+        &self,
+        _uid: &S3uid,
+        _bucket: &BucketName,
+    ) -> Result<Vec<&'static str>, Error> {
+        Ok(Vec::new())
+    }
 
     /// Deletes an object. A key that is not there is deleted already.
     ///

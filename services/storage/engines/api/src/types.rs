@@ -234,6 +234,8 @@ pub struct ListQuery {
     pub after: Option<String>,
     /// Objects and prefixes in the page, at most 1000; more is taken as 1000.
     pub max: u32,
+    /// Whether we look for ourselves: then it is in nobody's usage.
+    pub unbilled: bool,
 }
 
 /// An object.

@@ -10,9 +10,9 @@ use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
 
 use crate::{
-    AccountInfo, AccountSpec, AccountUsage, BucketInfo, Capabilities, Capacity, Engine,
-    EngineKeyring, Error, KeyUsage, ListQuery, ObjectPage, Presign, Quota, Rewrapped, UploadCursor,
-    UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, Capabilities, Capacity,
+    Engine, EngineKeyring, Error, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject, Presign,
+    Quota, Rewrapped, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 
 /// A call that can be made as often as a wrapper likes.
@@ -62,6 +62,10 @@ impl<A: Around> Engine for Wrapped<A> {
 
     async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error> {
         call!(self.ensure_account(spec))
+    }
+
+    async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error> {
+        call!(self.set_access(uid, access))
     }
 
     async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {
@@ -121,6 +125,27 @@ impl<A: Around> Engine for Wrapped<A> {
         query: &ListQuery,
     ) -> Result<ObjectPage, Error> {
         call!(self.list_objects(uid, bucket, query))
+    }
+
+    async fn read_object(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<OpenObject, Error> {
+        call!(self.read_object(uid, bucket, key))
+    }
+
+    async fn write_object(&self, uid: &S3uid, new: &NewObject<'_>) -> Result<String, Error> {
+        call!(self.write_object(uid, new))
+    }
+
+    async fn left_behind(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+    ) -> Result<Vec<&'static str>, Error> {
+        call!(self.left_behind(uid, bucket))
     }
 
     async fn delete_object(

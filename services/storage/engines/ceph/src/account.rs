@@ -225,6 +225,29 @@ impl Ceph {
         Ok(())
     }
 
+    pub(crate) async fn change_access(
+        &self,
+        uid: &S3uid,
+        access: AccountAccess,
+    ) -> Result<(), Error> {
+        let _turn = self.locks.hold(uid).await;
+        let mut back_off = BackOff::new(&self.random);
+        loop {
+            let user = self.account(uid).await?;
+            if user.access() == access {
+                return Ok(());
+            }
+            // A race that was lost: the next look tells.
+            match self.admin.modify_user(uid, user.max_buckets, access).await.map_err(Error::from) {
+                Ok(()) | Err(Error::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+            if !back_off.pause().await {
+                return Err(Error::Conflict);
+            }
+        }
+    }
+
     pub(crate) async fn unmake_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {
         let _turn = self.locks.hold(uid).await;
         let mut back_off = BackOff::new(&self.random);

@@ -41,8 +41,9 @@ impl Ceph {
             // RGW says the same of it as of a wrong key.
             return Err(Error::LimitReached);
         }
-        // A bucket is its maker's, so we cannot make one for who may not.
-        let hand = self.own_hand(&user).ok_or(Error::Denied)?;
+        // A bucket is its maker's, so we cannot make one for who may not; for who has no key we can.
+        let ours = || Some(self.for_account(self.our_hand(), uid)).filter(|_| !user.suspended);
+        let hand = self.own_hand(&user).or_else(ours).ok_or(Error::Denied)?;
         match hand.create_bucket(bucket).await {
             // Another was faster, perhaps an attempt of ours that was cut off: a look tells.
             Err(Error::AlreadyExists) => Err(Error::Conflict),
@@ -126,6 +127,29 @@ impl Ceph {
             if matches!(done, Err(Error::Denied)) {
                 done = work(self.our_hand()).await;
             }
+            if !matches!(done, Err(Error::Conflict)) || !back_off.pause().await {
+                return done;
+            }
+        }
+    }
+
+    /// Does something in a bucket of the account by our own hand, which no usage shows. That hand
+    /// reaches every bucket, so it is looked twice whose this one is: one that another account has
+    /// made under its name meanwhile is not the one that was found.
+    pub(crate) async fn as_us<T, F>(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        work: impl Fn(Hand) -> F,
+    ) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, Error>>,
+    {
+        let mut back_off = BackOff::new(&self.random);
+        loop {
+            self.own_bucket(uid, bucket).await?;
+            let done = work(self.our_hand()).await;
+            self.own_bucket(uid, bucket).await?;
             if !matches!(done, Err(Error::Conflict)) || !back_off.pause().await {
                 return done;
             }

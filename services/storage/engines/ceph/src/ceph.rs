@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::SdkBody;
 use stowage_engine::{
-    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Engine,
-    Error, KeyUsage, ListQuery, ObjectPage, Presign, Quota, QuotaSupport, UploadCursor, UploadInfo,
-    UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
+    Capabilities, Engine, Error, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject, Presign,
+    Quota, QuotaSupport, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_engine_remote::{Connector, Fault, Hand, Locks, Net, OpenError, S3, endpoint_of};
 use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
@@ -94,6 +94,14 @@ impl Ceph {
         self.s3.hand(&self.options.access_key, &self.options.secret_key)
     }
 
+    /// The same user acting for an account: what he makes so is the account's own, in all that
+    /// S3 says of owners, and still in nobody's usage. RGW does it for who is not suspended.
+    ///
+    /// Source: Ceph, `src/rgw/rgw_auth.h`, `SysReqApplier`: `rgwx-uid` of a system user's request.
+    pub(crate) fn for_account(&self, hand: Hand, uid: &S3uid) -> Hand {
+        hand.acting_for("rgwx-uid", uid.as_str())
+    }
+
     /// Asks for the buckets of nobody. RGW answers that there are none.
     pub(crate) async fn ask_without_name(&self) -> Result<(), Fault> {
         let request = http::Request::get(format!("{}/", self.s3_endpoint)).body(SdkBody::empty());
@@ -110,6 +118,10 @@ impl Engine for Ceph {
 
     async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error> {
         self.make_account(spec).await
+    }
+
+    async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error> {
+        self.change_access(uid, access).await
     }
 
     async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {
@@ -169,7 +181,39 @@ impl Engine for Ceph {
         bucket: &BucketName,
         query: &ListQuery,
     ) -> Result<ObjectPage, Error> {
-        self.as_owner(uid, bucket, |hand| async move { hand.list(bucket, query).await }).await
+        let list = |hand: Hand| async move { hand.list(bucket, query).await };
+        match query.unbilled {
+            true => self.as_us(uid, bucket, list).await,
+            false => self.as_owner(uid, bucket, list).await,
+        }
+    }
+
+    async fn read_object(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<OpenObject, Error> {
+        self.as_us(uid, bucket, |hand| async move { hand.read(bucket, key).await }).await
+    }
+
+    async fn write_object(&self, uid: &S3uid, new: &NewObject<'_>) -> Result<String, Error> {
+        self.as_us(
+            uid,
+            new.bucket,
+            |hand| async move { self.for_account(hand, uid).write(new).await },
+        )
+        .await
+    }
+
+    async fn left_behind(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+    ) -> Result<Vec<&'static str>, Error> {
+        let keeps = |hand: Hand| async move { hand.keeps_versions(bucket).await };
+        let keeps = self.as_us(uid, bucket, keeps).await?;
+        Ok(if keeps { vec!["versions of objects"] } else { Vec::new() })
     }
 
     async fn delete_object(

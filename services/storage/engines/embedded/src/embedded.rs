@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use stowage_db::Db;
 use stowage_engine::{
-    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Capacity,
-    Engine, EngineKeyring, Error as Refusal, KeyUsage, ListQuery, ObjectInfo, ObjectPage, Presign,
-    Quota, QuotaSupport, Rewrapped, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
+    Capabilities, Capacity, Engine, EngineKeyring, Error as Refusal, KeyUsage, ListQuery,
+    NewObject, ObjectInfo, ObjectPage, OpenObject, Presign, Quota, QuotaSupport, Rewrapped,
+    UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_keyring::Keyring;
 use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
@@ -95,6 +96,7 @@ pub(crate) struct Inner {
     pub(crate) config: EmbeddedConfig,
     pub(crate) index: Index,
     pub(crate) blobs: Blobs,
+    backend: Backend,
     pub(crate) keys: Arc<Keys>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) service: S3Service,
@@ -138,12 +140,12 @@ impl Embedded {
             region: config.region.as_str().into(),
             inline_bytes_max: config.inline_bytes_max,
         };
-        let mut builder = S3ServiceBuilder::new(backend);
+        let mut builder = S3ServiceBuilder::new(backend.clone());
         builder.set_auth(Auth(Arc::clone(&keys)));
         builder.set_access(Access { index: index.clone(), keys: Arc::clone(&keys) });
         let service = builder.build();
         let traffic = Arc::new(Traffic::new(clock));
-        let inner = Inner { config, index, blobs, keys, traffic, service, _lock: lock };
+        let inner = Inner { config, index, blobs, backend, keys, traffic, service, _lock: lock };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -206,6 +208,12 @@ impl Engine for Embedded {
         let ensured = self.inner.index.ensure_account(spec).await;
         self.inner.keys.invalidate(&spec.uid);
         Ok(ensured?)
+    }
+
+    async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Refusal> {
+        let set = self.inner.index.set_access(uid, access).await;
+        self.inner.keys.invalidate(uid);
+        Ok(set?)
     }
 
     async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Refusal> {
@@ -312,6 +320,19 @@ impl Engine for Embedded {
             prefixes: page.prefixes.into_iter().map(text).collect(),
             next: page.next.map(text),
         })
+    }
+
+    async fn read_object(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<OpenObject, Refusal> {
+        Ok(self.inner.backend.read(uid, bucket.as_str(), key).await?)
+    }
+
+    async fn write_object(&self, uid: &S3uid, new: &NewObject<'_>) -> Result<String, Refusal> {
+        self.inner.backend.write(uid, new).await
     }
 
     async fn delete_object(

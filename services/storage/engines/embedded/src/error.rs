@@ -156,6 +156,7 @@ impl From<Error> for stowage_engine::Error {
             Error::NotEmpty => Self::NotEmpty,
             Error::TooManyBuckets => Self::LimitReached,
             Error::QuotaExceeded => Self::QuotaExceeded,
+            Error::ReadOnly => Self::Denied,
             Error::Precondition => Self::Conflict,
             Error::Full | Error::Io(_) | Error::Index(_) | Error::Sealed(_) | Error::Body(_) => {
                 Self::unavailable(error)

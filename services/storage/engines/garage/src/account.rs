@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
-use stowage_engine::{AccountInfo, AccountSpec, Error, KeyPair};
+use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, Error, KeyPair};
 use stowage_engine_remote::{BackOff, Fault};
 use stowage_types::S3uid;
 
@@ -62,6 +62,27 @@ impl Garage {
         // Another process has changed it meanwhile.
         let is_met = settled.record == wanted && settled.keys == keys;
         if is_met { Ok(()) } else { Err(Error::Conflict) }
+    }
+
+    pub(crate) async fn change_access(
+        &self,
+        uid: &S3uid,
+        access: AccountAccess,
+    ) -> Result<(), Error> {
+        let _turn = self.locks.hold(uid).await;
+        let mut back_off = BackOff::new(&self.random);
+        loop {
+            let settled = self.settle(uid, None).await?;
+            if settled.record.access() == access {
+                return Ok(());
+            }
+            let mut record = settled.record;
+            record.set_access(access);
+            self.write_record(uid, &record).await?;
+            if !back_off.pause().await {
+                return Err(Error::Conflict);
+            }
+        }
     }
 
     /// Refuses keys that somebody else has.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use stowage_engine::{
-    AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace, Capabilities, Capacity,
-    Engine, Error, KeyUsage, ListQuery, ObjectPage, Presign, Quota, QuotaSupport, UploadCursor,
-    UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
+    Capabilities, Capacity, Engine, Error, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject,
+    Presign, Quota, QuotaSupport, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_engine_remote::{Connector, Locks, Net, OpenError, S3, endpoint_of};
 use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
@@ -94,6 +94,10 @@ impl Engine for Garage {
         self.make_account(spec).await
     }
 
+    async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error> {
+        self.change_access(uid, access).await
+    }
+
     async fn remove_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {
         self.unmake_account(uid, purge).await
     }
@@ -151,6 +155,19 @@ impl Engine for Garage {
         query: &ListQuery,
     ) -> Result<ObjectPage, Error> {
         self.as_steward(uid, bucket, |hand| async move { hand.list(bucket, query).await }).await
+    }
+
+    async fn read_object(
+        &self,
+        uid: &S3uid,
+        bucket: &BucketName,
+        key: &str,
+    ) -> Result<OpenObject, Error> {
+        self.as_steward(uid, bucket, |hand| async move { hand.read(bucket, key).await }).await
+    }
+
+    async fn write_object(&self, uid: &S3uid, new: &NewObject<'_>) -> Result<String, Error> {
+        self.as_steward(uid, new.bucket, |hand| async move { hand.write(new).await }).await
     }
 
     async fn delete_object(

@@ -3,6 +3,7 @@
 //!
 //! What differs between such servers, above all their administration, is not here.
 
+mod content;
 mod endpoint;
 mod fault;
 mod net;

@@ -12,7 +12,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::operation::list_objects::ListObjectsOutput;
 use aws_sdk_s3::types::{Delete, EncodingType, MultipartUpload, ObjectIdentifier};
 use aws_sdk_s3::{Client, Config};
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -39,8 +39,10 @@ pub struct S3 {
 /// A client that acts as somebody.
 #[derive(Debug)]
 pub struct Hand {
-    client: Client,
+    pub(crate) client: Client,
     skips_prefixes: bool,
+    /// A parameter of the query by which a server is told whom a call is made for.
+    acts_for: Option<(&'static str, String)>,
 }
 
 impl S3 {
@@ -78,17 +80,40 @@ impl S3 {
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
             .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
             .build();
-        Hand { client: Client::from_conf(config), skips_prefixes: self.skips_prefixes }
+        let client = Client::from_conf(config);
+        Hand { client, skips_prefixes: self.skips_prefixes, acts_for: None }
     }
 }
 
 impl Hand {
+    /// The same hand, acting for somebody whom a parameter of each query names: what it makes is
+    /// his. Buckets and objects are made so; nothing else heeds it.
+    #[must_use]
+    pub fn acting_for(mut self, parameter: &'static str, uid: &str) -> Self {
+        self.acts_for = Some((parameter, uid.to_owned()));
+        self
+    }
+
+    /// Tells in a request whom it is made for; to be signed with the rest.
+    pub(crate) fn tells_whom(&self) -> impl Fn(&mut HttpRequest) + Send + Sync + use<> {
+        let acts_for = self.acts_for.clone();
+        move |request| {
+            let Some((parameter, uid)) = &acts_for else { return };
+            let sign = if request.uri().contains('?') { '&' } else { '?' };
+            let uri = format!("{}{sign}{parameter}={uid}", request.uri());
+            if let Err(error) = request.set_uri(uri) {
+                tracing::error!(%error, "a request cannot say whom it is made for");
+            }
+        }
+    }
+
     /// Creates a bucket, which is whose hand it is.
     ///
     /// # Errors
     /// As the server answers.
     pub async fn create_bucket(&self, bucket: &BucketName) -> Result<(), Error> {
-        let made = self.client.create_bucket().bucket(bucket.as_str()).send().await;
+        let make = self.client.create_bucket().bucket(bucket.as_str());
+        let made = make.customize().mutate_request(self.tells_whom()).send().await;
         made.map(drop).map_err(error_of)
     }
 
@@ -211,7 +236,11 @@ impl Hand {
         Ok(aborted)
     }
 
-    async fn abort(&self, bucket: &BucketName, upload: &UploadInfo) -> Result<(), Error> {
+    pub(crate) async fn abort(
+        &self,
+        bucket: &BucketName,
+        upload: &UploadInfo,
+    ) -> Result<(), Error> {
         let abort = self.client.abort_multipart_upload().bucket(bucket.as_str());
         let abort = abort.key(&upload.key).upload_id(&upload.upload_id);
         match abort.send().await.map_err(error_of) {
@@ -273,7 +302,7 @@ fn is_xml(c: char) -> bool {
     matches!(c, '\t' | '\n' | ' '..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
 }
 
-fn error_of<E>(error: SdkError<E, HttpResponse>) -> Error
+pub(crate) fn error_of<E>(error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {

@@ -174,4 +174,38 @@ pub(super) const ROWS: &[Row] = &[
     })
     .needs(Need::Serial)
     .answers(Fails("SAGA_ENDED")),
+    // The account is at that location already.
+    Row::new(
+        "/stowage.accounts.v1.AccountMoveService/MoveAccount",
+        ADMINISTRATORS,
+        Installation,
+        |n| {
+            let (name, location) = (n.account(), "locations/NL".to_owned());
+            pb::MoveAccountRequest { name, location, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("INVALID_FIELD")),
+    Row::new(
+        "/stowage.accounts.v1.AccountMoveService/ConfirmAccountMove",
+        ADMINISTRATORS,
+        Installation,
+        |n| {
+            let name = n.account();
+            pb::ConfirmAccountMoveRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("ACCOUNT_MOVE_NOT_FOUND")),
+    Row::new(
+        "/stowage.accounts.v1.AccountMoveService/CancelAccountMove",
+        ADMINISTRATORS,
+        Installation,
+        |n| {
+            let name = n.account();
+            pb::CancelAccountMoveRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("ACCOUNT_MOVE_NOT_FOUND")),
 ];

@@ -5,7 +5,9 @@ use stowage_proto::storage as pb;
 
 use super::table::Answer::{DoneOr, Fails};
 use super::table::Foreign::{AsMissing, Installation, NotFound, Shared, Told};
-use super::table::{ADMINISTRATORS, Foreign, Need, OPERATORS, OWNERS, READERS, ROLES, Row};
+use super::table::{
+    ADMINISTRATORS, Foreign, Need, OPERATORS, OWNERS, READERS, ROLES, Row, SUPPORT,
+};
 
 const NO_ACCOUNT: Foreign = NotFound("ACCOUNT_NOT_FOUND");
 
@@ -188,4 +190,72 @@ pub(super) const ROWS: &[Row] = &[
     })
     .needs(Need::Serial)
     .answers(Fails("SAGA_ENDED")),
+    // The account is at that location already.
+    Row::new("/stowage.storage.v1.AccountMoveService/StartAccountMove", ROLES, Installation, |n| {
+        let key = pb::EngineKey {
+            access_key: n.access_key.clone(),
+            secret_key: "a secret of the test, forty characters ..".to_owned(),
+        };
+        let start = pb::StartAccountMoveRequest {
+            name: n.account_move(),
+            location: "locations/NL".to_owned(),
+            keys: vec![key],
+            validate_only: false,
+        };
+        start.encode_to_vec()
+    })
+    .needs(Need::Serial)
+    .answers(Fails("INVALID_FIELD")),
+    Row::new(
+        "/stowage.storage.v1.AccountMoveService/FreezeAccountMove",
+        ROLES,
+        Installation,
+        |n| pb::FreezeAccountMoveRequest { name: n.account_move() }.encode_to_vec(),
+    )
+    .needs(Need::Serial)
+    .answers(Fails("ACCOUNT_MOVE_NOT_FOUND")),
+    Row::new(
+        "/stowage.storage.v1.AccountMoveService/ConfirmAccountMove",
+        ROLES,
+        Installation,
+        |n| pb::ConfirmAccountMoveRequest { name: n.account_move() }.encode_to_vec(),
+    )
+    .needs(Need::Serial)
+    .answers(Fails("ACCOUNT_MOVE_NOT_FOUND")),
+    Row::new(
+        "/stowage.storage.v1.AccountMoveService/CancelAccountMove",
+        ROLES,
+        Installation,
+        |n| pb::CancelAccountMoveRequest { name: n.account_move() }.encode_to_vec(),
+    )
+    .needs(Need::Serial)
+    .answers(Fails("ACCOUNT_MOVE_NOT_FOUND")),
+    Row::new(
+        "/stowage.storage.v1.AccountMoveService/SwitchAccountMove",
+        ROLES,
+        Installation,
+        |n| {
+            let key = pb::EngineKey {
+                access_key: n.access_key.clone(),
+                secret_key: "a secret of the test, forty characters ..".to_owned(),
+            };
+            let (name, keys) = (n.account_move(), vec![key]);
+            pb::SwitchAccountMoveRequest { name, keys, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("ACCOUNT_MOVE_NOT_FOUND")),
+    Row::new("/stowage.storage.v1.AccountMoveService/GetAccountMove", SUPPORT, Installation, |n| {
+        pb::GetAccountMoveRequest { name: n.account_move() }.encode_to_vec()
+    })
+    .answers(Fails("ACCOUNT_MOVE_NOT_FOUND")),
+    Row::new(
+        "/stowage.storage.v1.AccountMoveService/ListAccountMoves",
+        SUPPORT,
+        Installation,
+        |n| {
+            pb::ListAccountMovesRequest { parent: n.account(), ..Default::default() }
+                .encode_to_vec()
+        },
+    ),
 ];

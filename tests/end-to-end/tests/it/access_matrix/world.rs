@@ -52,6 +52,11 @@ impl Names {
         format!("{}/bucketDeletions/{}", self.account(), self.deletion_id)
     }
 
+    /// There is none.
+    pub(super) fn account_move(&self) -> String {
+        format!("{}/moves/0196d4ac-0000-7000-8000-000000000000", self.account())
+    }
+
     pub(super) fn customer(&self) -> String {
         format!("customers/{}", self.customer)
     }

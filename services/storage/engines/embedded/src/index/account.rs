@@ -56,6 +56,11 @@ fn access(is_suspended: bool, is_read_only: bool) -> AccountAccess {
     }
 }
 
+/// The columns of an access.
+fn flags(access: AccountAccess) -> (bool, bool) {
+    (access == AccountAccess::Suspended, access == AccountAccess::ReadOnly)
+}
+
 /// What a sealed secret is bound to: a row moved to another key does not open.
 pub(super) fn binding(access_key: &str) -> String {
     format!("embedded_access_key/{access_key}")
@@ -69,8 +74,7 @@ impl Index {
         }
         let uid = spec.uid.as_str();
         let [bytes, objects] = [spec.quota.bytes, spec.quota.objects].map(|q| q.map(super::signed));
-        let is_suspended = spec.access == AccountAccess::Suspended;
-        let is_read_only = spec.access == AccountAccess::ReadOnly;
+        let (is_suspended, is_read_only) = flags(spec.access);
         // Sealed before the writer is held.
         let mut sealed_keys = Vec::with_capacity(spec.keys.len());
         for key in &spec.keys {
@@ -108,6 +112,23 @@ impl Index {
             if rows == 0 {
                 return Err(Error::Taken);
             }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Changes what the account's keys open.
+    pub(crate) async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error> {
+        let (is_suspended, is_read_only) = flags(access);
+        let mut tx = self.db.begin().await?;
+        let rows = tx
+            .execute(
+                "UPDATE account SET suspended = $2, read_only = $3 WHERE uid = $1",
+                args![uid.as_str(), is_suspended, is_read_only],
+            )
+            .await?;
+        if rows == 0 {
+            return Err(Error::NoSuchAccount);
         }
         tx.commit().await?;
         Ok(())

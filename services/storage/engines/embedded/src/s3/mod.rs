@@ -5,6 +5,7 @@
 
 mod bucket;
 pub(crate) mod condition;
+mod content;
 mod copy;
 mod list;
 pub(crate) mod meta;

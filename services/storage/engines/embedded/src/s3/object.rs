@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use bytes::Bytes;
+use futures_util::Stream;
 use http::StatusCode;
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result, s3_error};
@@ -29,11 +31,15 @@ const READ_TRIES: usize = 8;
 
 impl Backend {
     /// Takes a body in: into memory when it is small, otherwise into a file.
-    async fn receive(
+    pub(super) async fn receive<S, E>(
         &self,
-        body: Option<StreamingBlob>,
+        body: Option<S>,
         expected: Expected,
-    ) -> Result<(Stored, Digests), Error> {
+    ) -> Result<(Stored, Digests), Error>
+    where
+        S: Stream<Item = Result<Bytes, E>> + Unpin,
+        E: Into<s3s::StdError>,
+    {
         let Some(body) = body else { return self.keep_inline(Vec::new(), &expected) };
         if expected.length > self.inline_bytes_max {
             return self.blobs.write(self.index.new_id(), body, expected).await;
