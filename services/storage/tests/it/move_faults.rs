@@ -62,7 +62,7 @@ async fn one_that_is_killed_anywhere_is_gone_on_with() {
     let (mut last, mut kills) = (State::Copying, 0_u32);
     while last != State::Confirmed {
         kills += 1;
-        assert!(kills < 3000, "it does not come to its end: {last:?}");
+        assert!(kills < 3000, "it does not come to its end: {:?}", two.get(&uid).await);
         two.kit.run_killed(two.settings.clone(), "storage.account_moves", kills % 61).await;
         last = two.get(&uid).await.state();
         match last {
