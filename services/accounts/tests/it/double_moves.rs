@@ -146,6 +146,6 @@ impl AccountMoveService for World {
         &self,
         _: Request<storage::ListAccountMovesRequest>,
     ) -> Result<Response<storage::ListAccountMovesResponse>, Status> {
-        unimplemented!("accounts asks for one move at a time")
+        Err(Status::unimplemented("accounts asks for one move at a time"))
     }
 }
