@@ -186,7 +186,7 @@ async fn put_all(account: &Account) -> Vec<(&'static str, Vec<u8>)> {
     let large: Vec<u8> = (0..20_000_000_u32).map(|at| (at % 251) as u8).collect();
     write(account, "large", large.clone()).await.expect("a put succeeds");
     stored.push(("large", large));
-    let put = account.s3().put_object().bucket(account.bucket).key("described");
+    let put = account.s3().put_object().bucket(&account.bucket).key("described");
     let put = put.content_type("text/plain").metadata("colour", "dark blue");
     put.body(b"x".to_vec().into()).send().await.expect("a put succeeds");
     stored.push(("described", b"x".to_vec()));
