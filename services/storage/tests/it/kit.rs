@@ -209,7 +209,7 @@ impl<E: Engine + 'static> Kit<E> {
         let task = tasks.into_iter().find(|task| task.name == name).unwrap();
         // What only waits for its time is killed waiting.
         let killed = killed_after(polls, task.future);
-        let waits = Duration::from_millis(50 + 4 * u64::from(polls));
+        let waits = Duration::from_millis(50 + 2 * u64::from(polls));
         let _ = tokio::time::timeout(waits, killed).await;
     }
 

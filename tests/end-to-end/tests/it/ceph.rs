@@ -174,27 +174,9 @@ async fn two_locations() -> (Process, TempDir) {
     (Process::start_with(&[("STOWAGE_CONFIG", path)]).await, folder)
 }
 
-/// Writes what is not easily moved, and answers it.
-async fn fill(account: &Account) -> Vec<(&'static str, Vec<u8>)> {
-    let mut stored = Vec::new();
-    for key in ["docs/a.txt", "a b+c", "//", "ü/é/😀", "..", "a%20b"] {
-        let body = key.repeat(100).into_bytes();
-        write(account, key, body.clone()).await.expect("a put succeeds");
-        stored.push((key, body));
-    }
-    // More than goes over in one piece.
-    let large: Vec<u8> = (0..20_000_000_u32).map(|at| (at % 251) as u8).collect();
-    write(account, "large", large.clone()).await.expect("a put succeeds");
-    stored.push(("large", large));
-    let put = account.s3().put_object().bucket(&account.bucket).key("described");
-    let put = put.content_type("text/plain").metadata("colour", "dark blue");
-    put.body(b"x".to_vec().into()).send().await.expect("a put succeeds");
-    stored.push(("described", b"x".to_vec()));
-    stored
-}
-
-/// A plan of the old side; its number.
-async fn plan_of_nl(server: &Process) -> i64 {
+/// An account at NL.
+async fn ordered(server: &Process) -> (Customer, Account) {
+    let site = &server.site;
     let plan = server
         .admin_json(&[
             "plan",
@@ -215,17 +197,37 @@ async fn plan_of_nl(server: &Process) -> i64 {
             "EUR=0.01",
         ])
         .await;
-    plan["plan_id"].as_i64().expect("a plan has a number")
+    let plan_id = plan["plan_id"].as_i64().expect("a plan has a number");
+    let customer = site.customer("mover@example.com", "EUR").await;
+    let account = site.order_at(&customer.token, (plan_id, "NL"), &named("move")).await;
+    (customer, account)
+}
+
+/// Objects of every kind; answers their keys and contents.
+async fn put_all(account: &Account) -> Vec<(&'static str, Vec<u8>)> {
+    let mut stored = Vec::new();
+    for key in ["docs/a.txt", "a b+c", "//", "ü/é/😀", "..", "a%20b"] {
+        let body = key.repeat(100).into_bytes();
+        write(account, key, body.clone()).await.expect("a put succeeds");
+        stored.push((key, body));
+    }
+    // More than goes over in one piece.
+    let large: Vec<u8> = (0..20_000_000_u32).map(|at| (at % 251) as u8).collect();
+    write(account, "large", large.clone()).await.expect("a put succeeds");
+    stored.push(("large", large));
+    let put = account.s3().put_object().bucket(&account.bucket).key("described");
+    let put = put.content_type("text/plain").metadata("colour", "dark blue");
+    put.body(b"x".to_vec().into()).send().await.expect("a put succeeds");
+    stored.push(("described", b"x".to_vec()));
+    stored
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_moves_from_the_embedded_engine_to_ceph_with_its_keys_and_objects() {
     let (server, _folder) = two_locations().await;
     let site = &server.site;
-    let plan_id = plan_of_nl(&server).await;
-    let customer = site.customer("mover@example.com", "EUR").await;
-    let account = site.order_at(&customer.token, (plan_id, "NL"), &named("move")).await;
-    let stored = fill(&account).await;
+    let (customer, account) = ordered(&server).await;
+    let stored = put_all(&account).await;
     let name = format!("accounts/{}", account.s3uid);
     let moved = server.admin_json(&["account", "move", &name, "--to", "DE", "--wait"]).await;
     assert_eq!((moved["state"].as_str(), moved["to"].as_str()), (Some("switched"), Some("DE")));
