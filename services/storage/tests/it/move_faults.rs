@@ -60,12 +60,16 @@ async fn one_that_is_killed_anywhere_is_gone_on_with() {
     let client = two.client(0, &uid);
     two.start_move(&uid).await.unwrap();
     let (mut last, mut kills) = (State::Copying, 0_u32);
+    // Later and later, so that a slow machine gets on, too.
+    let polls = |kills: u32, turn: u32| kills % turn + kills / 8;
     while last != State::Confirmed {
         kills += 1;
         assert!(kills < 3000, "it does not come to its end: {:?}", two.get(&uid).await);
         // In the others it waits for its caller.
         if !matches!(last, State::Copied | State::Verified | State::Switching | State::Switched) {
-            two.kit.run_killed(two.settings.clone(), "storage.account_moves", kills % 61).await;
+            two.kit
+                .run_killed(two.settings.clone(), "storage.account_moves", polls(kills, 61))
+                .await;
         }
         last = two.get(&uid).await.state();
         match last {
@@ -78,11 +82,11 @@ async fn one_that_is_killed_anywhere_is_gone_on_with() {
             }
             // Killed in the switch, too.
             State::Verified | State::Switching => {
-                let _ = crate::kit::killed_after(kills % 41, two.switch(&uid)).await;
+                let _ = crate::kit::killed_after(polls(kills, 41), two.switch(&uid)).await;
             }
             State::Switched => {
                 two.assert_has(1, &uid, &stored).await;
-                let _ = crate::kit::killed_after(kills % 21, two.confirm(&uid)).await;
+                let _ = crate::kit::killed_after(polls(kills, 21), two.confirm(&uid)).await;
             }
             _ => {}
         }
