@@ -48,7 +48,8 @@ impl From<Row> for Account {
 pub(crate) async fn find(mut from: impl Query, uid: &S3uid) -> Result<Option<Account>, Error> {
     let row: Option<Row> = from
         .fetch_optional(
-            "SELECT customer_id, location, quota_bytes, bucket_max, suspended, state, frozen \
+            "SELECT customer_id, location, quota_bytes, bucket_max, suspended, state, \
+             frozen \
              FROM account WHERE s3uid = $1",
             args![uid.as_str()],
         )

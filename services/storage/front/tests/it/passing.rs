@@ -7,7 +7,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use crate::bare::{Bare, answer, read_until};
 use crate::kit::{Kit, bytes, forged, status};
 
-const SIGNED: &str = "authorization: AWS4-HMAC-SHA256 Credential=SOMEBODY/20261128/r/s3/aws4_request, \
+const SIGNED: &str = "authorization: AWS4-HMAC-SHA256 \
+    Credential=SOMEBODY/20261128/r/s3/aws4_request, \
                       SignedHeaders=host;x-odd;te, Signature=00";
 
 #[tokio::test]
