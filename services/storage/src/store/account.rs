@@ -66,7 +66,8 @@ pub(crate) async fn list_at(
 ) -> Result<Vec<(S3uid, Account)>, Error> {
     let rows: Vec<ListedRow> = db
         .fetch_all(
-            "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, state, frozen \
+            "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, \
+             state, frozen \
              FROM account WHERE location = $1 AND s3uid > $2 AND state <> 'REMOVED' \
              ORDER BY s3uid LIMIT $3",
             args![location, after, rows_max],
