@@ -1,14 +1,11 @@
 //! Moves of accounts from one location to another: how they are begun, switched and ended. What
 //! works on them is in `account_move_job`, what copies and compares in `account_move_pass`; how one
-//! begins is in
-//! `account_move_start`, its switch in `account_move_switch`.
+//! begins is in `account_move_start`, its switch in `account_move_switch`.
 //!
 //! What could go wrong, and why no object is lost and none is paid for twice:
 //! - The customer goes on writing while it is copied. So it is copied again what has changed, and
-//!   at
-//!   last, with the old side read-only, once more; then both sides are listed side by side, and
-//!   only
-//!   when every key, size and content agrees is it switched. Before that the old side is what
+//!   at last, with the old side read-only, once more; then both sides are listed side by side, and
+//!   only when every key, size and content agrees is it switched. Before that the old side is what
 //!   counts, and nothing in it is ever deleted.
 //! - What changes the account while it is compared would not be in the copy. So the account is
 //!   `frozen`: ours are refused what would change it, by its row, which whoever changes it holds.
@@ -18,8 +15,7 @@
 //!   written, and brought to the new side before anything is deleted.
 //! - Somebody writes at the new side too early, and what he wrote is overwritten, or deleted as
 //!   something that the old side has not. So nobody gets in there before the switch: the account
-//!   has
-//!   no keys there, or, where keys cannot come twice, is suspended. Only the states before the
+//!   has no keys there, or, where keys cannot come twice, is suspended. Only the states before the
 //!   switch copy and delete, one process works at all moves at a time, and each page is stored only
 //!   if the state still is that. There is no way back from a switch, since what was written at the
 //!   new side since would be lost.
@@ -29,8 +25,7 @@
 //!   stored is looked at again: what was copied is the same on both sides by then.
 //! - Figures: what engines tell of stored bytes counts only where the account is, by its row
 //!   (`usage`). The new side's are told in the transaction of the switch. Traffic counts wherever
-//!   it
-//!   was: the last of the old side after the switch, too. What we copy ourselves is in no usage
+//!   it was: the last of the old side after the switch, too. What we copy ourselves is in no usage
 //!   (`Engine::read_object`, `Engine::write_object`).
 
 use stowage_auth::RequestContext;

@@ -118,7 +118,11 @@ impl Pass<'_> {
             let page = bounded(engine.list_buckets(uid, after, 1)).await?;
             Ok::<_, EngineError>(page.into_iter().next())
         };
-        let from = first(&*self.from.engine).await?;
+        let from = match first(&*self.from.engine).await {
+            // Whoever was to delete it has died when he had, and before he could say so.
+            Err(EngineError::NotFound) if self.job.state == State::Confirming => None,
+            from => from?,
+        };
         let to = first(&*self.to.engine).await?;
         let names = from.iter().chain(&to).map(|info| info.bucket.clone());
         let Some(bucket) = names.min() else { return Ok(None) };

@@ -1,5 +1,4 @@
-//! How moves of accounts begin: what is refused, and how the account comes to be at the
-//! destination.
+//! How moves of accounts begin: what is refused, and how the account comes to the destination.
 
 use stowage_auth::RequestContext;
 use stowage_engine::{

@@ -179,3 +179,18 @@ async fn an_account_that_is_removed_goes_from_the_old_side_too() {
     assert_eq!(two.get(&uid).await.state(), State::Confirmed);
     two.close().await;
 }
+
+#[tokio::test]
+async fn one_whose_old_side_is_gone_already_is_confirmed() {
+    let mut two = Two::start().await;
+    two.kit.run_tasks();
+    let (uid, stored) = two.account().await;
+    two.start_move(&uid).await.unwrap();
+    two.move_on(&uid).await;
+    // As by a process that has died before it could write so.
+    two.kit.engine.remove_account(&uid, true).await.unwrap();
+    two.confirm(&uid).await.unwrap();
+    two.reach(&uid, State::Confirmed).await;
+    two.assert_has(1, &uid, &stored).await;
+    two.close().await;
+}

@@ -54,6 +54,50 @@ async fn behind(fault: &Arc<Fault>) -> Two {
 }
 
 #[tokio::test]
+async fn one_that_is_killed_anywhere_is_gone_on_with() {
+    let two = Two::start().await;
+    let (uid, mut stored) = two.account().await;
+    let client = two.client(0, &uid);
+    two.start_move(&uid).await.unwrap();
+    let (mut last, mut kills) = (State::Copying, 0_u32);
+    // Later and later, so that a slow machine gets on, too.
+    let polls = |kills: u32, turn: u32| kills % turn + kills / 8;
+    while last != State::Confirmed {
+        kills += 1;
+        assert!(kills < 3000, "it does not come to its end: {:?}", two.get(&uid).await);
+        // In the others it waits for its caller.
+        if !matches!(last, State::Copied | State::Verified | State::Switching | State::Switched) {
+            two.kit
+                .run_killed(two.settings.clone(), "storage.account_moves", polls(kills, 61))
+                .await;
+        }
+        last = two.get(&uid).await.state();
+        match last {
+            State::Copying | State::Copied => {
+                let key = format!("live/{}", kills % 7);
+                put(&client, &mut stored, ("photos", &key), vec![b'l'; 10]).await;
+                if last == State::Copied {
+                    two.freeze(&uid).await.unwrap();
+                }
+            }
+            // Killed in the switch, too.
+            State::Verified | State::Switching => {
+                let _ = crate::kit::killed_after(polls(kills, 41), two.switch(&uid)).await;
+            }
+            State::Switched => {
+                two.assert_has(1, &uid, &stored).await;
+                let _ = crate::kit::killed_after(polls(kills, 21), two.confirm(&uid)).await;
+            }
+            _ => {}
+        }
+    }
+    assert!(kills > 20, "it was killed {kills} times only");
+    two.assert_has(1, &uid, &stored).await;
+    assert!(two.is_gone(&two.kit.engine, &uid).await);
+    two.close().await;
+}
+
+#[tokio::test]
 async fn one_that_is_killed_while_it_is_cancelled_ends_cancelled() {
     let two = Two::start().await;
     let (uid, stored) = two.account().await;

@@ -53,27 +53,7 @@ impl Installation {
         let config = config(&folder);
         let path = config.to_str().expect("a path in UTF-8");
         let server = Process::start_with(&[("STOWAGE_CONFIG", path)]).await;
-        let plan = server
-            .admin_json(&[
-                "plan",
-                "create",
-                "--title",
-                "In Germany",
-                "--location",
-                "DE",
-                "--quota",
-                "1GiB",
-                "--bucket-max",
-                "5",
-                "--price",
-                "EUR=4.99",
-                "--storage-overage",
-                "EUR=0.05",
-                "--traffic-overage",
-                "EUR=0.01",
-            ])
-            .await;
-        let plan_id = plan["plan_id"].as_i64().expect("a plan has a number");
+        let plan_id = plan_at(&server, "DE").await;
         let customer = server.site.customer("ceph@example.com", "EUR").await;
         Self { server, customer, plan_id, _folder: folder }
     }
@@ -163,6 +143,15 @@ fn named(what: &str) -> String {
     format!("{what}-{}", std::process::id())
 }
 
+/// A plan of a location; its number.
+async fn plan_at(server: &Process, location: &str) -> i64 {
+    let mut arguments = vec!["plan", "create", "--title", "In one place", "--location", location];
+    arguments.extend(["--quota", "1GiB", "--bucket-max", "5", "--price", "EUR=4.99"]);
+    arguments.extend(["--storage-overage", "EUR=0.05", "--traffic-overage", "EUR=0.01"]);
+    let plan = server.admin_json(&arguments).await;
+    plan["plan_id"].as_i64().expect("a plan has a number")
+}
+
 /// A server with an engine of its own at NL, and RGW at DE.
 async fn two_locations() -> (Process, TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder can be made");
@@ -177,27 +166,7 @@ async fn two_locations() -> (Process, TempDir) {
 /// An account at NL.
 async fn ordered(server: &Process) -> (Customer, Account) {
     let site = &server.site;
-    let plan = server
-        .admin_json(&[
-            "plan",
-            "create",
-            "--title",
-            "Anywhere",
-            "--location",
-            "NL",
-            "--quota",
-            "1GiB",
-            "--bucket-max",
-            "5",
-            "--price",
-            "EUR=4.99",
-            "--storage-overage",
-            "EUR=0.05",
-            "--traffic-overage",
-            "EUR=0.01",
-        ])
-        .await;
-    let plan_id = plan["plan_id"].as_i64().expect("a plan has a number");
+    let plan_id = plan_at(server, "NL").await;
     let customer = site.customer("mover@example.com", "EUR").await;
     let account = site.order_at(&customer.token, (plan_id, "NL"), &named("move")).await;
     (customer, account)

@@ -41,8 +41,7 @@ impl Ceph {
             // RGW says the same of it as of a wrong key.
             return Err(Error::LimitReached);
         }
-        // A bucket is its maker's, so we cannot make one for who may not; for who has no key we
-        // can.
+        // A bucket is its maker's: for who may not make one we cannot, for who has no key we can.
         let ours = || Some(self.for_account(self.our_hand(), uid)).filter(|_| !user.suspended);
         let hand = self.own_hand(&user).or_else(ours).ok_or(Error::Denied)?;
         match hand.create_bucket(bucket).await {
