@@ -154,7 +154,10 @@ impl Embedded {
     /// # Errors
     /// [`Refusal::Unavailable`]: the counts stay in memory.
     pub async fn flush(&self) -> Result<(), Refusal> {
-        Ok(self.inner.traffic.flush(&self.inner.index).await?)
+        let inner = Arc::clone(&self.inner);
+        // By itself: a caller who gives up must not take along what was counted until then.
+        let flushed = tokio::spawn(async move { inner.traffic.flush(&inner.index).await }).await;
+        Ok(flushed.map_err(|stopped| Error::Io(std::io::Error::other(stopped)))??)
     }
 
     /// Writes down when keys were used.

@@ -224,3 +224,23 @@ pub(crate) async fn wait_for_bytes(kit: &Kit, uid: &S3uid, bucket: &str, count: 
     }
     panic!("{count} bytes did not arrive");
 }
+
+#[tokio::test]
+async fn who_gives_up_asking_for_figures_takes_none_of_them_along() {
+    let kit = Kit::start().await;
+    let account = kit.account(1).await;
+    account.bucket("cut").await;
+    for polls in 0..40 {
+        account.put("cut", "a", bytes(1000, 1)).await.unwrap();
+        let mut asking = Box::pin(kit.engine.list_buckets(&account.uid, None, 10));
+        for _ in 0..polls {
+            if futures_util::poll!(&mut asking).is_ready() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    let (received, _, _, writes) = sum(&collect(&kit).await, &account.uid, "cut");
+    assert_eq!(writes, 40);
+    assert!(received >= 40 * 1000, "{received}");
+}
