@@ -18,6 +18,7 @@ mod facade_transport;
 mod facade_users;
 mod field_tools;
 mod foreign;
+mod front;
 mod go_types;
 mod golden;
 mod grpc;
