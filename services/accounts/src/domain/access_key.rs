@@ -9,6 +9,7 @@ use super::Domain;
 use super::account::Lookup;
 use super::history::{Cause, Entry, Event};
 use crate::error::Error;
+use crate::roles::EngineKey;
 use crate::store;
 
 /// Characters of an access key's id, as existing clients expect.
@@ -69,6 +70,18 @@ impl SealedKey {
     /// The secret.
     pub(crate) fn open(&self, keyring: &Keyring) -> Result<SecretString, stowage_keyring::Error> {
         keyring.open(&self.sealed, &binding(&self.access_key))
+    }
+
+    /// Opens the secret for the account's engine.
+    ///
+    /// # Errors
+    /// Those of [`Self::open`].
+    pub(crate) fn for_engine(
+        &self,
+        keyring: &Keyring,
+    ) -> Result<EngineKey, stowage_keyring::Error> {
+        let secret_key = self.open(keyring)?;
+        Ok(EngineKey { access_key: self.access_key.clone(), secret_key })
     }
 }
 

@@ -69,11 +69,9 @@ impl Domain {
         (name, to): (&str, &str),
     ) -> Result<(), Error> {
         let is_new = account.move_id.is_none();
-        let mut keys = Vec::new();
-        for key in store::access_key::list(&self.shared.db, &account.s3uid).await? {
-            let secret_key = key.open(&self.shared.keyring)?;
-            keys.push(crate::roles::EngineKey { access_key: key.access_key, secret_key });
-        }
+        let keys = store::access_key::list(&self.shared.db, &account.s3uid).await?;
+        let keys = keys.iter().map(|key| key.for_engine(&self.shared.keyring));
+        let keys = keys.collect::<Result<Vec<_>, _>>()?;
         self.shared.roles.start_move(cx, (name, to), &keys, is_new).await?;
         Ok(())
     }

@@ -149,13 +149,9 @@ async fn release(state: &mut MoveState, tx: &mut Tx) -> StepResult {
 
 /// The keys of the account, with their secrets.
 async fn keys_of(shared: &Shared, s3uid: &S3uid) -> Result<Vec<EngineKey>, StepError> {
-    let mut keys = Vec::new();
-    for key in store::access_key::list(&shared.db, s3uid).await? {
-        let opened = key.open(&shared.keyring);
-        let secret_key = opened.map_err(|error| StepError::retry(error.to_string()))?;
-        keys.push(EngineKey { access_key: key.access_key, secret_key });
-    }
-    Ok(keys)
+    let keys = store::access_key::list(&shared.db, s3uid).await?;
+    let opened = keys.iter().map(|key| key.for_engine(&shared.keyring));
+    opened.collect::<Result<_, _>>().map_err(|error| StepError::retry(error.to_string()))
 }
 
 async fn start(shared: &Shared, state: &mut MoveState) -> StepResult {

@@ -17,7 +17,7 @@ use super::Shared;
 use super::account::Account;
 use super::history::{Cause, Entry, Event};
 use super::life::Hold;
-use crate::roles::{EngineAccount, EngineKey, Metered};
+use crate::roles::{EngineAccount, Metered};
 use crate::store;
 
 /// What an account is, as far as it can be changed.
@@ -259,9 +259,8 @@ async fn change_engine(
     let mut keys = Vec::new();
     for key in store::access_key::list(&shared.db, &state.s3uid).await? {
         if shape.keys.contains(&key.access_key) {
-            let opened = key.open(&shared.keyring);
-            let secret_key = opened.map_err(|error| StepError::retry(error.to_string()))?;
-            keys.push(EngineKey { access_key: key.access_key, secret_key });
+            let opened = key.for_engine(&shared.keyring);
+            keys.push(opened.map_err(|error| StepError::retry(error.to_string()))?);
         }
     }
     let account = EngineAccount {

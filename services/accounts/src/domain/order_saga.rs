@@ -16,7 +16,7 @@ use super::access_key::SealedKey;
 use super::history::{Cause, Entry, Event};
 use super::life::State;
 use crate::events;
-use crate::roles::{CallError, EngineAccount, EngineKey, Metered, Order, Subscription};
+use crate::roles::{CallError, EngineAccount, Metered, Order, Subscription};
 use crate::store;
 
 /// Name of the step whose failure is a failure of the bucket.
@@ -166,8 +166,8 @@ async fn undo_order(shared: &Shared, state: &mut OrderState) -> StepResult {
 async fn ensure_engine_account(shared: &Shared, state: &mut OrderState) -> StepResult {
     let keys = store::access_key::list(&shared.db, &state.s3uid).await?;
     let key = keys.first().ok_or_else(|| StepError::fail("INTERNAL", "the key is gone"))?;
-    let secret = key.open(&shared.keyring).map_err(|error| StepError::retry(error.to_string()))?;
-    let keys = [EngineKey { access_key: key.access_key.clone(), secret_key: secret }];
+    let opened = key.for_engine(&shared.keyring);
+    let keys = [opened.map_err(|error| StepError::retry(error.to_string()))?];
     let account = EngineAccount {
         s3uid: &state.s3uid,
         customer: state.customer,
