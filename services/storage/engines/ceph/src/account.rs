@@ -107,9 +107,12 @@ impl Ceph {
             return Ok(None);
         }
         let user = match self.admin.user_with_key(access_key).await {
-            Err(fault) if matches!(fault.code(), "NoSuchUser" | "InvalidAccessKeyId") => {
+            // So it says of a key that nobody has, and of all keys to who may not ask.
+            Err(fault) if fault.code() == "AccessDenied" => {
+                self.admin.users("", 1).await?;
                 return Ok(None);
             }
+            Err(fault) if fault.code() == "NoSuchUser" => return Ok(None),
             user => user?,
         };
         let uid = S3uid::parse(&user.user_id).ok();
