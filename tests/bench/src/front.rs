@@ -1,4 +1,6 @@
-//! What a metering front costs: objects of 64 MiB and small ones, through it and past it, in turn.
+//! What a metering front costs: objects of 64 MiB and small ones, through it and past it, in turn;
+//! and through a relay that copies bytes and knows nothing of them, which is the least that anything
+//! between costs where client, server and it share the processors.
 //!
 //! The engine behind it is the embedded one, in a folder of its own; both listen in this process,
 //! with a client each on a connection that is kept. Small requests are reads, whose time is not the
@@ -18,7 +20,8 @@ use stowage_keyring::Keyring;
 use stowage_storage_front::{Counts, Front, FrontOptions};
 use stowage_types::{BucketName, ExposeSecret as _, S3uid, SystemClock, SystemRandom};
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::io::copy_bidirectional_with_sizes;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::figure::{Figure, percentile};
@@ -30,6 +33,10 @@ const ROUNDS: usize = 12;
 /// Small requests each way.
 const SMALL: usize = 4000;
 const REGION: &str = "us-east-1";
+/// Past the front, through it, and through a bare relay.
+const SIDES: usize = 3;
+/// Bytes that the relay copies at once.
+const RELAY_BYTES: usize = 256 << 10;
 
 type Http = Client<HttpConnector, Full<Bytes>>;
 type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -46,17 +53,16 @@ struct Site {
     engine: Arc<Embedded>,
     uid: S3uid,
     bucket: BucketName,
-    /// Past the front, and through it.
-    endpoints: [String; 2],
+    endpoints: [String; SIDES],
     _folder: TempDir,
 }
 
 async fn compare(stop: &CancellationToken) -> Outcome<Vec<Figure>> {
     let site = Site::start(stop).await?;
-    let clients: [Http; 2] =
-        [(); 2].map(|()| Client::builder(TokioExecutor::new()).build(HttpConnector::new()));
+    let clients: [Http; SIDES] =
+        [(); SIDES].map(|()| Client::builder(TokioExecutor::new()).build(HttpConnector::new()));
     let big = Bytes::from(vec![b'x'; BIG]);
-    let (mut puts, mut gets) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+    let (mut puts, mut gets, mut small) = (Times::default(), Times::default(), Times::default());
     for round in 0..ROUNDS {
         for side in in_turn(round) {
             let url = site.url(side, "big", PresignMethod::Put).await?;
@@ -67,11 +73,10 @@ async fn compare(stop: &CancellationToken) -> Outcome<Vec<Figure>> {
     }
     let url = site.url(0, "small", PresignMethod::Put).await?;
     timed(&clients[0], &url, Some(Bytes::from_static(b"content"))).await?;
-    let urls = [
-        site.url(0, "small", PresignMethod::Get).await?,
-        site.url(1, "small", PresignMethod::Get).await?,
-    ];
-    let mut small = [Vec::new(), Vec::new()];
+    let mut urls = Vec::new();
+    for side in 0..SIDES {
+        urls.push(site.url(side, "small", PresignMethod::Get).await?);
+    }
     for round in 0..SMALL {
         for side in in_turn(round) {
             small[side].push(timed(&clients[side], &urls[side], None).await?);
@@ -80,27 +85,19 @@ async fn compare(stop: &CancellationToken) -> Outcome<Vec<Figure>> {
     Ok(figures(puts, gets, small))
 }
 
-/// Both sides, each first as often as the other.
-fn in_turn(round: usize) -> [usize; 2] {
-    if round.is_multiple_of(2) { [0, 1] } else { [1, 0] }
+/// All sides, each first as often as the others.
+fn in_turn(round: usize) -> [usize; SIDES] {
+    std::array::from_fn(|at| (round + at) % SIDES)
 }
 
-type Times = [Vec<Duration>; 2];
+type Times = [Vec<Duration>; SIDES];
 
 fn figures(puts: Times, gets: Times, small: Times) -> Vec<Figure> {
-    let ratio = |what: &str, mut times: Times| {
-        let [straight, through] = times.each_mut().map(|times| percentile(times, 50).as_secs_f64());
-        let rates = [through, straight].map(|time| (BIG >> 20) as f64 / time);
-        let what = format!(
-            "{what} of 64 MiB through the metering front ÷ past it ({:.0} MiB/s ÷ {:.0} MiB/s)",
-            rates[0], rates[1]
-        );
-        Figure::at_least(what, straight / through, 0.9)
-    };
-    let mut all = vec![ratio("S3 put", puts), ratio("S3 get", gets)];
+    let mut all = rates("put", puts);
+    all.extend(rates("get", gets));
     let mut small = small;
     for (name, percent, target) in [("p50", 50, Some(1.0)), ("p99", 99, None)] {
-        let [straight, through] =
+        let [straight, through, _] =
             small.each_mut().map(|times| percentile(times, percent).as_secs_f64() * 1000.0);
         let what = format!(
             "ms of a small get through the metering front over past it, {name} \
@@ -113,6 +110,20 @@ fn figures(puts: Times, gets: Times, small: Times) -> Vec<Figure> {
         });
     }
     all
+}
+
+fn rates(what: &str, mut times: Times) -> Vec<Figure> {
+    let seconds = times.each_mut().map(|times| percentile(times, 50).as_secs_f64());
+    let [straight, through, relayed] = seconds.map(|time| (BIG >> 20) as f64 / time);
+    let told = |by: &str, than: &str, rate: f64, other: f64| {
+        format!("S3 {what} of 64 MiB {by} ÷ {than} ({rate:.0} MiB/s ÷ {other:.0} MiB/s)")
+    };
+    let (front, relay) = ("through the metering front", "through a bare relay");
+    vec![
+        Figure::at_least(told(front, "past it", through, straight), through / straight, 0.9),
+        Figure::ratio(told(relay, "past it", relayed, straight), relayed / straight),
+        Figure::at_least(told(front, relay, through, relayed), through / relayed, 0.9),
+    ]
 }
 
 /// Sends a request and reads its answer whole.
@@ -158,7 +169,9 @@ impl Site {
         let through = format!("http://{}", listener.local_addr()?);
         tokio::spawn(front.serve(listener, None, stop.clone()));
         tokio::spawn(stop.clone().run_until_cancelled_owned(settle(counts)));
-        Ok(Self { engine, uid, bucket, endpoints: [straight, through], _folder: folder })
+        let relayed = relay(&straight, stop).await?;
+        let endpoints = [straight, through, relayed];
+        Ok(Self { engine, uid, bucket, endpoints, _folder: folder })
     }
 
     async fn url(&self, side: usize, key: &str, method: PresignMethod) -> Outcome<String> {
@@ -172,6 +185,27 @@ impl Site {
         let url = self.engine.presign(&self.uid, &self.bucket, &what).await?;
         Ok(url.expose_secret().to_owned())
     }
+}
+
+/// Copies what comes over its connections to the engine, and back; answers where it listens.
+async fn relay(engine: &str, stop: &CancellationToken) -> Outcome<String> {
+    let engine = engine.trim_start_matches("http://").to_owned();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let endpoint = format!("http://{}", listener.local_addr()?);
+    let serve = async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let engine = engine.clone();
+            tokio::spawn(async move {
+                let mut engine = TcpStream::connect(engine).await?;
+                engine.set_nodelay(true)?;
+                client.set_nodelay(true)?;
+                let bytes = RELAY_BYTES;
+                copy_bidirectional_with_sizes(&mut client, &mut engine, bytes, bytes).await
+            });
+        }
+    };
+    tokio::spawn(stop.clone().run_until_cancelled_owned(serve));
+    Ok(endpoint)
 }
 
 async fn settle(counts: Arc<Counts>) {

@@ -72,6 +72,7 @@ impl Default for Memory {
                 changes_at_once: true,
                 deletions_at_once: true,
                 keys_reusable: true,
+                adopts: false,
                 key_usage: false,
                 cuts_transfers: true,
                 unfinished_apart: true,

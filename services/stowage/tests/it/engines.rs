@@ -48,6 +48,7 @@ fn rows(of: Capabilities) -> Vec<(&'static str, &'static str)> {
         changes_at_once,
         deletions_at_once,
         keys_reusable,
+        adopts,
         key_usage,
         cuts_transfers,
         unfinished_apart,
@@ -65,6 +66,7 @@ fn rows(of: Capabilities) -> Vec<(&'static str, &'static str)> {
         ("read-only accounts", yes(read_only)),
         ("transfers under way end with the account's access", yes(cuts_transfers)),
         ("a key that was removed may come again", yes(keys_reusable)),
+        ("adopts who was there before", yes(adopts)),
         ("tells when keys were used", yes(key_usage)),
         (
             "bucket names are unique",

@@ -5,6 +5,7 @@
 //! Accounts and buckets are named from `seed`, so suites can share one server.
 
 mod accounts;
+mod adoption;
 mod buckets;
 mod contents;
 mod keys;
@@ -138,6 +139,7 @@ impl Suite<'_> {
         let mut all = Cases::new();
         all.extend(self.of_accounts().await);
         all.extend(self.of_keys().await);
+        all.extend(self.of_adoption().await);
         all.extend(self.of_buckets().await);
         all.extend(self.of_objects().await);
         all.extend(self.of_contents().await);
@@ -180,6 +182,14 @@ impl Suite<'_> {
             ("keys of nobody are unknown", self.keys_of_nobody_are_unknown().await),
             ("a key tells whose it is", self.key_tells_whose_it_is().await),
             ("a key that is gone is of nobody", self.key_that_is_gone_is_of_nobody().await),
+        ]
+    }
+
+    async fn of_adoption(&self) -> Cases {
+        vec![
+            ("an account is given up as it is", self.account_is_given_up().await),
+            ("who was there is adopted as it is", self.who_was_there_is_adopted().await),
+            ("nobody is not adopted", self.nobody_is_not_adopted().await),
         ]
     }
 

@@ -10,6 +10,7 @@
 //! What an engine cannot do is data ([`Capabilities`]), never a test for an engine's name.
 //! Increments were rejected for usage: an answer lost on the way would be lost for good.
 
+mod adoption;
 pub mod conformance;
 mod content;
 mod keyring;
@@ -19,6 +20,7 @@ mod types;
 mod usage;
 mod wrapped;
 
+pub use adoption::*;
 use async_trait::async_trait;
 pub use content::*;
 pub use keyring::*;
@@ -146,6 +148,37 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// - [`Error::Unavailable`]
     async fn key_owner(&self, access_key: &str) -> Result<Option<S3uid>, Error>;
+
+    /// Lists who is on the engine and no account of ours, in the order of [`Foreign::name`], those
+    /// after `after`, at most `max` of them. Its own operators are not listed, nor are we.
+    ///
+    /// # Errors
+    /// - [`Error::Unsupported`]: see [`Capabilities::adopts`].
+    async fn list_foreign(&self, _after: Option<&str>, _max: u32) -> Result<Vec<Foreign>, Error> {
+        Err(Error::Unsupported)
+    }
+
+    /// Makes who is on the engine an account of ours: with what it has, and so that its customer
+    /// notices nothing. One that is an account of this uid already is told as it is.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: nobody has the name.
+    /// - [`Error::AlreadyExists`]: it is an account of ours under another uid, or another one has
+    ///   the uid; nothing changed.
+    /// - [`Error::Invalid`]: there is an [obstacle](Foreign::obstacle); nothing changed.
+    /// - [`Error::Unsupported`]: see [`Capabilities::adopts`].
+    async fn adopt(&self, _name: &str, _uid: &S3uid) -> Result<Adopted, Error> {
+        Err(Error::Unsupported)
+    }
+
+    /// Gives an account up: it stays on the engine with what it has, and its customer notices
+    /// nothing, but it is ours no more. An account that is not there is given up already.
+    ///
+    /// # Errors
+    /// - [`Error::Unsupported`]: see [`Capabilities::adopts`].
+    async fn release(&self, _uid: &S3uid) -> Result<(), Error> {
+        Err(Error::Unsupported)
+    }
 
     /// Creates a bucket. One the account has already is left as it is.
     ///

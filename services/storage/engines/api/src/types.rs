@@ -54,6 +54,8 @@ pub struct Capabilities {
     pub deletions_at_once: bool,
     /// Whether an access key once removed can be given again.
     pub keys_reusable: bool,
+    /// Whether it tells who is on it beside our accounts and makes them such; see `Engine::adopt`.
+    pub adopts: bool,
     /// Whether it says when access keys were last used; see `Engine::key_usage`.
     pub key_usage: bool,
     /// Whether transfers under way end when their account is suspended or their key taken away.

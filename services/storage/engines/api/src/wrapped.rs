@@ -10,9 +10,9 @@ use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
 
 use crate::{
-    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, Capabilities, Capacity,
-    Engine, EngineKeyring, Error, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject, Presign,
-    Quota, Rewrapped, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, BucketInfo, Capabilities,
+    Capacity, Engine, EngineKeyring, Error, Foreign, KeyUsage, ListQuery, NewObject, ObjectPage,
+    OpenObject, Presign, Quota, Rewrapped, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 
 /// A call that can be made as often as a wrapper likes.
@@ -86,6 +86,18 @@ impl<A: Around> Engine for Wrapped<A> {
 
     async fn key_owner(&self, access_key: &str) -> Result<Option<S3uid>, Error> {
         call!(self.key_owner(access_key))
+    }
+
+    async fn list_foreign(&self, after: Option<&str>, max: u32) -> Result<Vec<Foreign>, Error> {
+        call!(self.list_foreign(after, max))
+    }
+
+    async fn adopt(&self, name: &str, uid: &S3uid) -> Result<Adopted, Error> {
+        call!(self.adopt(name, uid))
+    }
+
+    async fn release(&self, uid: &S3uid) -> Result<(), Error> {
+        call!(self.release(uid))
     }
 
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {

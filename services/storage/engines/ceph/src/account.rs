@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use futures_util::{StreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use secrecy::ExposeSecret as _;
 use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, Error, KeyPair};
 use stowage_engine_remote::BackOff;
 use stowage_types::S3uid;
 
 use crate::ceph::Ceph;
+use crate::user::UserId;
 use crate::wire::{Quota, User};
 
 /// Names of users read with one call; RGW has no more in a page.
@@ -23,7 +24,7 @@ pub(crate) const ASKED_AT_ONCE: usize = 8;
 /// Whose user of a uid it is.
 pub(crate) enum Found {
     Nobody,
-    Ours(User),
+    Ours(Box<User>),
     /// Somebody has made it by hand, or another installation has.
     Foreign,
 }
@@ -87,17 +88,30 @@ pub(crate) fn bucket_max_of(max_buckets: i64) -> Option<u32> {
 }
 
 impl Ceph {
-    fn display_name(&self, uid: &S3uid) -> String {
-        format!("{} {uid}", self.options.marker)
-    }
-
     /// Looks at the user of a uid.
     pub(crate) async fn look(&self, uid: &S3uid) -> Result<Found, Error> {
-        let user = match self.admin.user(uid).await {
-            Err(fault) if fault.code() == "NoSuchUser" => return Ok(Found::Nobody),
+        let user = match self.admin.user(&uid.into()).await {
+            Err(fault) if fault.code() == "NoSuchUser" => return self.look_adopted(uid).await,
             user => user?,
         };
-        Ok(if self.is_ours(uid, &user) { Found::Ours(user) } else { Found::Foreign })
+        Ok(self.found(uid, user))
+    }
+
+    fn found(&self, uid: &S3uid, user: User) -> Found {
+        if self.is_account(uid, &user) { Found::Ours(Box::new(user)) } else { Found::Foreign }
+    }
+
+    /// Looks for an adopted user of a uid: the one with the key that says so.
+    async fn look_adopted(&self, uid: &S3uid) -> Result<Found, Error> {
+        let mut user = match self.admin.user_with_key(uid.as_str()).await {
+            // So it says of a key that nobody has. That we may ask was seen before.
+            Err(fault) if ["AccessDenied", "NoSuchUser"].contains(&fault.code()) => {
+                return Ok(Found::Nobody);
+            }
+            user => user?,
+        };
+        user.keys.retain(|key| key.access_key != uid.as_str());
+        Ok(self.found(uid, user))
     }
 
     /// Our user who has an access key.
@@ -115,20 +129,13 @@ impl Ceph {
             Err(fault) if fault.code() == "NoSuchUser" => return Ok(None),
             user => user?,
         };
-        let uid = S3uid::parse(&user.user_id).ok();
-        Ok(uid.filter(|uid| self.is_ours(uid, &user)))
-    }
-
-    fn is_ours(&self, uid: &S3uid, user: &User) -> bool {
-        user.user_id == uid.as_str()
-            && user.tenant.is_empty()
-            && user.display_name == self.display_name(uid)
+        Ok(self.account_of(&user).map(|(uid, _)| uid))
     }
 
     /// Our user of a uid.
     pub(crate) async fn account(&self, uid: &S3uid) -> Result<User, Error> {
         match self.look(uid).await? {
-            Found::Ours(user) => Ok(user),
+            Found::Ours(user) => Ok(*user),
             Found::Nobody | Found::Foreign => Err(Error::NotFound),
         }
     }
@@ -157,7 +164,7 @@ impl Ceph {
             Found::Ours(user) if target.is_met_by(&user) => return Ok(()),
             Found::Ours(user) => {
                 self.check_keys(target, Some(&user)).await?;
-                user
+                *user
             }
             Found::Nobody => {
                 self.check_keys(target, None).await?;
@@ -175,7 +182,7 @@ impl Ceph {
 
     /// Refuses keys of others before anything is changed.
     async fn check_keys(&self, target: &Target<'_>, user: Option<&User>) -> Result<(), Error> {
-        let uid = &target.spec.uid;
+        let id = user.map_or_else(|| UserId::from(&target.spec.uid), |user| user.user_id.clone());
         for key in &target.spec.keys {
             let had = user
                 .is_some_and(|user| user.keys.iter().any(|had| had.access_key == key.access_key));
@@ -183,7 +190,7 @@ impl Ceph {
                 continue;
             }
             match self.admin.user_with_key(&key.access_key).await {
-                Ok(holder) if holder.user_id == uid.as_str() && holder.tenant.is_empty() => {}
+                Ok(holder) if holder.user_id == id && holder.tenant.is_empty() => {}
                 Ok(_) => return Err(Error::AlreadyExists),
                 // So it says of a key that nobody has. That we may ask was seen by the look.
                 Err(fault) if ["AccessDenied", "NoSuchUser"].contains(&fault.code()) => {}
@@ -195,7 +202,8 @@ impl Ceph {
 
     async fn create(&self, target: &Target<'_>) -> Result<(), Error> {
         let uid = &target.spec.uid;
-        match self.admin.create_user(uid, &self.display_name(uid), target.max_buckets).await {
+        match self.admin.create_user(&uid.into(), &self.display_name(uid), target.max_buckets).await
+        {
             // Another was faster; whose it is, a look tells.
             Err(fault) if fault.code() == "UserAlreadyExists" => Err(Error::Conflict),
             created => Ok(created?),
@@ -204,7 +212,7 @@ impl Ceph {
 
     async fn change(&self, target: &Target<'_>, user: &User) -> Result<(), Error> {
         let spec = target.spec;
-        let uid = &spec.uid;
+        let uid = &user.user_id;
         let had = user.access();
         if spec.access > had {
             self.admin.modify_user(uid, target.max_buckets, spec.access).await?;
@@ -241,7 +249,8 @@ impl Ceph {
                 return Ok(());
             }
             // A race that was lost: the next look tells.
-            match self.admin.modify_user(uid, user.max_buckets, access).await.map_err(Error::from) {
+            let set = self.admin.modify_user(&user.user_id, user.max_buckets, access).await;
+            match set.map_err(Error::from) {
                 Ok(()) | Err(Error::Conflict) => {}
                 Err(error) => return Err(error),
             }
@@ -271,6 +280,7 @@ impl Ceph {
             }
             Found::Ours(user) => user,
         };
+        let uid = &user.user_id;
         if purge {
             if !user.suspended {
                 let shut = AccountAccess::Suspended;
@@ -299,20 +309,9 @@ impl Ceph {
         max: u32,
     ) -> Result<Vec<AccountInfo>, Error> {
         let max = usize::try_from(max.min(ACCOUNTS_MAX)).unwrap_or(0);
-        let mut uids = Vec::new();
-        let mut marker = String::new();
-        for page in 0.. {
-            if page >= NAME_PAGES_MAX {
-                return Err(Error::Unsupported);
-            }
-            let page = self.admin.users(&marker, NAMES_PAGE).await?;
-            let named = page.keys.iter().filter_map(|name| S3uid::parse(name).ok());
-            uids.extend(named.filter(|uid| after.is_none_or(|after| uid > after)));
-            if !page.truncated || page.marker.is_empty() {
-                break;
-            }
-            marker = page.marker;
-        }
+        let names = self.user_names().await?;
+        let mut uids = self.uids_of(names).await?;
+        uids.retain(|uid| after.is_none_or(|after| uid > after));
         uids.sort_unstable();
         uids.dedup();
         let mut infos = Vec::new();
@@ -326,12 +325,34 @@ impl Ceph {
         Ok(infos)
     }
 
+    /// Names of all users, in RGW's order.
+    pub(crate) async fn user_names(&self) -> Result<Vec<String>, Error> {
+        let mut names = Vec::new();
+        let mut marker = String::new();
+        for _ in 0..NAME_PAGES_MAX {
+            let page = self.admin.users(&marker, NAMES_PAGE).await?;
+            names.extend(page.keys);
+            if !page.truncated || page.marker.is_empty() {
+                return Ok(names);
+            }
+            marker = page.marker;
+        }
+        Err(Error::Unsupported)
+    }
+
+    /// Uids of users by their names; those that are no accounts are left out.
+    pub(crate) async fn uids_of(&self, names: Vec<String>) -> Result<Vec<S3uid>, Error> {
+        let asked = names.into_iter().map(|name| async move { self.uid_of(&name).await });
+        let uids: Vec<_> = stream::iter(asked).buffered(ASKED_AT_ONCE).try_collect().await?;
+        Ok(uids.into_iter().flatten().collect())
+    }
+
     /// `None`: it is not ours, or has just gone.
     async fn info(&self, uid: S3uid) -> Result<Option<AccountInfo>, Error> {
         let Found::Ours(user) = self.look(&uid).await? else {
             return Ok(None);
         };
-        let bucket_count = self.admin.bucket_names(&uid).await?.len() as u64;
+        let bucket_count = self.admin.bucket_names(&user.user_id).await?.len() as u64;
         let (quota, access) = (user.user_quota.into(), user.access());
         let keys: BTreeSet<_> = user.keys.into_iter().map(|key| key.access_key).collect();
         Ok(Some(AccountInfo {

@@ -1,7 +1,7 @@
 //! The Admin Ops API: signed calls, and what they are for.
 //!
 //! `DELETE /usage` without a uid deletes every account's usage; there is no call for it here, with
-//! or without. All that acts on an account takes its [`S3uid`].
+//! or without. All that acts on a user takes a [`UserId`], which is never empty.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -20,12 +20,13 @@ use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
 use stowage_engine::{AccountAccess, KeyPair};
 use stowage_engine_remote::{Fault, Net};
-use stowage_types::{Clock, S3uid};
+use stowage_types::Clock;
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use crate::options::CephOptions;
 use crate::query::Query;
+use crate::user::UserId;
 use crate::wire::{Bucket, Quota, Refusal, UsageLog, User, UserPage};
 
 /// Longest answer that is read: an hour of the usage log with some 200 000 buckets in it.
@@ -52,9 +53,9 @@ pub(crate) enum Hours<'a> {
     /// A day of everybody, merged: only whether there is anything is of use.
     Day(OffsetDateTime),
     /// All since an hour, of one account, merged.
-    Since(OffsetDateTime, &'a S3uid),
+    Since(OffsetDateTime, &'a UserId),
     /// All there are, of one account, merged.
-    All(&'a S3uid),
+    All(&'a UserId),
 }
 
 impl Admin {
@@ -77,7 +78,7 @@ impl Admin {
         }
     }
 
-    pub(crate) async fn user(&self, uid: &S3uid) -> Result<User, Fault> {
+    pub(crate) async fn user(&self, uid: &UserId) -> Result<User, Fault> {
         self.read("user", &of(uid)).await
     }
 
@@ -95,7 +96,7 @@ impl Admin {
     /// Makes a user without keys.
     pub(crate) async fn create_user(
         &self,
-        uid: &S3uid,
+        uid: &UserId,
         display_name: &str,
         max_buckets: i64,
     ) -> Result<(), Fault> {
@@ -108,7 +109,7 @@ impl Admin {
 
     pub(crate) async fn modify_user(
         &self,
-        uid: &S3uid,
+        uid: &UserId,
         max_buckets: i64,
         access: AccountAccess,
     ) -> Result<(), Fault> {
@@ -121,8 +122,19 @@ impl Admin {
         self.act(Method::POST, "user", &query).await
     }
 
+    /// Changes what a user is called by people, and nothing else of it.
+    ///
+    /// All of it is said again, since what is left out becomes a default.
+    pub(crate) async fn name_user(&self, user: &User, display_name: &str) -> Result<(), Fault> {
+        let query = of(&user.user_id)
+            .with("display-name", display_name)
+            .with("max-buckets", user.max_buckets.to_string())
+            .with("suspended", user.suspended.to_string());
+        self.act(Method::POST, "user", &query).await
+    }
+
     /// Adds a key, or changes the secret of one the user has.
-    pub(crate) async fn put_key(&self, uid: &S3uid, key: &KeyPair) -> Result<(), Fault> {
+    pub(crate) async fn put_key(&self, uid: &UserId, key: &KeyPair) -> Result<(), Fault> {
         let query = Query::about("key")
             .with("uid", uid.as_str())
             .with("access-key", &key.access_key)
@@ -130,13 +142,13 @@ impl Admin {
         self.act(Method::PUT, "user", &query).await
     }
 
-    pub(crate) async fn delete_key(&self, uid: &S3uid, access_key: &str) -> Result<(), Fault> {
+    pub(crate) async fn delete_key(&self, uid: &UserId, access_key: &str) -> Result<(), Fault> {
         let query = Query::about("key").with("uid", uid.as_str()).with("access-key", access_key);
         self.act(Method::DELETE, "user", &query).await
     }
 
     /// Sets the quota of all that the user stores.
-    pub(crate) async fn set_quota(&self, uid: &S3uid, quota: Quota) -> Result<(), Fault> {
+    pub(crate) async fn set_quota(&self, uid: &UserId, quota: Quota) -> Result<(), Fault> {
         let query = Query::about("quota")
             .with("uid", uid.as_str())
             .with("quota-type", "user")
@@ -147,7 +159,7 @@ impl Admin {
     }
 
     /// Deletes a user who has no buckets.
-    pub(crate) async fn delete_user(&self, uid: &S3uid) -> Result<(), Fault> {
+    pub(crate) async fn delete_user(&self, uid: &UserId) -> Result<(), Fault> {
         self.act(Method::DELETE, "user", &of(uid)).await
     }
 
@@ -161,12 +173,12 @@ impl Admin {
     }
 
     /// Names of the user's buckets. None for a user who is not there.
-    pub(crate) async fn bucket_names(&self, uid: &S3uid) -> Result<Vec<String>, Fault> {
+    pub(crate) async fn bucket_names(&self, uid: &UserId) -> Result<Vec<String>, Fault> {
         self.read("bucket", &of(uid)).await
     }
 
     /// The user's buckets with their figures. None for a user who is not there.
-    pub(crate) async fn buckets(&self, uid: &S3uid) -> Result<Vec<Bucket>, Fault> {
+    pub(crate) async fn buckets(&self, uid: &UserId) -> Result<Vec<Bucket>, Fault> {
         self.read("bucket", &of(uid).with("stats", "true")).await
     }
 
@@ -176,7 +188,7 @@ impl Admin {
     /// one that is left out becomes 0.
     pub(crate) async fn set_bucket_quota(
         &self,
-        uid: &S3uid,
+        uid: &UserId,
         bucket: &str,
         quota: Quota,
     ) -> Result<(), Fault> {
@@ -187,7 +199,7 @@ impl Admin {
     }
 
     /// Deletes a bucket with all that is in it, if it is the user's.
-    pub(crate) async fn purge_bucket(&self, uid: &S3uid, bucket: &str) -> Result<(), Fault> {
+    pub(crate) async fn purge_bucket(&self, uid: &UserId, bucket: &str) -> Result<(), Fault> {
         match self.bucket(bucket).await? {
             Some(found) if found.owner == uid.as_str() => {}
             _ => return Ok(()),
@@ -294,7 +306,7 @@ impl Admin {
     }
 }
 
-fn of(uid: &S3uid) -> Query {
+fn of(uid: &UserId) -> Query {
     Query::default().with("uid", uid.as_str())
 }
 

@@ -13,6 +13,7 @@ use crate::account::bucket_max_of;
 use crate::admin::Hours;
 use crate::ceph::Ceph;
 use crate::usage::start_of_hour;
+use crate::user::UserId;
 use crate::wire::{Bucket, Quota, User};
 
 /// Buckets of one answer.
@@ -33,7 +34,7 @@ impl Ceph {
     async fn try_make_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         let user = self.account(uid).await?;
         match self.admin.bucket(bucket.as_str()).await? {
-            Some(found) if found.owner == uid.as_str() => return Ok(()),
+            Some(found) if found.owner == user.user_id.as_str() => return Ok(()),
             Some(_) => return Err(Error::AlreadyExists),
             None => {}
         }
@@ -42,7 +43,8 @@ impl Ceph {
             return Err(Error::LimitReached);
         }
         // A bucket is its maker's: for who may not make one we cannot, for who has no key we can.
-        let ours = || Some(self.for_account(self.our_hand(), uid)).filter(|_| !user.suspended);
+        let ours =
+            || Some(self.for_account(self.our_hand(), &user.user_id)).filter(|_| !user.suspended);
         let hand = self.own_hand(&user).or_else(ours).ok_or(Error::Denied)?;
         match hand.create_bucket(bucket).await {
             // Another was faster, perhaps an attempt of ours that was cut off: a look tells.
@@ -61,12 +63,12 @@ impl Ceph {
         let wanted = Quota::of(quota);
         let mut back_off = BackOff::new(&self.random);
         loop {
-            let (_, had) = self.own_bucket(uid, bucket).await?;
+            let (user, had) = self.own_bucket(uid, bucket).await?;
             if had.bucket_quota.is_as(wanted) {
                 return Ok(());
             }
             // A race that was lost, or a version that reads it otherwise: the next look tells.
-            let set = self.admin.set_bucket_quota(uid, bucket.as_str(), wanted).await;
+            let set = self.admin.set_bucket_quota(&user.user_id, bucket.as_str(), wanted).await;
             match set.map_err(Error::from) {
                 Ok(()) | Err(Error::Conflict) => {}
                 Err(error) => return Err(error),
@@ -82,8 +84,8 @@ impl Ceph {
         let user = self.account(uid).await?;
         // Others may have let the account into theirs.
         let found = self.admin.bucket(bucket.as_str()).await?;
-        let own = found.filter(|found| found.owner == uid.as_str()).ok_or(Error::NotFound)?;
-        Ok((user, own))
+        let own = found.filter(|found| found.owner == user.user_id.as_str());
+        Ok((user, own.ok_or(Error::NotFound)?))
     }
 
     pub(crate) async fn sign(
@@ -162,26 +164,26 @@ impl Ceph {
         after: Option<&BucketName>,
         max: u32,
     ) -> Result<Vec<BucketInfo>, Error> {
-        self.account(uid).await?;
-        let buckets = self.admin.buckets(uid).await?;
+        let user = self.account(uid).await?.user_id;
+        let buckets = self.admin.buckets(&user).await?;
         let mut infos = buckets.iter().filter_map(|found| info_of(found).transpose());
         let mut infos = infos.by_ref().collect::<Result<Vec<_>, Error>>()?;
         infos.retain(|info| after.is_none_or(|after| info.bucket > *after));
         infos.sort_unstable_by(|a, b| a.bucket.cmp(&b.bucket));
         infos.truncate(usize::try_from(max.min(BUCKETS_MAX)).unwrap_or(0));
-        self.add_traffic(uid, &mut infos).await?;
+        self.add_traffic(&user, &mut infos).await?;
         Ok(infos)
     }
 
     /// What the usage log has of these buckets. One that was made again under its name within an
     /// hour has what the former one had in it.
-    async fn add_traffic(&self, uid: &S3uid, infos: &mut [BucketInfo]) -> Result<(), Error> {
+    async fn add_traffic(&self, user: &UserId, infos: &mut [BucketInfo]) -> Result<(), Error> {
         let Some(oldest) = infos.iter().map(|info| info.create_time).min() else {
             return Ok(());
         };
-        let log = self.admin.usage(Hours::Since(start_of_hour(oldest), uid)).await?;
+        let log = self.admin.usage(Hours::Since(start_of_hour(oldest), user)).await?;
         let mut moved: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-        let users = log.entries.iter().filter(|entry| entry.user == uid.as_str());
+        let users = log.entries.iter().filter(|entry| entry.user == user.as_str());
         for bucket in users.flat_map(|entry| &entry.buckets) {
             let sums = moved.entry(&bucket.bucket).or_default();
             for category in &bucket.categories {
@@ -197,9 +199,9 @@ impl Ceph {
     }
 
     pub(crate) async fn usage_of(&self, uid: &S3uid) -> Result<AccountUsage, Error> {
-        self.account(uid).await?;
+        let user = self.account(uid).await?.user_id;
         let mut usage = AccountUsage::default();
-        for bucket in self.admin.buckets(uid).await? {
+        for bucket in self.admin.buckets(&user).await? {
             let stored = bucket.stored();
             usage.bucket_count += 1;
             usage.object_count = usage.object_count.saturating_add(stored.num_objects);

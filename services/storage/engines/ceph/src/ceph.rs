@@ -6,9 +6,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::SdkBody;
 use stowage_engine::{
-    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
-    Capabilities, Engine, Error, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject, Presign,
-    Quota, QuotaSupport, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, BucketInfo, BucketNamespace,
+    Capabilities, Engine, Error, Foreign, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject,
+    Presign, Quota, QuotaSupport, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_engine_remote::{Connector, Fault, Hand, Locks, Net, OpenError, S3, endpoint_of};
 use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 
 use crate::admin::{ANSWER_BYTES_MAX, Admin};
 use crate::options::CephOptions;
+use crate::user::{Known, UserId};
 use crate::watch::Watch;
 
 /// What the engine can do.
@@ -31,6 +32,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     changes_at_once: false,
     deletions_at_once: false,
     keys_reusable: true,
+    adopts: true,
     key_usage: false,
     cuts_transfers: false,
     unfinished_apart: false,
@@ -48,6 +50,7 @@ pub struct Ceph {
     s3_endpoint: String,
     pub(crate) locks: Locks,
     pub(crate) watch: Watch,
+    pub(crate) known: Known,
     pub(crate) options: CephOptions,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
@@ -82,6 +85,7 @@ impl Ceph {
             net,
             locks: Locks::default(),
             watch: Watch::default(),
+            known: Known::default(),
             options,
             clock,
             random,
@@ -98,8 +102,8 @@ impl Ceph {
     /// S3 says of owners, and still in nobody's usage. RGW does it for who is not suspended.
     ///
     /// Source: Ceph, `src/rgw/rgw_auth.h`, `SysReqApplier`: `rgwx-uid` of a system user's request.
-    pub(crate) fn for_account(&self, hand: Hand, uid: &S3uid) -> Hand {
-        hand.acting_for("rgwx-uid", uid.as_str())
+    pub(crate) fn for_account(&self, hand: Hand, user: &UserId) -> Hand {
+        hand.acting_for("rgwx-uid", user.as_str())
     }
 
     /// Asks for the buckets of nobody. RGW answers that there are none.
@@ -144,6 +148,18 @@ impl Engine for Ceph {
         self.owner_of_key(access_key).await
     }
 
+    async fn list_foreign(&self, after: Option<&str>, max: u32) -> Result<Vec<Foreign>, Error> {
+        self.foreign(after, max).await
+    }
+
+    async fn adopt(&self, name: &str, uid: &S3uid) -> Result<Adopted, Error> {
+        self.take_over(name, uid).await
+    }
+
+    async fn release(&self, uid: &S3uid) -> Result<(), Error> {
+        self.give_up(uid).await
+    }
+
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         self.make_bucket(uid, bucket).await
     }
@@ -153,8 +169,10 @@ impl Engine for Ceph {
     }
 
     async fn bucket_owner(&self, bucket: &BucketName) -> Result<Option<S3uid>, Error> {
-        let found = self.admin.bucket(bucket.as_str()).await?;
-        Ok(found.and_then(|found| S3uid::parse(&found.owner).ok()))
+        match self.admin.bucket(bucket.as_str()).await? {
+            Some(found) => self.uid_of(&found.owner).await,
+            None => Ok(None),
+        }
     }
 
     async fn list_buckets(
@@ -198,12 +216,9 @@ impl Engine for Ceph {
     }
 
     async fn write_object(&self, uid: &S3uid, new: &NewObject<'_>) -> Result<String, Error> {
-        self.as_us(
-            uid,
-            new.bucket,
-            |hand| async move { self.for_account(hand, uid).write(new).await },
-        )
-        .await
+        let user = &self.account(uid).await?.user_id;
+        let write = |hand| async move { self.for_account(hand, user).write(new).await };
+        self.as_us(uid, new.bucket, write).await
     }
 
     async fn left_behind(

@@ -25,8 +25,8 @@ const DAY: i64 = 24 * HOUR;
 /// What RGW calls a bucket that was not there when it was asked for.
 const NO_BUCKET: &str = "-";
 
-/// Totals of an hour, by account and bucket.
-type Hour = BTreeMap<(S3uid, String), Moved>;
+/// Totals of an hour, by user and bucket.
+type Hour = BTreeMap<(String, String), Moved>;
 
 /// What moved in an hour, and whether a bucket was deleted in it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -59,14 +59,12 @@ fn is_read(category: &str) -> bool {
     ["get_", "list_", "stat_", "head_", "options_"].iter().any(|verb| category.starts_with(verb))
 }
 
-/// The totals of accounts; others than ours have no such names.
 fn totals(log: &UsageLog) -> Hour {
     let mut hour = Hour::new();
     for entry in &log.entries {
-        let Ok(uid) = S3uid::parse(&entry.user) else { continue };
         for bucket in &entry.buckets {
             let name = if bucket.bucket == NO_BUCKET { "" } else { &bucket.bucket };
-            let moved = hour.entry((uid.clone(), name.to_owned())).or_default();
+            let moved = hour.entry((entry.user.clone(), name.to_owned())).or_default();
             bucket.categories.iter().for_each(|category| moved.add(category));
         }
     }
@@ -116,9 +114,10 @@ impl Ceph {
             let log = self.admin.usage(Hours::One(start)).await?;
             is_empty &= log.entries.is_empty();
             let from = after.take();
-            let mut rows = totals(&log).into_iter().filter(|((uid, bucket), _)| {
-                from.as_ref().is_none_or(|from| (uid.as_str(), bucket.as_str()) > pair(from))
-            });
+            let mut rows =
+                self.of_accounts(totals(&log)).await?.into_iter().filter(|((uid, bucket), _)| {
+                    from.as_ref().is_none_or(|from| (uid.as_str(), bucket.as_str()) > pair(from))
+                });
             for ((uid, bucket), moved) in rows.by_ref().take(max - batch.traffic.len()) {
                 after = Some((uid.as_str().to_owned(), bucket.clone()));
                 // A question for a bucket without a name would be one for all of them.
@@ -162,11 +161,26 @@ impl Ceph {
         Ok(self.admin.usage(Hours::Day(start)).await?.entries.is_empty())
     }
 
+    /// The totals of accounts; those of other users are left out.
+    async fn of_accounts(&self, hour: Hour) -> Result<BTreeMap<(S3uid, String), Moved>, Error> {
+        let mut of_accounts = BTreeMap::new();
+        for ((user, bucket), moved) in hour {
+            if let Some(uid) = self.uid_of(&user).await? {
+                of_accounts.insert((uid, bucket), moved);
+            }
+        }
+        Ok(of_accounts)
+    }
+
     /// A bucket that the account has deleted, unless it has made it again.
     async fn gone(&self, uid: &S3uid, bucket: &str) -> Result<Option<StorageFigures>, Error> {
         let sample_time = self.clock.now();
         let found = self.admin.bucket(bucket).await?;
-        let is_there = found.is_some_and(|found| found.owner == uid.as_str());
+        let owner = match found {
+            Some(found) => self.uid_of(&found.owner).await?,
+            None => None,
+        };
+        let is_there = owner.as_ref() == Some(uid);
         Ok((!is_there).then(|| departed(uid, bucket, sample_time)))
     }
 
@@ -193,8 +207,7 @@ impl Ceph {
         let page = (max / ROWS_OF_ACCOUNT).clamp(1, ACCOUNTS_MAX);
         let page = self.admin.users(marker, page).await?;
         let is_deep = place.is_deep;
-        let uids: Vec<S3uid> =
-            page.keys.iter().filter_map(|name| S3uid::parse(name).ok()).collect();
+        let uids = self.uids_of(page.keys).await?;
         let asked = uids.into_iter().map(|uid| async move { self.figures(&uid, is_deep).await });
         let rows: Vec<Vec<_>> = stream::iter(asked).buffered(ASKED_AT_ONCE).try_collect().await?;
         batch.storage.extend(rows.into_iter().flatten());
@@ -218,13 +231,13 @@ impl Ceph {
         let mut had = BTreeSet::new();
         if is_deep || user.suspended || user.keys.is_empty() {
             // Before the buckets: one that is made in between must not be taken for gone.
-            let log = self.admin.usage(Hours::All(uid)).await?;
+            let log = self.admin.usage(Hours::All(&user.user_id)).await?;
             had = totals(&log).into_keys().map(|(_, bucket)| bucket).collect();
             had.remove("");
         }
         let sample_time = self.clock.now();
         let mut rows = Vec::new();
-        for bucket in self.admin.buckets(uid).await? {
+        for bucket in self.admin.buckets(&user.user_id).await? {
             let stored = bucket.stored();
             had.remove(&bucket.bucket);
             rows.push(StorageFigures {
@@ -277,7 +290,7 @@ mod tests {
             {{"bucket":"d","categories":[
             {{"category":"delete_bucket","ops":1,"successful_ops":1}}]}}]}}]}}"#
         );
-        let uid = S3uid::parse(uid).unwrap();
+        let uid = uid.to_owned();
         let moved = |figures: [u64; 4], is_deleted| Moved {
             received_bytes: figures[0],
             sent_bytes: figures[1],

@@ -9,6 +9,8 @@ use serde::de::{Deserializer, Visitor};
 use serde::{Deserialize, Serialize, de};
 use stowage_engine::AccountAccess;
 
+use crate::user::UserId;
+
 /// A refusal.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Refusal {
@@ -20,8 +22,12 @@ pub(crate) struct Refusal {
 pub(crate) struct User {
     #[serde(default)]
     pub(crate) tenant: String,
-    pub(crate) user_id: String,
+    pub(crate) user_id: UserId,
+    /// What people call it.
+    #[serde(default)]
     pub(crate) display_name: String,
+    #[serde(default)]
+    pub(crate) email: String,
     #[serde(default, deserialize_with = "flag")]
     pub(crate) suspended: bool,
     /// What it may do at all: `read, write, delete`.
@@ -32,6 +38,21 @@ pub(crate) struct User {
     #[serde(default)]
     pub(crate) keys: Vec<Key>,
     pub(crate) user_quota: Quota,
+    /// What each of its new buckets is bounded by.
+    #[serde(default)]
+    pub(crate) bucket_quota: Quota,
+    /// Whether it is one of RGW's operators.
+    #[serde(default, deserialize_with = "flag")]
+    pub(crate) system: bool,
+    #[serde(default, deserialize_with = "flag")]
+    pub(crate) admin: bool,
+    /// Rights at the Admin Ops API.
+    #[serde(default)]
+    pub(crate) caps: Vec<de::IgnoredAny>,
+    #[serde(default)]
+    pub(crate) subusers: Vec<de::IgnoredAny>,
+    #[serde(default)]
+    pub(crate) swift_keys: Vec<de::IgnoredAny>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -50,6 +71,13 @@ impl User {
             (false, false) => AccountAccess::ReadOnly,
             (false, true) => AccountAccess::Full,
         }
+    }
+
+    /// Whether its rights are one of those that accounts have.
+    pub(crate) fn has_known_rights(&self) -> bool {
+        let Some(mask) = &self.op_mask else { return true };
+        let rights: Vec<_> = mask.split(',').map(str::trim).collect();
+        rights == ["read", "write", "delete"] || rights == ["read"]
     }
 }
 

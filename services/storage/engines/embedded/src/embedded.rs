@@ -77,6 +77,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     changes_at_once: true,
     deletions_at_once: true,
     keys_reusable: true,
+    adopts: false,
     key_usage: true,
     cuts_transfers: true,
     unfinished_apart: true,

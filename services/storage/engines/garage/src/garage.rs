@@ -30,6 +30,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     changes_at_once: false,
     deletions_at_once: true,
     keys_reusable: false,
+    adopts: false,
     key_usage: false,
     cuts_transfers: false,
     unfinished_apart: true,
