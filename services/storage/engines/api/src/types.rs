@@ -54,6 +54,13 @@ pub struct Capabilities {
     pub deletions_at_once: bool,
     /// Whether an access key once removed can be given again.
     pub keys_reusable: bool,
+    /// Whether it makes access keys by itself and takes none that was made elsewhere; see
+    /// `Engine::issue_key`.
+    pub issues_keys: bool,
+    /// Keys that an account may have at once; `None`: as many as it likes.
+    pub keys_max: Option<u32>,
+    /// Whether the keys of an account may make buckets over S3, and delete them.
+    pub client_buckets: bool,
     /// Whether it says when access keys were last used; see `Engine::key_usage`.
     pub key_usage: bool,
     /// Whether transfers under way end when their account is suspended or their key taken away.
