@@ -194,6 +194,20 @@ impl Engine for Memory {
         Ok(())
     }
 
+    async fn issue_key(&self, uid: &S3uid) -> Result<KeyPair, Error> {
+        let (is_able, keys_max) = (self.capabilities.issues_keys, self.capabilities.keys_max);
+        let mut state = self.up()?;
+        let spec = state.accounts.get_mut(uid).filter(|_| is_able).ok_or(Error::Unsupported)?;
+        let count = u32::try_from(spec.keys.len()).unwrap();
+        if keys_max.is_some_and(|max| count >= max) {
+            return Err(Error::LimitReached);
+        }
+        let (access_key, secret_key) = (format!("ISSUED{count:014}"), "hush".to_owned().into());
+        let made = KeyPair { access_key, secret_key };
+        spec.keys.push(made.clone());
+        Ok(made)
+    }
+
     async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error> {
         let mut state = self.up()?;
         state.accounts.get_mut(uid).ok_or(Error::NotFound)?.access = access;

@@ -118,7 +118,7 @@ pub struct LocationSection {
     /// Certificates of the authority that has signed the server's, in PEM. Default: those that the
     /// system trusts.
     pub ca: Option<PathBuf>,
-    /// Counts traffic, where the engine does not: `garage`, `aws`. `endpoint` is its then. Default: none.
+    /// Counts traffic, where the engine does not: `garage`. `endpoint` is its then. Default: none.
     pub front: Option<FrontSection>,
     /// Marks the users or keys there that are ours: installations that share a server have
     /// different ones. Default `stowage`.
