@@ -304,13 +304,15 @@ fn run_aws(closing: &mut Vec<String>) -> Result<(), String> {
     outcome
 }
 
-/// The adapter of Ceph's gateway, on one.
+/// The adapter of Ceph's gateway, on one, and the half of another that is S3.
 fn run_ceph(closing: &mut Vec<String>) -> Result<(), String> {
     install::gateway()?;
+    python::MOTO.ensure()?;
     let folder = Scratch::new()?;
     let gateway = rgw::Gateway::start(&folder.path)?;
+    let users = moto::Double::start_open(&folder.path)?;
     let mut command = Which::Ceph.command();
-    gateway.at(folder.at(&mut command));
+    users.iam_at(gateway.at(folder.at(&mut command)));
     let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
     closing.extend(lines);
     outcome

@@ -10,23 +10,20 @@ use super::{Api, complete};
 use crate::config::LocationState;
 use crate::domain::location::Location;
 
-/// A location, and whether its engine makes keys by itself.
-impl From<(Location, bool)> for pb::Location {
-    fn from((location, issues_keys): (Location, bool)) -> Self {
-        let state = match location.state {
-            LocationState::Open => pb::LocationState::Open,
-            LocationState::Draining => pb::LocationState::Draining,
-        };
-        Self {
-            name: name::location(&location.code),
-            code: location.code,
-            engine: location.engine,
-            endpoint: location.endpoint,
-            region: location.region,
-            storage_types: location.storage_types,
-            state: state.into(),
-            issues_keys,
-        }
+fn message_of(location: Location, issues_keys: bool) -> pb::Location {
+    let state = match location.state {
+        LocationState::Open => pb::LocationState::Open,
+        LocationState::Draining => pb::LocationState::Draining,
+    };
+    pb::Location {
+        name: name::location(&location.code),
+        code: location.code,
+        engine: location.engine,
+        endpoint: location.endpoint,
+        region: location.region,
+        storage_types: location.storage_types,
+        state: state.into(),
+        issues_keys,
     }
 }
 
@@ -42,7 +39,7 @@ impl LocationService for Api {
         let code = complete(code, violations)?;
         let location = self.0.storage.location(&cx, &code).await?;
         let issues_keys = self.0.storage.issues_keys(&location.code);
-        Ok(Response::new((location, issues_keys).into()))
+        Ok(Response::new(message_of(location, issues_keys)))
     }
 
     async fn list_locations(
@@ -57,7 +54,7 @@ impl LocationService for Api {
         let page = self.0.storage.locations(&cx, size, &request.page_token).await?;
         let locations = page.locations.into_iter().map(|location| {
             let issues_keys = self.0.storage.issues_keys(&location.code);
-            pb::Location::from((location, issues_keys))
+            message_of(location, issues_keys)
         });
         Ok(Response::new(pb::ListLocationsResponse {
             locations: locations.collect(),

@@ -10,7 +10,7 @@ use stowage_types::{S3uid, SystemRandom, name};
 use tonic::{Code, Status};
 
 use crate::engine::Memory;
-use crate::kit::{Kit, OTHER, Settings, assert_reason, location, metered_bus, wanted};
+use crate::kit::{Engines, Kit, OTHER, Settings, assert_reason, location, metered_bus, wanted};
 
 fn issuing() -> Memory {
     let mut engine = Memory::default();
@@ -63,8 +63,8 @@ async fn an_engine_that_takes_keys_makes_none() {
 
 #[tokio::test]
 async fn an_account_does_not_move_to_an_engine_that_takes_its_own_keys_only() {
-    let mut settings = Settings::default();
-    settings.more = vec![(location("DE"), Arc::new(issuing()))];
+    let more: Engines = vec![(location("DE"), Arc::new(issuing()))];
+    let settings = Settings { more, ..Settings::default() };
     let place = Arc::new(Scratch::new().await);
     let kit = Kit::set(Arc::new(Memory::default()), place, metered_bus(), settings).await;
     let uid = kit.account().await;

@@ -19,6 +19,8 @@ use crate::python;
 const URL: &str = "STOWAGE_TEST_AWS_URL";
 const ACCESS_KEY: &str = "STOWAGE_TEST_AWS_ACCESS_KEY";
 const SECRET_KEY: &str = "STOWAGE_TEST_AWS_SECRET_KEY";
+/// Those that bring another S3, and need IAM alone.
+const IAM_URL: &str = "STOWAGE_TEST_AWS_IAM_URL";
 /// Name of the folder, below that of the run.
 const FOLDER: &str = "moto";
 /// Begins the names of what it says and of its number.
@@ -55,6 +57,15 @@ pub(crate) struct Double {
 impl Double {
     /// Starts one with its files below `folder`, and makes its administrator.
     pub(crate) fn start(folder: &Path) -> Result<Self, String> {
+        Self::start_asking(folder, true)
+    }
+
+    /// Starts one that does whatever anybody asks: who has keys elsewhere is unknown here.
+    pub(crate) fn start_open(folder: &Path) -> Result<Self, String> {
+        Self::start_asking(folder, false)
+    }
+
+    fn start_asking(folder: &Path, asks_who: bool) -> Result<Self, String> {
         let begun = Instant::now();
         let [port] = free_ports()?;
         let folder = folder.join(FOLDER);
@@ -62,7 +73,8 @@ impl Double {
         let mut double = Self { folder, port, access_key, secret_key, child: None };
         fs::create_dir_all(&double.folder)
             .map_err(|error| format!("cannot create {}: {error}", double.folder.display()))?;
-        let booted = double.spawn().and_then(|()| double.wait()).and_then(|()| double.settle());
+        let booted = double.spawn(asks_who).and_then(|()| double.wait());
+        let booted = booted.and_then(|()| if asks_who { double.settle() } else { Ok(()) });
         booted.map_err(|why| {
             format!("{why}\n{}", daemon::last_words(&double.name().with_extension("out")))
         })?;
@@ -76,15 +88,23 @@ impl Double {
         command.env(ACCESS_KEY, &self.access_key).env(SECRET_KEY, &self.secret_key)
     }
 
+    /// Tells a command where users are made.
+    pub(crate) fn iam_at<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        command.env(IAM_URL, format!("http://127.0.0.1:{}", self.port))
+    }
+
     fn name(&self) -> PathBuf {
         self.folder.join(NAME)
     }
 
     /// Starts it so that it is killed when this process ends, however it does.
-    fn spawn(&mut self) -> Result<(), String> {
+    fn spawn(&mut self, asks_who: bool) -> Result<(), String> {
         let mut command = daemon::dying_with_us(python::MOTO.program("moto_server"));
         command.args(["-H", "127.0.0.1", "-p", &self.port.to_string()]);
-        command.env(OPEN_FOR, FIRST.len().to_string()).current_dir(&self.folder);
+        command.env_remove(OPEN_FOR).current_dir(&self.folder);
+        if asks_who {
+            command.env(OPEN_FOR, FIRST.len().to_string());
+        }
         self.child = Some(daemon::spawn(&mut command, &self.name())?);
         Ok(())
     }

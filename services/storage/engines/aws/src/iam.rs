@@ -70,6 +70,12 @@ fn error_of(fault: Fault) -> Error {
     }
 }
 
+fn form_of(action: &str, parameters: &[(&str, &str)]) -> String {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("Action", action).append_pair("Version", VERSION);
+    form.extend_pairs(parameters).finish()
+}
+
 fn is_absent(fault: &Fault) -> bool {
     fault.code() == "NoSuchEntity"
 }
@@ -244,10 +250,7 @@ impl Iam {
     }
 
     async fn answer(&self, action: &str, parameters: &[(&str, &str)]) -> Result<Bytes, Fault> {
-        let mut form = Serializer::new(String::new());
-        form.append_pair("Action", action).append_pair("Version", VERSION);
-        let body = form.extend_pairs(parameters).finish();
-        let request = self.signed(body)?;
+        let request = self.signed(form_of(action, parameters))?;
         let (status, body) = self.net.ask(request, self.call_timeout, ANSWER_BYTES_MAX).await?;
         if status == StatusCode::OK {
             return Ok(body);

@@ -170,7 +170,7 @@ mod tests {
             <member><Path>/a/</Path><UserName>one</UserName><New>x</New></member>\
             <member><Path>/a/</Path><UserName>two</UserName></member></Users>";
         let page: UserPage = read("ListUsers", text).unwrap();
-        let names: Vec<_> = page.users.members.iter().map(|user| &user.user_name).collect();
+        let names: Vec<_> = page.users.members.iter().map(|user| user.user_name.as_str()).collect();
         assert_eq!((names, page.marker.as_deref()), (vec!["one", "two"], Some("m&/=")));
         let keys: KeyPage =
             read("ListAccessKeys", "<AccessKeyMetadata></AccessKeyMetadata>").unwrap();

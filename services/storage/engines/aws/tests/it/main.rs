@@ -2,3 +2,4 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod aws;
+mod ceph;
