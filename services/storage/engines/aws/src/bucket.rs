@@ -134,6 +134,11 @@ impl Aws {
         if tagged == Tagged::Absent {
             self.place_bucket(uid, &mut record, bucket).await?;
         }
+        // In that region S3 says of a bucket that is there, too, that it has just made it.
+        let is_certain = tagged == Tagged::Absent && self.options.region != FIRST_REGION;
+        if !is_certain && !matches!(tagged, Tagged::Of { .. }) {
+            self.check_unclaimed(bucket).await?;
+        }
         if !matches!(tagged, Tagged::Of { .. }) {
             self.claim(uid, bucket).await?;
         }
@@ -173,11 +178,15 @@ impl Aws {
         }
     }
 
-    /// Tags a bucket as the account's, unless another has.
-    async fn claim(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
-        if self.tagged(bucket).await? != Tagged::Unclaimed {
-            return Err(Error::Conflict);
+    async fn check_unclaimed(&self, bucket: &BucketName) -> Result<(), Error> {
+        match self.tagged(bucket).await? {
+            Tagged::Unclaimed => Ok(()),
+            _ => Err(Error::Conflict),
         }
+    }
+
+    /// Tags a bucket as the account's.
+    async fn claim(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         let micros = self.clock.now().unix_timestamp_nanos() / 1000;
         let tag = |key: &str, value: String| Tag::builder().key(key).value(value).build();
         let tags = [tag(UID_TAG, uid.to_string()), tag(MADE_TAG, micros.to_string())];

@@ -15,10 +15,9 @@ use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, si
 use aws_sigv4::sign::v4;
 use aws_smithy_runtime_api::client::identity::Identity;
 use bytes::Bytes;
-use form_urlencoded::Serializer;
 use http::header::CONTENT_TYPE;
 use http::{Request, StatusCode};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::ExposeSecret as _;
 use stowage_engine::{Error, KeyPair};
 use stowage_engine_remote::{Fault, Net};
@@ -36,6 +35,8 @@ const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Source: AWS Identity and Access Management API Reference.
 const VERSION: &str = "2010-05-08";
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+/// All but unreserved characters.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// Name of the policy that is an account's record.
 const POLICY: &str = "stowage";
 /// Keys of a user, whatever they are called elsewhere: letters and digits.
@@ -70,10 +71,15 @@ fn error_of(fault: Fault) -> Error {
     }
 }
 
+/// A question, in the one encoding that also who takes it apart and puts it together again to look
+/// at its signature comes to.
 fn form_of(action: &str, parameters: &[(&str, &str)]) -> String {
-    let mut form = Serializer::new(String::new());
-    form.append_pair("Action", action).append_pair("Version", VERSION);
-    form.extend_pairs(parameters).finish()
+    let mut form = format!("Action={action}&Version={VERSION}");
+    for (name, value) in parameters {
+        form.push_str(&format!("&{name}="));
+        form.extend(utf8_percent_encode(value, &ENCODED));
+    }
+    form
 }
 
 fn is_absent(fault: &Fault) -> bool {

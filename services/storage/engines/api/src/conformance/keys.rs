@@ -3,7 +3,7 @@
 use stowage_types::S3uid;
 
 use super::{Outcome, Suite, ensure, kept_out, refused, text};
-use crate::{AccountAccess, AccountSpec, Error, KeyPair};
+use crate::{AccountAccess, AccountSpec, Error, KeyPair, KeyUsage};
 
 impl Suite<'_> {
     pub(super) async fn keys_are_replaced(&self) -> Outcome {
@@ -67,8 +67,9 @@ impl Suite<'_> {
         self.engine.create_bucket(&uid, &name).await.map_err(text)?;
         self.put(19, &name, "k", 1).await?;
         let usage = self.engine.key_usage(&uid).await.map_err(text)?;
-        let seen: Vec<_> = usage.iter().map(|key| key.last_use_time.is_some()).collect();
-        ensure(seen == [true, false], &format!("told {usage:?}"))
+        let used = self.keys(19, 0).access_key;
+        let is_sound = |key: &KeyUsage| key.last_use_time.is_some() == (key.access_key == used);
+        ensure(usage.len() == 2 && usage.iter().all(is_sound), &format!("told {usage:?}"))
     }
 
     pub(super) async fn secret_is_replaced(&self) -> Outcome {

@@ -47,7 +47,6 @@ async fn customers_do_in_their_buckets_what_costs_nobody_else() {
     let hand = client(&spec.keys[0]);
     put(&spec.keys[0], &own, "k", vec![1]).await;
     hand.list_objects_v2().bucket(own.as_str()).send().await.unwrap();
-    hand.head_bucket().bucket(own.as_str()).send().await.unwrap();
     hand.delete_object().bucket(own.as_str()).key("k").send().await.unwrap();
     let name = own.as_str();
     let tags = Tagging::builder().set_tag_set(Some(Vec::new())).build().unwrap();
@@ -141,7 +140,7 @@ async fn an_account_has_as_many_buckets_as_its_policy_has_room_for() {
         }
     };
     assert!(matches!(refused.1, Error::LimitReached), "{refused:?}");
-    assert!(names.len() >= 9, "{}", names.len());
+    assert!(names.len() >= 10, "{}", names.len());
     assert_eq!(engine.bucket_owner(&refused.0).await.unwrap(), None);
     // All that is done with the account goes on.
     for access in [AccountAccess::Suspended, AccountAccess::ReadOnly, AccountAccess::Full] {
