@@ -70,7 +70,9 @@ impl Aws {
         let mut back_off = BackOff::new(&self.random);
         loop {
             let made = self.try_make(spec).await;
-            if !matches!(made, Err(Error::Conflict)) || !back_off.pause().await {
+            // A key that was made a moment ago may be unknown to who is asked for it.
+            let may_pass = matches!(made, Err(Error::Conflict | Error::Invalid { .. }));
+            if !may_pass || !back_off.pause().await {
                 return made;
             }
         }
@@ -92,6 +94,9 @@ impl Aws {
         };
         self.check_keys(spec, &keys).await?;
         let wanted = had.as_ref().map_or_else(|| Record::of(spec), |had| had.changed_to(spec));
+        if had.as_ref() == Some(&wanted) && are_met(spec, &keys) {
+            return Ok(());
+        }
         let (is_new, shuts) =
             (had.as_ref() != Some(&wanted), had.as_ref().is_none_or(|h| spec.access > h.access));
         if is_new && shuts {
@@ -107,12 +112,9 @@ impl Aws {
         let kept: Vec<&Key> = keys.iter().filter(is_wanted).collect();
         self.set_active(uid, &kept, spec.access).await?;
         let Found::Ours(record) = self.look(uid).await? else { return Err(Error::Conflict) };
-        let keys = self.iam.keys(uid).await?;
-        let is_active = spec.access != AccountAccess::Suspended;
-        let is_met = |key: &Key| is_named(spec, &key.access_key_id) && key.is_active() == is_active;
         // Another process has changed it meanwhile, or IAM has not told all of itself yet.
-        let are_met = keys.len() == kept.len() && keys.iter().all(is_met);
-        if record == wanted && are_met { Ok(()) } else { Err(Error::Conflict) }
+        let is_met = record == wanted && are_met(spec, &self.iam.keys(uid).await?);
+        if is_met { Ok(()) } else { Err(Error::Conflict) }
     }
 
     /// Refuses keys that the account has not: those of others, and those that were made elsewhere.
@@ -261,6 +263,14 @@ impl Aws {
         let asked: Vec<_> = asked.collect();
         stream::iter(asked).buffered(ASKED_AT_ONCE).try_collect().await
     }
+}
+
+/// Whether these are the keys that an account shall have, open or shut as it is.
+fn are_met(spec: &AccountSpec, keys: &[Key]) -> bool {
+    let is_active = spec.access != AccountAccess::Suspended;
+    let is_met = |key: &Key| is_named(spec, &key.access_key_id) && key.is_active() == is_active;
+    let has = |id: &str| keys.iter().any(|key| key.access_key_id == id);
+    keys.iter().all(is_met) && spec.keys.iter().all(|key| has(&key.access_key))
 }
 
 fn is_named(spec: &AccountSpec, id: &str) -> bool {
