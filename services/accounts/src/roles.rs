@@ -11,9 +11,11 @@ use stowage_types::{
 use time::OffsetDateTime;
 use tonic::{Code, Status};
 
+mod issuing;
 mod listing;
 mod moving;
 
+pub(crate) use issuing::Place;
 pub(crate) use listing::{OnEngine, Open};
 pub(crate) use moving::{Moving, Switched};
 
@@ -217,20 +219,6 @@ impl Roles {
             gb_bytes: plan.gb_bytes,
             billing: quote.provider,
         })
-    }
-
-    /// Answers the endpoint of the location.
-    pub(crate) async fn check_bucket_name(
-        &self,
-        cx: &RequestContext,
-        location: &str,
-        bucket: &str,
-    ) -> Result<String, CallError> {
-        let message = storage::CheckBucketNameRequest {
-            location: name::location(location),
-            bucket: bucket.to_owned(),
-        };
-        Ok(call!(self.buckets, check_bucket_name, cx, message)?.endpoint)
     }
 
     pub(crate) async fn place_order(

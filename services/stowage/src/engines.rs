@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use stowage_engine::Engine;
+use stowage_engine_aws::{Aws, AwsOptions};
 use stowage_engine_ceph::{Ceph, CephOptions};
 use stowage_engine_embedded::{Embedded, EmbeddedConfig, OpenError};
 use stowage_engine_garage::{Garage, GarageOptions};
@@ -168,6 +169,7 @@ fn open_other(
     let engine = match kind {
         EngineKind::Garage => open_garage(section, common)?,
         EngineKind::CephRgw => open_ceph(section, common)?,
+        EngineKind::Aws => open_aws(section, common)?,
     };
     engine.map_err(|error| part("the engine of a location", error))
 }
@@ -198,6 +200,20 @@ fn open_garage(section: &LocationSection, common: &Common) -> Result<Opened, Sta
     };
     let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
     Ok(Garage::new(options, clock, random).map(|engine| Arc::new(engine) as Arc<dyn Engine>))
+}
+
+fn open_aws(section: &LocationSection, common: &Common) -> Result<Opened, StartError> {
+    let (_, s3_endpoint) = section.endpoints();
+    let access_key = section.access_key.clone().unwrap_or_default();
+    let (region, secret) = (section.region.as_str(), section.secret_key()?);
+    let mut options = AwsOptions::new(&s3_endpoint, region, &access_key, secret);
+    if let Some(iam_endpoint) = &section.iam_endpoint {
+        options.iam_endpoint.clone_from(iam_endpoint);
+    }
+    options.ca.clone_from(&section.ca);
+    options.marker.clone_from(&section.marker);
+    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
+    Ok(Aws::new(options, clock, random).map(|engine| Arc::new(engine) as Arc<dyn Engine>))
 }
 
 async fn open_embedded(

@@ -5,8 +5,8 @@ use crate::{bench, chaos, test};
 const USAGE: &str = "usage:
   cargo xtask test [--only STAGE]                     everything that must pass, or one stage:
                                                       fmt, layout, clippy, tests; postgres, amqp,
-                                                      resilience, ceph, garage
-  cargo xtask test --engine ceph|garage               the same stages by what they are about
+                                                      resilience, aws, ceph, garage
+  cargo xtask test --engine aws|ceph|garage           the same stages by what they are about
   cargo xtask bench [-- FLAGS]                        measures the release build, writes the table
   cargo xtask chaos [--kills N] [--seed N]            kills the server under load, 1000 times";
 
@@ -89,8 +89,10 @@ mod tests {
             ("test --only tests", only(test::Stage::Tests)),
             ("test --only postgres", only(test::Stage::Postgres)),
             ("test --only amqp", only(test::Stage::Amqp)),
+            ("test --only aws", only(test::Stage::Aws)),
             ("test --only ceph", only(test::Stage::Ceph)),
             ("test --only garage", only(test::Stage::Garage)),
+            ("test --engine aws", only(test::Stage::Aws)),
             ("test --engine ceph", only(test::Stage::Ceph)),
             ("test --engine garage", only(test::Stage::Garage)),
             ("bench -- --keys 10", Ok(Command::Bench { flags: words("--keys 10") })),

@@ -6,6 +6,7 @@
 
 mod daemon;
 mod garage_server;
+mod moto;
 mod rgw;
 
 use std::fs;
@@ -35,6 +36,8 @@ pub(crate) enum Stage {
     Amqp,
     /// Those that run each part by itself, on both servers, and make these fail.
     Resilience,
+    /// The tests that need S3 with the users of IAM, on a double of AWS.
+    Aws,
     /// The tests that need a Ceph RADOS Gateway, with one.
     Ceph,
     /// The tests that need a Garage, with one. Building it takes long, so not in every run.
@@ -42,7 +45,7 @@ pub(crate) enum Stage {
 }
 
 impl Stage {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Tools,
         Self::Fmt,
         Self::Layout,
@@ -51,6 +54,7 @@ impl Stage {
         Self::Postgres,
         Self::Amqp,
         Self::Resilience,
+        Self::Aws,
         Self::Ceph,
         Self::Garage,
     ];
@@ -66,6 +70,7 @@ impl Stage {
             Self::Postgres => "postgres",
             Self::Amqp => "amqp",
             Self::Resilience => "resilience",
+            Self::Aws => "aws",
             Self::Ceph => "ceph",
             Self::Garage => "garage",
         }
@@ -80,7 +85,7 @@ impl Stage {
 impl Stage {
     /// The stage of an engine that is another server.
     pub(crate) fn of_engine(name: &str) -> Option<Self> {
-        Self::from_name(name).filter(|stage| matches!(stage, Self::Ceph | Self::Garage))
+        Self::from_name(name).filter(|stage| matches!(stage, Self::Aws | Self::Ceph | Self::Garage))
     }
 }
 
@@ -114,7 +119,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
     match stage {
         Stage::Tools => {
             install::components().and_then(|()| install::tools())?;
-            python::environment()
+            python::DOCUMENT.ensure()
         }
         Stage::Fmt => run::shown(run::cargo().args(["fmt", "--all", "--check"])),
         Stage::Layout => check_layout(),
@@ -123,6 +128,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
         Stage::Postgres => run_on_postgres(closing),
         Stage::Amqp => run_amqp(closing),
         Stage::Resilience => run_resilience(closing),
+        Stage::Aws => run_aws(closing),
         Stage::Ceph => run_ceph(closing),
         Stage::Garage => run_garage(closing),
     }
@@ -170,6 +176,8 @@ enum Which {
     AmqpOutage,
     /// Those of all parts by themselves, which stop both servers.
     Resilience,
+    /// Those that need a double of AWS.
+    Aws,
     /// Those that need a Ceph RADOS Gateway.
     Ceph,
     /// Those that need a Garage.
@@ -182,6 +190,8 @@ const AMQP: &str = "amqp";
 const PARTS: &str = "parts";
 /// Begins the names of tests of all parts by themselves.
 const RESILIENCE: &str = "resilience::";
+/// Begins the names of tests that need a double of AWS.
+const AWS: &str = "aws::";
 /// Begins the names of tests that need a Ceph RADOS Gateway.
 const CEPH: &str = "ceph::";
 /// Begins the names of tests that need a Garage.
@@ -194,7 +204,7 @@ impl Which {
         match self {
             Self::Plain => format!(
                 "not test({AMQP}) and not test(/(^|::)postgres/) and not test({RESILIENCE}) \
-                 and not test({CEPH}) and not test({GARAGE})"
+                 and not test({CEPH}) and not test({GARAGE}) and not test({AWS})"
             ),
             Self::Amqp => {
                 format!("test({AMQP}) and not test({AMQP}_{PARTS}) and not test({AMQP}_{OUTAGE})")
@@ -202,6 +212,7 @@ impl Which {
             Self::AmqpParts => format!("test({AMQP}_{PARTS})"),
             Self::AmqpOutage => format!("test({AMQP}_{OUTAGE})"),
             Self::Resilience => format!("test({RESILIENCE})"),
+            Self::Aws => format!("test({AWS})"),
             Self::Ceph => format!("test({CEPH})"),
             Self::Garage => format!("test({GARAGE})"),
         }
@@ -210,7 +221,7 @@ impl Which {
     fn for_cargo_test(self) -> Vec<String> {
         let [parts, outage] = [PARTS, OUTAGE].map(|kind| format!("{AMQP}_{kind}"));
         match self {
-            Self::Plain => [AMQP, "postgres", RESILIENCE, CEPH, GARAGE]
+            Self::Plain => [AMQP, "postgres", RESILIENCE, CEPH, GARAGE, AWS]
                 .iter()
                 .flat_map(|part| ["--skip".to_owned(), (*part).to_owned()])
                 .collect(),
@@ -221,6 +232,7 @@ impl Which {
             Self::AmqpParts => vec![parts],
             Self::AmqpOutage => vec![outage],
             Self::Resilience => vec![RESILIENCE.to_owned(), "--test-threads=1".to_owned()],
+            Self::Aws => vec![AWS.to_owned()],
             Self::Ceph => vec![CEPH.to_owned()],
             Self::Garage => vec![GARAGE.to_owned()],
         }
@@ -280,13 +292,27 @@ fn run_resilience(closing: &mut Vec<String>) -> Result<(), String> {
     outcome
 }
 
-/// The adapter of Ceph's gateway, on one.
+/// The adapter of S3 with the users of IAM, on a double of AWS.
+fn run_aws(closing: &mut Vec<String>) -> Result<(), String> {
+    python::MOTO.ensure()?;
+    let folder = Scratch::new()?;
+    let double = moto::Double::start(&folder.path)?;
+    let mut command = Which::Aws.command();
+    double.at(folder.at(&mut command));
+    let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
+    closing.extend(lines);
+    outcome
+}
+
+/// The adapter of Ceph's gateway, on one, and the half of another that is S3.
 fn run_ceph(closing: &mut Vec<String>) -> Result<(), String> {
     install::gateway()?;
+    python::MOTO.ensure()?;
     let folder = Scratch::new()?;
     let gateway = rgw::Gateway::start(&folder.path)?;
+    let users = moto::Double::start_open(&folder.path)?;
     let mut command = Which::Ceph.command();
-    gateway.at(folder.at(&mut command));
+    users.iam_at(gateway.at(folder.at(&mut command)));
     let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
     closing.extend(lines);
     outcome
@@ -350,13 +376,13 @@ fn run_on_postgres(closing: &mut Vec<String>) -> Result<(), String> {
         let on_files = ON_FILES.join("|");
         command.args(["nextest", "run", "--workspace", "--locked", "--no-fail-fast", "-E"]);
         let others = format!("test(/(^|::)({on_files})/) or test({AMQP}) or test({CEPH})");
-        let others = format!("{others} or test({GARAGE})");
+        let others = format!("{others} or test({GARAGE}) or test({AWS})");
         command.arg(format!("({packages}) and not ({others})"));
     } else {
         command.args(["test", "--locked", "--no-fail-fast", "--lib", "--tests"]);
         command.args(WITH_DATABASE.iter().flat_map(|package| ["-p", package])).arg("--");
-        command
-            .args(ON_FILES.iter().chain([&AMQP, &CEPH, &GARAGE]).flat_map(|part| ["--skip", part]));
+        let others = ON_FILES.iter().chain([&AMQP, &CEPH, &GARAGE, &AWS]);
+        command.args(others.flat_map(|part| ["--skip", part]));
     }
     server.at(folder.at(&mut command));
     let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);
@@ -426,6 +452,7 @@ fn remove_abandoned(parent: &std::path::Path) {
             rabbitmq::stop_abandoned(&entry.path());
             rgw::stop_abandoned(&entry.path());
             garage_server::stop_abandoned(&entry.path());
+            moto::stop_abandoned(&entry.path());
             // It is tried again by the next run.
             let _ = fs::remove_dir_all(entry.path());
         }
@@ -438,7 +465,7 @@ mod tests {
 
     #[test]
     fn every_test_is_run_by_one_selection() {
-        for part in [RESILIENCE, CEPH, GARAGE] {
+        for part in [RESILIENCE, CEPH, GARAGE, AWS] {
             assert!(Which::Plain.for_nextest().contains(&format!("not test({part})")));
             assert!(Which::Plain.for_cargo_test().contains(&part.to_owned()));
         }

@@ -1,4 +1,4 @@
-//! S3 key pairs: made here, sealed, and handed to the engine and to their owner only.
+//! S3 key pairs: made here, or by an engine that takes no others, sealed, and handed to the engine and to their owner only.
 
 use stowage_auth::{PrincipalRole, RequestContext};
 use stowage_keyring::Keyring;
@@ -62,8 +62,18 @@ impl SealedKey {
         now: OffsetDateTime,
     ) -> Result<Self, stowage_keyring::Error> {
         let access_key = random_text(random, ID_ALPHABET, ID_CHARS);
-        let secret = SecretString::from(random_text(random, SECRET_ALPHABET, SECRET_CHARS));
-        let sealed = keyring.seal(&secret, &binding(&access_key))?;
+        let secret_key = SecretString::from(random_text(random, SECRET_ALPHABET, SECRET_CHARS));
+        Self::seal(&EngineKey { access_key, secret_key }, keyring, now)
+    }
+
+    /// Takes a pair that an engine has made.
+    pub(crate) fn seal(
+        made: &EngineKey,
+        keyring: &Keyring,
+        now: OffsetDateTime,
+    ) -> Result<Self, stowage_keyring::Error> {
+        let access_key = made.access_key.clone();
+        let sealed = keyring.seal(&made.secret_key, &binding(&access_key))?;
         Ok(Self { access_key, sealed, create_time: now, revoke_time: None })
     }
 

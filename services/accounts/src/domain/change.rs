@@ -7,6 +7,7 @@ use stowage_auth::RequestContext;
 use stowage_request::Once;
 use stowage_saga::{Failure, Outcome, Saga};
 use stowage_types::{PlanId, S3uid, SecretString};
+use uuid::Uuid;
 
 use super::access_key::{AccessKey, SealedKey};
 use super::account::{Account, Lookup};
@@ -20,6 +21,15 @@ use crate::store;
 pub(super) const TRIES: usize = 10;
 /// Key pairs that work at the same time.
 const KEYS_MAX: usize = 2;
+
+/// The key pair that a change makes.
+#[derive(Clone, Copy)]
+pub(super) enum NewKey<'a> {
+    /// One of ours.
+    Made(&'a SealedKey),
+    /// One that the engine makes when it is asked to.
+    Awaited,
+}
 
 /// What a change came to.
 enum Changed {
@@ -148,9 +158,8 @@ impl Domain {
             // An attempt before this one has begun it: it has ended, one way or the other, once
             // no change is under way.
             let account = self.settled_account(cx, &lookup, Act::Read).await?;
-            let keys = store::access_key::list(&shared.db, &account.s3uid).await?;
-            if let Some(key) = keys.iter().find(|key| key.access_key == made) {
-                return shown(shared, key);
+            if let Some(key) = self.made_key(&account.s3uid, made).await? {
+                return shown(shared, &key);
             }
         }
         let overlap = overlap.unwrap_or_else(|| self.config.key_overlap());
@@ -162,16 +171,41 @@ impl Domain {
                 return Err(Error::AccountState { state, action });
             }
             let now = shared.clock.now();
-            let key = SealedKey::generate(&shared.keyring, &*shared.random, now)?;
-            state.after.keys.push(key.access_key.clone());
             state.retire_time = Some(now + overlap);
+            state.issues_key = shared.roles.issues_keys(cx, &account.location).await?;
+            let key = match state.issues_key {
+                true => None,
+                false => Some(SealedKey::generate(&shared.keyring, &*shared.random, now)?),
+            };
+            state.after.keys.extend(key.iter().map(|key| key.access_key.clone()));
+            let new_key = Some(key.as_ref().map_or(NewKey::Awaited, NewKey::Made));
             let begun =
-                self.begin::<ChangeAccount, _>((&account.s3uid, &state), Some(&key), once).await?;
-            if let Changed::Done = self.ended(cx, begun).await? {
-                return shown(shared, &key);
-            }
+                self.begin::<ChangeAccount, _>((&account.s3uid, &state), new_key, once).await?;
+            let Changed::Done = self.ended(cx, begun).await? else { continue };
+            let key = match (key, begun) {
+                (None, Some(saga)) => self.made_key(&account.s3uid, &saga.to_string()).await?,
+                (key, _) => key,
+            };
+            return shown(shared, &key.ok_or(Error::AccessKeyNotFound)?);
         }
         Err(Error::AccountBusy)
+    }
+
+    /// The pair that a rotation has made: by its id, or where the engine made it by the saga that
+    /// had it made.
+    async fn made_key(&self, s3uid: &S3uid, made: &str) -> Result<Option<SealedKey>, Error> {
+        let mut id = Some(made.to_owned());
+        if let Ok(saga) = made.parse::<Uuid>() {
+            id = match self.sagas.find(saga).await {
+                Err(stowage_saga::Error::NotFound(_)) => None,
+                found => {
+                    let state = serde_json::from_str::<ChangeState>(&found?.state);
+                    state.map_err(Error::internal)?.new_keys().next().map(str::to_owned)
+                }
+            };
+        }
+        let keys = store::access_key::list(&self.shared.db, s3uid).await?;
+        Ok(keys.into_iter().find(|key| Some(&key.access_key) == id.as_ref()))
     }
 
     /// Revokes a key pair now.
@@ -310,6 +344,7 @@ impl Domain {
             what,
             before: shape.clone(),
             after: shape,
+            issues_key: false,
             retire_time: None,
             retention_seconds: self.config.retention_seconds(),
             reason: String::new(),
@@ -323,14 +358,14 @@ impl Domain {
     pub(super) async fn begin<K, T>(
         &self,
         (s3uid, state): (&S3uid, &K::State),
-        new_key: Option<&SealedKey>,
+        new_key: Option<NewKey<'_>>,
         once: &Once<T>,
-    ) -> Result<Option<uuid::Uuid>, Error>
+    ) -> Result<Option<Uuid>, Error>
     where
         K: Saga<Context = Shared>,
     {
         let mut tx = self.shared.db.begin().await?;
-        if let Some(key) = new_key {
+        if let Some(NewKey::Made(key)) = new_key {
             once.set_made(&mut tx, &key.access_key).await?;
             store::access_key::insert(&mut tx, s3uid, key);
         }
@@ -338,6 +373,9 @@ impl Domain {
             Err(stowage_saga::Error::FirstStep(_)) => return Ok(None),
             started => started?,
         };
+        if let Some(NewKey::Awaited) = new_key {
+            once.set_made(&mut tx, &saga.to_string()).await?;
+        }
         if !store::account::begin_change(&mut tx, s3uid, saga).await? {
             return Ok(None);
         }
@@ -346,11 +384,7 @@ impl Domain {
     }
 
     /// Waits for a change that has begun.
-    async fn ended(
-        &self,
-        cx: &RequestContext,
-        begun: Option<uuid::Uuid>,
-    ) -> Result<Changed, Error> {
+    async fn ended(&self, cx: &RequestContext, begun: Option<Uuid>) -> Result<Changed, Error> {
         let Some(saga) = begun else { return Ok(Changed::Overtaken) };
         match self.wait_for(cx, saga).await? {
             Outcome::Completed => Ok(Changed::Done),

@@ -16,8 +16,9 @@ use time::OffsetDateTime;
 use super::Shared;
 use super::account::Account;
 use super::history::{Cause, Entry, Event};
+use super::issued;
 use super::life::Hold;
-use crate::roles::{EngineAccount, Metered};
+use crate::roles::{EngineAccount, EngineKey, Metered};
 use crate::store;
 
 /// What an account is, as far as it can be changed.
@@ -60,6 +61,9 @@ pub(crate) struct ChangeState {
     pub(crate) what: What,
     pub(crate) before: Shape,
     pub(crate) after: Shape,
+    /// Whether the engine makes the new pair: then it is not in `after` before it is made.
+    #[serde(default)]
+    pub(crate) issues_key: bool,
     /// When the pairs of before are revoked by themselves, where a new one is made.
     #[serde(with = "time::serde::timestamp::option")]
     pub(crate) retire_time: Option<OffsetDateTime>,
@@ -124,6 +128,11 @@ impl ChangeState {
         self.what != What::Mend && self.before.has_plan_of(&self.after)
     }
 
+    /// Pairs that the account did not have before.
+    pub(crate) fn new_keys(&self) -> impl Iterator<Item = &str> {
+        Self::keys_but(&self.after, &self.before)
+    }
+
     /// Pairs that only one of the two has.
     fn keys_but<'a>(some: &'a Shape, others: &'a Shape) -> impl Iterator<Item = &'a str> {
         let is_other = |key: &&String| !others.keys.contains(*key);
@@ -155,9 +164,7 @@ impl Saga for ChangeAccount {
         },
         Step {
             name: "change_engine_account",
-            run: Action::Call(|shared, state| {
-                Box::pin(change_engine(shared, state, |state| &state.after))
-            }),
+            run: Action::Call(|shared, state| Box::pin(change_engine_to_after(shared, state))),
             undo: Undo::Call(|shared, state| {
                 Box::pin(change_engine(shared, state, |state| &state.before))
             }),
@@ -231,7 +238,14 @@ async fn admit(state: &mut ChangeState, tx: &mut Tx) -> StepResult {
 }
 
 async fn release(state: &mut ChangeState, tx: &mut Tx) -> StepResult {
-    for key in ChangeState::keys_but(&state.after, &state.before) {
+    // What the engine has made may be known to the table alone.
+    if state.issues_key {
+        let listed = store::access_key::list(&mut *tx, &state.s3uid).await?;
+        for key in listed.iter().filter(|key| !state.before.keys.contains(&key.access_key)) {
+            store::access_key::erase_one(tx, &key.access_key).await?;
+        }
+    }
+    for key in state.new_keys() {
         store::access_key::erase_one(tx, key).await?;
     }
     Ok(store::account::end_change(tx, &state.s3uid).await?)
@@ -250,30 +264,68 @@ async fn change_subscription(
     Ok(shared.roles.change_plan(&state.cx(), state.service_id, to).await?)
 }
 
+/// Has the new pair made first, where the engine makes it.
+async fn change_engine_to_after(shared: &Shared, state: &mut ChangeState) -> StepResult {
+    if state.issues_key && state.new_keys().next().is_none() {
+        let listed = store::access_key::list(&shared.db, &state.s3uid).await?;
+        // One that an attempt before this one has written down.
+        let mut listed = listed.into_iter().map(|key| key.access_key);
+        let written = listed.find(|key| !state.before.keys.contains(key));
+        let access_key = match written {
+            Some(access_key) => access_key,
+            None => {
+                let keys = opened_keys(shared, &state.s3uid, &state.before).await?;
+                let known = engine_account(state, &state.before, &keys);
+                issued::issue(shared, &state.cx(), &known).await?.access_key
+            }
+        };
+        state.after.keys.push(access_key);
+    }
+    change_engine(shared, state, |state| &state.after).await
+}
+
 async fn change_engine(
     shared: &Shared,
     state: &ChangeState,
     shape: fn(&ChangeState) -> &Shape,
 ) -> StepResult {
     let shape = shape(state);
+    let keys = opened_keys(shared, &state.s3uid, shape).await?;
+    let account = engine_account(state, shape, &keys);
+    shared.roles.ensure_engine_account(&state.cx(), &account).await?;
+    Ok(())
+}
+
+/// The pairs of a shape, as the engine is to know them.
+async fn opened_keys(
+    shared: &Shared,
+    s3uid: &S3uid,
+    shape: &Shape,
+) -> Result<Vec<EngineKey>, StepError> {
     let mut keys = Vec::new();
-    for key in store::access_key::list(&shared.db, &state.s3uid).await? {
+    for key in store::access_key::list(&shared.db, s3uid).await? {
         if shape.keys.contains(&key.access_key) {
             let opened = key.for_engine(&shared.keyring);
             keys.push(opened.map_err(|error| StepError::retry(error.to_string()))?);
         }
     }
-    let account = EngineAccount {
+    Ok(keys)
+}
+
+fn engine_account<'a>(
+    state: &'a ChangeState,
+    shape: &Shape,
+    keys: &'a [EngineKey],
+) -> EngineAccount<'a> {
+    EngineAccount {
         s3uid: &state.s3uid,
         customer: state.customer,
         location: &state.location,
-        keys: &keys,
+        keys,
         quota_bytes: shape.quota_bytes,
         bucket_max: shape.bucket_max,
         suspended: shape.hold.suspends(),
-    };
-    shared.roles.ensure_engine_account(&state.cx(), &account).await?;
-    Ok(())
+    }
 }
 
 async fn change_meter(

@@ -15,6 +15,7 @@ pub(crate) mod dead_letter;
 pub(crate) mod deletion;
 pub(crate) mod finding;
 pub(crate) mod history;
+mod issued;
 pub(crate) mod keyring;
 pub(crate) mod life;
 pub(crate) mod order;

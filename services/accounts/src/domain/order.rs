@@ -20,7 +20,7 @@ use super::customer::Customer;
 use super::life::State;
 use super::order_saga::{BUCKET_STEP, CreateAccount, OrderState, describe_bucket_error};
 use crate::error::Error;
-use crate::roles::{CallError, Quote};
+use crate::roles::{CallError, Place, Quote};
 use crate::store;
 
 /// For how long after it ended well an order answers its repeats.
@@ -95,31 +95,31 @@ impl Domain {
         cx: &RequestContext,
         customer: &Customer,
         order: &NewOrder,
-    ) -> Result<(Quote, String), Error> {
+    ) -> Result<(Quote, Place), Error> {
         let roles = &self.shared.roles;
         let payer = (customer.id, customer.currency);
         let what = (order.plan, order.location.as_str());
         let bucket = order.bucket.as_str();
-        let (quote, endpoint) = tokio::join!(
+        let (quote, place) = tokio::join!(
             roles.quote(cx, payer, what),
             roles.check_bucket_name(cx, &order.location, bucket),
         );
-        let endpoint = endpoint.map_err(|error| refusal_of_bucket(error, bucket));
-        Ok((quote?, endpoint?))
+        let place = place.map_err(|error| refusal_of_bucket(error, bucket));
+        Ok((quote?, place?))
     }
 
-    /// Writes the order in one transaction: the request, the account with its sealed key, history,
+    /// Writes the order in one transaction: the request, the account with its sealed key, if we make it, history,
     /// the saga.
     async fn place_order(
         &self,
         cx: &RequestContext,
         (customer, order): (&Customer, &NewOrder),
-        (quote, endpoint): (Quote, String),
+        (quote, place): (Quote, Place),
         once: &Once<Account>,
     ) -> Result<Account, Error> {
         let shared = &self.shared;
         let s3uid = S3uid::generate(&*shared.random);
-        let mut state = order_state(cx, (customer, order), (s3uid, endpoint), quote);
+        let mut state = order_state(cx, (customer, order), (s3uid, place), quote);
         state.guard_key = (!once.is_named()).then(|| order.guard_key(customer));
         state.pending = once.pending();
         let s3uid = state.s3uid.clone();
@@ -184,7 +184,7 @@ impl Domain {
 fn order_state(
     cx: &RequestContext,
     (customer, order): (&Customer, &NewOrder),
-    (s3uid, endpoint): (S3uid, String),
+    (s3uid, place): (S3uid, Place),
     quote: Quote,
 ) -> OrderState {
     OrderState {
@@ -197,7 +197,8 @@ fn order_state(
         plan_version: quote.plan_version,
         location: order.location.clone(),
         storage_type: quote.storage_type,
-        endpoint,
+        endpoint: place.endpoint,
+        issues_keys: place.issues_keys,
         quota_bytes: quote.quota_bytes,
         bucket_max: quote.bucket_max,
         gb_bytes: quote.gb_bytes,

@@ -14,6 +14,7 @@ use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 use super::Shared;
 use super::access_key::SealedKey;
 use super::history::{Cause, Entry, Event};
+use super::issued;
 use super::life::State;
 use crate::events;
 use crate::roles::{CallError, EngineAccount, Metered, Order, Subscription};
@@ -35,6 +36,9 @@ pub(crate) struct OrderState {
     pub(crate) location: String,
     pub(crate) storage_type: String,
     pub(crate) endpoint: String,
+    /// Whether the engine makes the key.
+    #[serde(default)]
+    pub(crate) issues_keys: bool,
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
     pub(crate) gb_bytes: i64,
@@ -127,11 +131,13 @@ impl Saga for CreateAccount {
 
 async fn reserve(shared: &Shared, state: &mut OrderState, tx: &mut Tx) -> StepResult {
     let now = shared.clock.now();
-    let key = SealedKey::generate(&shared.keyring, &*shared.random, now)
-        .map_err(|error| StepError::retry(error.to_string()))?;
     state.account_id = next_id(tx, "account").await?;
     store::account::insert(tx, state, state.account_id, now);
-    store::access_key::insert(tx, &state.s3uid, &key);
+    if !state.issues_keys {
+        let key = SealedKey::generate(&shared.keyring, &*shared.random, now)
+            .map_err(|error| StepError::retry(error.to_string()))?;
+        store::access_key::insert(tx, &state.s3uid, &key);
+    }
     state.entry(Event::AccountOrdered, State::Pending).write(tx, now).await?;
     Ok(())
 }
@@ -164,20 +170,27 @@ async fn undo_order(shared: &Shared, state: &mut OrderState) -> StepResult {
 }
 
 async fn ensure_engine_account(shared: &Shared, state: &mut OrderState) -> StepResult {
-    let keys = store::access_key::list(&shared.db, &state.s3uid).await?;
-    let key = keys.first().ok_or_else(|| StepError::fail("INTERNAL", "the key is gone"))?;
-    let opened = key.for_engine(&shared.keyring);
-    let keys = [opened.map_err(|error| StepError::retry(error.to_string()))?];
-    let account = EngineAccount {
+    let mut keys = Vec::new();
+    for key in store::access_key::list(&shared.db, &state.s3uid).await? {
+        let opened = key.for_engine(&shared.keyring);
+        keys.push(opened.map_err(|error| StepError::retry(error.to_string()))?);
+    }
+    let cx = state.cx();
+    let account = |keys| EngineAccount {
         s3uid: &state.s3uid,
         customer: state.customer,
         location: &state.location,
-        keys: &keys,
+        keys,
         quota_bytes: state.quota_bytes,
         bucket_max: state.bucket_max,
         suspended: false,
     };
-    state.endpoint = shared.roles.ensure_engine_account(&state.cx(), &account).await?;
+    match (keys.is_empty(), state.issues_keys) {
+        (true, true) => keys.push(issued::issue(shared, &cx, &account(&[])).await?),
+        (true, false) => return Err(StepError::fail("INTERNAL", "the key is gone")),
+        (false, _) => {}
+    }
+    state.endpoint = shared.roles.ensure_engine_account(&cx, &account(&keys)).await?;
     Ok(())
 }
 

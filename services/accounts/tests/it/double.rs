@@ -57,6 +57,9 @@ pub(crate) struct State {
     pub(crate) moves: BTreeMap<String, storage::AccountMove>,
     /// Whether moves stay where they are.
     pub(crate) moves_held: bool,
+    /// Whether the engine makes keys itself; then those that it has, by s3uid.
+    pub(crate) issues_keys: bool,
+    pub(crate) issued: BTreeMap<String, Vec<storage::EngineKey>>,
     /// What storage has sealed.
     pub(crate) keyring: RoleKeyring,
     /// Every call that changes something.
@@ -305,7 +308,7 @@ impl EngineAccountService for World {
     ) -> Result<Response<storage::EngineAccount>, Status> {
         let request = request.into_inner();
         self.change("EnsureEngineAccount", |state| {
-            assert!(!request.keys.is_empty(), "an account has a key");
+            crate::double_keys::ensure(state, &uid_of(&request.name), &request.keys)?;
             state.engine.insert(uid_of(&request.name), request.clone());
             Ok(storage::EngineAccount {
                 name: request.name.clone(),
@@ -314,6 +317,14 @@ impl EngineAccountService for World {
                 region: "nl".into(),
             })
         })
+    }
+
+    async fn issue_engine_key(
+        &self,
+        request: Request<storage::IssueEngineKeyRequest>,
+    ) -> Result<Response<storage::EngineKey>, Status> {
+        let uid = uid_of(&request.into_inner().name);
+        self.change("IssueEngineKey", |state| crate::double_keys::issue(state, &uid))
     }
 
     async fn remove_engine_account(
@@ -328,6 +339,7 @@ impl EngineAccountService for World {
             }
             state.buckets.retain(|_, owner| *owner != uid);
             state.engine.remove(&uid);
+            state.issued.remove(&uid);
             Ok(storage::RemoveEngineAccountResponse {})
         })
     }
@@ -424,6 +436,7 @@ impl BucketService for World {
         Ok(Response::new(storage::CheckBucketNameResponse {
             endpoint: ENDPOINT.into(),
             storage_types,
+            issues_keys: self.state().issues_keys,
         }))
     }
 }

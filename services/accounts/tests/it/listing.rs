@@ -14,9 +14,11 @@ const PAGE: usize = 2;
 impl LocationService for World {
     async fn get_location(
         &self,
-        _: Request<storage::GetLocationRequest>,
+        request: Request<storage::GetLocationRequest>,
     ) -> Result<Response<storage::Location>, Status> {
-        Err(Status::unimplemented("accounts does not call this"))
+        let name = request.into_inner().name;
+        let issues_keys = self.state().issues_keys;
+        Ok(Response::new(storage::Location { name, issues_keys, ..Default::default() }))
     }
 
     async fn list_locations(

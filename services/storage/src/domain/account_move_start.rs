@@ -82,6 +82,11 @@ impl Storage {
             return Err(Error::LocationClosed { location: to.code });
         }
         let site = self.site(&to.code)?;
+        if site.engine.capabilities().issues_keys {
+            // Others would have to come in their place, behind the back of who uses them.
+            let why = "the destination takes no keys but its own: the account's would open nothing";
+            return Err(Error::AccountMoveRefused { why: why.to_owned() });
+        }
         let told = self.in_the_way(&used, &site, &start.uid).await?;
         if !told.is_empty() {
             return Err(refusal_of(&told));

@@ -279,6 +279,23 @@ async fn sample(storage: &Storage, state: &BucketState, tx: &mut Tx) -> StepResu
     storage.push(tx, &state.uid, told).await.map_err(step_error)
 }
 
+/// Tells metering of a bucket that is gone, where its engine would not do so at once, or at all.
+async fn end(storage: &Storage, state: &BucketState, tx: &mut Tx) -> StepResult {
+    if state.site(storage)?.engine.capabilities().deletions_at_once {
+        return Ok(());
+    }
+    let gone = StorageFigures {
+        uid: state.uid.clone(),
+        bucket: state.bucket.as_str().to_owned(),
+        stored_bytes: 0,
+        object_count: 0,
+        sample_time: storage.clock.now(),
+        deleted: true,
+    };
+    let told = Collected { samples: vec![gone], traffic: Vec::new() };
+    storage.push(tx, &state.uid, told).await.map_err(step_error)
+}
+
 /// Looks first: an attempt whose answer was lost may have done it, and a bucket that was made
 /// anew under the name is not the one to be deleted.
 async fn remove(storage: &Storage, state: &mut BucketState) -> StepResult {
@@ -307,6 +324,7 @@ async fn remove(storage: &Storage, state: &mut BucketState) -> StepResult {
 async fn note_removed(storage: &Storage, state: &mut BucketState, tx: &mut Tx) -> StepResult {
     if state.kept.is_none() {
         tell(storage, (state, What::BucketDeleted), tx).await?;
+        end(storage, state, tx).await?;
         store::bucket_change::forget_made(tx, &state.uid, &state.bucket).await?;
         if let Some(pending) = &state.pending {
             pending.answer(tx, &pb::DeleteBucketResponse {}, storage.clock.now()).await?;

@@ -6,7 +6,7 @@
 //! until it succeeds.
 
 use stowage_auth::RequestContext;
-use stowage_engine::{AccountAccess, AccountSpec, Engine};
+use stowage_engine::{AccountAccess, AccountSpec, Engine, KeyPair};
 use stowage_types::{CustomerId, S3uid};
 
 use super::Storage;
@@ -106,6 +106,9 @@ impl Storage {
         }
         let location = self.location(cx, &ensure.location).await?;
         let site = self.site(&location.code)?;
+        if ensure.spec.keys.is_empty() && !site.engine.capabilities().issues_keys {
+            return Err(Error::field("keys", "must hold at least one key"));
+        }
         if let Err(error) = self.note_pending(&ensure, &location).await {
             if matches!(error, Error::AccountState { .. }) {
                 self.remove_leftover(&*site.engine, uid).await?;
@@ -134,6 +137,29 @@ impl Storage {
             return Err(Error::AccountState { state: "REMOVED" });
         }
         Ok(location)
+    }
+
+    /// Has the engine make a key of the account.
+    pub(crate) async fn issue_key(
+        &self,
+        cx: &RequestContext,
+        uid: &S3uid,
+    ) -> Result<KeyPair, Error> {
+        let used = self.visible_account(cx, uid).await?;
+        used.check_changeable(cx)?;
+        match used.engine().issue_key(uid).await {
+            Err(stowage_engine::Error::NotFound) => Err(Error::AccountNotFound),
+            // Such as one that was lost, until it is ensured that there is none.
+            Err(error @ stowage_engine::Error::LimitReached) => {
+                Err(Error::EngineUnavailable { source: error.into() })
+            }
+            issued => Ok(issued?),
+        }
+    }
+
+    /// Whether the engine of a location makes keys by itself.
+    pub(crate) fn issues_keys(&self, location: &str) -> bool {
+        self.sites.get(location).is_some_and(|site| site.engine.capabilities().issues_keys)
     }
 
     /// Writes that the account is about to be made, unless that cannot be.

@@ -4,7 +4,7 @@ use stowage_auth::RequestContext;
 use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, KeyPair, KeyUsage, Quota};
 use stowage_proto::storage as pb;
 use stowage_proto::storage::engine_account_service_server::EngineAccountService;
-use stowage_types::{CustomerId, S3uid, Violations, name, page, timestamp};
+use stowage_types::{CustomerId, ExposeSecret as _, S3uid, Violations, name, page, timestamp};
 use tonic::{Request, Response, Status};
 
 use super::{Api, complete, signed};
@@ -14,7 +14,7 @@ use crate::domain::location::Location;
 use crate::error::Error;
 
 /// Most keys an account may have.
-const KEYS_MAX: usize = 100;
+pub(crate) const KEYS_MAX: usize = 100;
 
 impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
     type Error = Error;
@@ -26,7 +26,11 @@ impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
         if request.customer_id <= 0 {
             violations.push("customer_id", "is not a positive number");
         }
-        let keys = keys_of(request.keys, &mut violations);
+        // None is for the engine to say something to.
+        let keys = match request.keys.is_empty() {
+            true => Vec::new(),
+            false => keys_of(request.keys, &mut violations),
+        };
         let (bytes, bucket_max) =
             bounds_of((request.quota_bytes, request.bucket_max), &mut violations);
         let (uid, location) = complete(uid.zip(location), violations)?;
@@ -147,6 +151,19 @@ impl EngineAccountService for Api {
         let uid = ensure.spec.uid.clone();
         let location = self.0.storage.ensure_account(&cx, ensure).await?;
         Ok(Response::new(message_at(&uid, location)))
+    }
+
+    async fn issue_engine_key(
+        &self,
+        request: Request<pb::IssueEngineKeyRequest>,
+    ) -> Result<Response<pb::EngineKey>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let mut violations = Violations::default();
+        let uid = violations.check("name", name::parse_account(&request.get_ref().name));
+        let uid = complete(uid, violations)?;
+        let KeyPair { access_key, secret_key } = self.0.storage.issue_key(&cx, &uid).await?;
+        let secret_key = secret_key.expose_secret().to_owned();
+        Ok(Response::new(pb::EngineKey { access_key, secret_key }))
     }
 
     async fn remove_engine_account(

@@ -10,21 +10,20 @@ use super::{Api, complete};
 use crate::config::LocationState;
 use crate::domain::location::Location;
 
-impl From<Location> for pb::Location {
-    fn from(location: Location) -> Self {
-        let state = match location.state {
-            LocationState::Open => pb::LocationState::Open,
-            LocationState::Draining => pb::LocationState::Draining,
-        };
-        Self {
-            name: name::location(&location.code),
-            code: location.code,
-            engine: location.engine,
-            endpoint: location.endpoint,
-            region: location.region,
-            storage_types: location.storage_types,
-            state: state.into(),
-        }
+fn message_of(location: Location, issues_keys: bool) -> pb::Location {
+    let state = match location.state {
+        LocationState::Open => pb::LocationState::Open,
+        LocationState::Draining => pb::LocationState::Draining,
+    };
+    pb::Location {
+        name: name::location(&location.code),
+        code: location.code,
+        engine: location.engine,
+        endpoint: location.endpoint,
+        region: location.region,
+        storage_types: location.storage_types,
+        state: state.into(),
+        issues_keys,
     }
 }
 
@@ -39,7 +38,8 @@ impl LocationService for Api {
         let code = violations.check("name", name::parse_location(&request.get_ref().name));
         let code = complete(code, violations)?;
         let location = self.0.storage.location(&cx, &code).await?;
-        Ok(Response::new(location.into()))
+        let issues_keys = self.0.storage.issues_keys(&location.code);
+        Ok(Response::new(message_of(location, issues_keys)))
     }
 
     async fn list_locations(
@@ -52,8 +52,12 @@ impl LocationService for Api {
         let size = page::size(request.page_size, 50, 1000, &mut violations);
         let size = complete(Some(size), violations)?;
         let page = self.0.storage.locations(&cx, size, &request.page_token).await?;
+        let locations = page.locations.into_iter().map(|location| {
+            let issues_keys = self.0.storage.issues_keys(&location.code);
+            message_of(location, issues_keys)
+        });
         Ok(Response::new(pb::ListLocationsResponse {
-            locations: page.locations.into_iter().map(pb::Location::from).collect(),
+            locations: locations.collect(),
             next_page_token: page.next_page_token,
         }))
     }

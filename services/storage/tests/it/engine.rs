@@ -73,6 +73,9 @@ impl Default for Memory {
                 deletions_at_once: true,
                 keys_reusable: true,
                 adopts: false,
+                issues_keys: false,
+                keys_max: None,
+                client_buckets: true,
                 key_usage: false,
                 cuts_transfers: true,
                 unfinished_apart: true,
@@ -190,6 +193,20 @@ impl Engine for Memory {
             return Err(Error::unavailable("the answer was lost"));
         }
         Ok(())
+    }
+
+    async fn issue_key(&self, uid: &S3uid) -> Result<KeyPair, Error> {
+        let (is_able, keys_max) = (self.capabilities.issues_keys, self.capabilities.keys_max);
+        let mut state = self.up()?;
+        let spec = state.accounts.get_mut(uid).filter(|_| is_able).ok_or(Error::Unsupported)?;
+        let count = u32::try_from(spec.keys.len()).unwrap();
+        if keys_max.is_some_and(|max| count >= max) {
+            return Err(Error::LimitReached);
+        }
+        let (access_key, secret_key) = (format!("ISSUED{count:014}"), "hush".to_owned().into());
+        let made = KeyPair { access_key, secret_key };
+        spec.keys.push(made.clone());
+        Ok(made)
     }
 
     async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error> {

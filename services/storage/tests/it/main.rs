@@ -14,6 +14,7 @@ mod embedded;
 mod engine;
 mod engine_views;
 mod front;
+mod issued;
 mod kit;
 mod locations;
 mod move_ends;

@@ -22,6 +22,9 @@ pub enum EngineKind {
     /// Garage.
     #[serde(rename = "garage")]
     Garage,
+    /// S3 with the users of IAM.
+    #[serde(rename = "aws")]
+    Aws,
 }
 
 impl EngineKind {
@@ -31,6 +34,7 @@ impl EngineKind {
         match self {
             Self::CephRgw => stowage_engine_ceph::CAPABILITIES,
             Self::Garage => stowage_engine_garage::CAPABILITIES,
+            Self::Aws => stowage_engine_aws::CAPABILITIES,
         }
     }
 }
@@ -101,9 +105,11 @@ pub struct LocationSection {
     pub state: LocationState,
     /// URL of its administration. Default: `endpoint`.
     pub admin_endpoint: Option<String>,
+    /// URL of IAM, where users are made by it: `aws`. Default `https://iam.amazonaws.com`.
+    pub iam_endpoint: Option<String>,
     /// URL at which this program reaches S3. Default: `endpoint`.
     pub s3_endpoint: Option<String>,
-    /// Access key of its administrator, where the engine has one: `ceph-rgw`.
+    /// Access key of its administrator, where the engine has one: `ceph-rgw`, `aws`.
     pub access_key: Option<String>,
     /// File of the secret of that key.
     pub secret_key_file: Option<PathBuf>,
@@ -128,6 +134,7 @@ impl Default for LocationSection {
             storage_types: vec!["standard".to_owned()],
             state: LocationState::Open,
             admin_endpoint: None,
+            iam_endpoint: None,
             s3_endpoint: None,
             access_key: None,
             secret_key_file: None,
@@ -152,8 +159,8 @@ impl LocationSection {
             ("access_key", self.access_key.is_some(), of_key),
             ("secret_key_file", self.secret_key_file.is_some(), of_key),
             ("admin_token_file", self.admin_token_file.is_some(), of_token),
-            // Garage's other port has S3.
-            ("admin_endpoint", self.admin_endpoint.is_some(), has_token.then_some(true)),
+            ("admin_endpoint", self.admin_endpoint.is_some(), self.wants_admin_endpoint()),
+            ("iam_endpoint", self.iam_endpoint.is_some(), self.wants_iam_endpoint()),
         ] {
             match is_wanted {
                 Some(true) if !is_set => faults.push(format!("{key}: must be set")),
@@ -164,11 +171,29 @@ impl LocationSection {
         if self.marker.is_empty() {
             faults.push("marker: must not be empty".to_owned());
         }
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        if self.engine == Some(EngineKind::Aws) && !self.marker.chars().all(is_plain) {
+            let why = "marker: is part of a path in IAM: letters, digits, dashes, dots";
+            faults.push(why.to_owned());
+        }
         faults.extend(self.check_front());
         if self.endpoint.is_some() {
             faults.extend(self.location(code).check());
         }
         faults
+    }
+
+    /// Garage's other port has S3; and IAM is what administers users of AWS.
+    fn wants_admin_endpoint(&self) -> Option<bool> {
+        match self.engine? {
+            EngineKind::Garage => Some(true),
+            EngineKind::Aws => Some(false),
+            EngineKind::CephRgw => None,
+        }
+    }
+
+    fn wants_iam_endpoint(&self) -> Option<bool> {
+        (self.engine? != EngineKind::Aws).then_some(false)
     }
 
     fn check_front(&self) -> Vec<String> {

@@ -155,6 +155,11 @@ fn a_location_names_its_engine_and_how_it_is_reached() {
     let (admin, s3) = config.location["DE"].endpoints();
     assert_eq!((admin.as_str(), s3.as_str()), ("http://10.0.0.5:3903", "https://s3.de.example"));
 
+    let aws = "[location.DE]\nengine = 'aws'\nendpoint = 'https://s3.de.example'\naccess_key = 'a'\n\
+               secret_key_file = 'de.secret'\niam_endpoint = 'https://iam.example'\n";
+    let config = with_file(aws, &[]).unwrap();
+    assert_eq!(config.location["DE"].iam_endpoint.as_deref(), Some("https://iam.example"));
+
     let alone = [("STOWAGE_S3_ENABLED", "false")];
     with_file(&format!("[location.NL]\n{good}"), &alone).unwrap();
     for (text, pairs, wanted) in [
@@ -176,6 +181,22 @@ fn a_location_names_its_engine_and_how_it_is_reached() {
             "[location.DE]\nengine = 'garage'\nendpoint = 'https://x'\naccess_key = 'x'\n",
             &[],
             &["admin_token_file: must", "admin_endpoint: must", "access_key: this engine has none"],
+        ),
+        (
+            "[location.DE]\nengine = 'aws'\nendpoint = 'https://x'\nadmin_endpoint = 'https://y'\n\
+             marker = 'a/b'\n",
+            &[],
+            &[
+                "access_key: must",
+                "secret_key_file: must",
+                "admin_endpoint: this engine has none",
+                "marker: is part of a path",
+            ],
+        ),
+        (
+            &format!("[location.DE]\n{good}iam_endpoint = 'https://y'\n"),
+            &[],
+            &["iam_endpoint: this engine has none"],
         ),
     ] {
         let faults = with_file(text, pairs).unwrap_err();

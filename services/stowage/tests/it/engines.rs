@@ -11,10 +11,11 @@ const BEGIN: &str =
     "<!-- capabilities: written by `UPDATE_GOLDENS=1 cargo nextest run -p stowage engines` -->\n";
 const END: &str = "<!-- end of capabilities -->";
 
-const ENGINES: [Capabilities; 3] = [
+const ENGINES: [Capabilities; 4] = [
     stowage_engine_embedded::CAPABILITIES,
     stowage_engine_ceph::CAPABILITIES,
     stowage_engine_garage::CAPABILITIES,
+    stowage_engine_aws::CAPABILITIES,
 ];
 
 fn page() -> PathBuf {
@@ -34,6 +35,14 @@ fn yes(can: bool) -> &'static str {
     if can { "yes" } else { "no" }
 }
 
+fn many(max: Option<u32>) -> &'static str {
+    match max {
+        None => "any number",
+        Some(2) => "two",
+        Some(_) => "some",
+    }
+}
+
 /// A row for each field: a new one does not compile without.
 fn rows(of: Capabilities) -> Vec<(&'static str, &'static str)> {
     let Capabilities {
@@ -49,6 +58,9 @@ fn rows(of: Capabilities) -> Vec<(&'static str, &'static str)> {
         deletions_at_once,
         keys_reusable,
         adopts,
+        issues_keys,
+        keys_max,
+        client_buckets,
         key_usage,
         cuts_transfers,
         unfinished_apart,
@@ -67,6 +79,9 @@ fn rows(of: Capabilities) -> Vec<(&'static str, &'static str)> {
         ("transfers under way end with the account's access", yes(cuts_transfers)),
         ("a key that was removed may come again", yes(keys_reusable)),
         ("adopts who was there before", yes(adopts)),
+        ("makes keys itself, and takes no others", yes(issues_keys)),
+        ("keys of an account at once", many(keys_max)),
+        ("customers make buckets over S3", yes(client_buckets)),
         ("tells when keys were used", yes(key_usage)),
         (
             "bucket names are unique",

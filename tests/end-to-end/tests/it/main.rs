@@ -4,6 +4,7 @@ mod access;
 mod access_matrix;
 mod acting;
 mod audit;
+mod aws;
 mod backup;
 mod ceph;
 mod chaos;

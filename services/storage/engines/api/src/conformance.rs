@@ -8,6 +8,7 @@ mod accounts;
 mod adoption;
 mod buckets;
 mod contents;
+mod issued;
 mod keys;
 mod limits;
 mod objects;
@@ -16,6 +17,7 @@ mod uploads;
 mod usage;
 
 use async_trait::async_trait;
+use issued::Issued;
 use secrecy::SecretString;
 use stowage_types::{BucketName, S3uid};
 pub use troubled::Troubled;
@@ -89,7 +91,7 @@ pub async fn conformance(
     client: &dyn ObjectClient,
     seed: &str,
 ) -> Vec<Failure> {
-    let suite = Suite { engine, client, seed };
+    let suite = Suite { engine, client, seed, issued: Issued::default() };
     let mut failures = Vec::new();
     for (case, outcome) in suite.outcomes().await {
         failures.extend(outcome.err().map(|why| Failure { case, why }));
@@ -101,6 +103,8 @@ struct Suite<'a> {
     engine: &'a dyn Engine,
     client: &'a dyn ObjectClient,
     seed: &'a str,
+    /// Keys that the engine has made, where it takes no others.
+    issued: Issued,
 }
 
 type Outcome = Result<(), String>;
@@ -182,6 +186,8 @@ impl Suite<'_> {
             ("keys of nobody are unknown", self.keys_of_nobody_are_unknown().await),
             ("a key tells whose it is", self.key_tells_whose_it_is().await),
             ("a key that is gone is of nobody", self.key_that_is_gone_is_of_nobody().await),
+            ("keys are made by the engine or by us", self.keys_are_made_by_one_side().await),
+            ("a key that nobody knows is removed", self.key_that_nobody_knows_is_removed().await),
         ]
     }
 
@@ -283,7 +289,12 @@ impl Suite<'_> {
         BucketName::new(&format!("{name}-{}", self.seed)).map_err(|e| e.to_string())
     }
 
+    /// A key of an account: ours, or the engine's own in its place. Where it has not been made yet
+    /// it is a key of nobody.
     fn keys(&self, number: u32, generation: u32) -> KeyPair {
+        if let Some(issued) = self.issued.get(number, generation) {
+            return issued;
+        }
         KeyPair {
             access_key: format!("CONF{:0>12}{number:02}{generation:02}", self.seed.to_uppercase()),
             secret_key: format!("secret-of-{}-{number:04}-{generation:04}-padding", self.seed)
@@ -293,9 +304,9 @@ impl Suite<'_> {
 
     async fn account(&self, number: u32, change: fn(&mut AccountSpec)) -> Result<S3uid, String> {
         let uid = self.uid(number)?;
-        let mut spec = AccountSpec::new(uid.clone(), vec![self.keys(number, 0)]);
+        let mut spec = AccountSpec::new(uid.clone(), Vec::new());
         change(&mut spec);
-        self.engine.ensure_account(&spec).await.map_err(text)?;
+        self.ensure(number, &[0], spec).await?;
         Ok(uid)
     }
 

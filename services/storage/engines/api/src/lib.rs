@@ -107,8 +107,24 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// - [`Error::AlreadyExists`]: another account has one of the access keys, or somebody else has
     ///   an account of this uid; nothing changed.
-    /// - [`Error::Invalid`]: the engine takes no such key.
+    /// - [`Error::Invalid`]: the engine takes no such key, or has not made it itself where it takes
+    ///   no other ([`Capabilities::issues_keys`]).
     async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error>;
+
+    /// Makes a key of the account beside those that it has, where the engine takes none that was
+    /// made elsewhere. It opens what the account's access says. Its secret is told this once: an
+    /// answer that is lost leaves a key that nobody knows, and a repeat makes another.
+    /// [`Engine::ensure_account`] with the keys that are known removes it, before the repeat and
+    /// after it.
+    ///
+    /// # Errors
+    /// - [`Error::NotFound`]: no such account.
+    /// - [`Error::LimitReached`]: it has [`Capabilities::keys_max`] keys, such as one whose answer
+    ///   was lost.
+    /// - [`Error::Unsupported`]: see [`Capabilities::issues_keys`].
+    async fn issue_key(&self, _uid: &S3uid) -> Result<KeyPair, Error> {
+        Err(Error::Unsupported)
+    }
 
     /// Changes what the keys of the account open, and nothing else of it. As with
     /// [`Engine::ensure_account`] it takes effect at once.

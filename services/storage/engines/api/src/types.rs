@@ -49,13 +49,21 @@ pub struct Capabilities {
     /// Whether a reading of usage tells of all that changed before it; else of what the engine's
     /// adapter found when it last looked at all accounts, which is minutes ago.
     pub changes_at_once: bool,
-    /// Whether a reading of usage tells of all buckets that were deleted before it; else of some of
-    /// them when it next looks at all, which is within a day.
+    /// Whether a reading of usage tells of all buckets that were deleted before it. Else the storage
+    /// role tells of those that it deletes, and the engine of others that customers can delete, when
+    /// it next looks at all, which is within a day.
     pub deletions_at_once: bool,
     /// Whether an access key once removed can be given again.
     pub keys_reusable: bool,
     /// Whether it tells who is on it beside our accounts and makes them such; see `Engine::adopt`.
     pub adopts: bool,
+    /// Whether it makes access keys by itself and takes none that was made elsewhere; see
+    /// `Engine::issue_key`.
+    pub issues_keys: bool,
+    /// Keys that an account may have at once; `None`: as many as it likes.
+    pub keys_max: Option<u32>,
+    /// Whether the keys of an account may make buckets over S3, and delete them.
+    pub client_buckets: bool,
     /// Whether it says when access keys were last used; see `Engine::key_usage`.
     pub key_usage: bool,
     /// Whether transfers under way end when their account is suspended or their key taken away.

@@ -11,8 +11,9 @@ use time::OffsetDateTime;
 
 use crate::{
     AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, BucketInfo, Capabilities,
-    Capacity, Engine, EngineKeyring, Error, Foreign, KeyUsage, ListQuery, NewObject, ObjectPage,
-    OpenObject, Presign, Quota, Rewrapped, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    Capacity, Engine, EngineKeyring, Error, Foreign, KeyPair, KeyUsage, ListQuery, NewObject,
+    ObjectPage, OpenObject, Presign, Quota, Rewrapped, UploadCursor, UploadInfo, UsageBatch,
+    UsageCursor,
 };
 
 /// A call that can be made as often as a wrapper likes.
@@ -62,6 +63,10 @@ impl<A: Around> Engine for Wrapped<A> {
 
     async fn ensure_account(&self, spec: &AccountSpec) -> Result<(), Error> {
         call!(self.ensure_account(spec))
+    }
+
+    async fn issue_key(&self, uid: &S3uid) -> Result<KeyPair, Error> {
+        call!(self.issue_key(uid))
     }
 
     async fn set_access(&self, uid: &S3uid, access: AccountAccess) -> Result<(), Error> {

@@ -17,5 +17,5 @@ pub use endpoint::{OpenError, endpoint_of};
 pub use fault::Fault;
 pub use net::Net;
 pub use race::{BackOff, Locks};
-pub use s3::{Hand, S3};
+pub use s3::{Hand, S3, fault_of};
 pub use stream::Connector;

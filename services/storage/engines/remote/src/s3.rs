@@ -1,5 +1,6 @@
 //! S3, by the hand of an account or by our own.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use aws_sdk_s3::config::retry::RetryConfig;
@@ -86,6 +87,12 @@ impl S3 {
 }
 
 impl Hand {
+    /// The library's client, for calls that only one kind of server has.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The same hand, acting for somebody whom a parameter of each query names: what it makes is
     /// his. Buckets and objects are made so; nothing else heeds it.
     #[must_use]
@@ -204,8 +211,15 @@ impl Hand {
         let listed = list.send().await.map_err(error_of)?;
         let uploads = listed.uploads().iter().map(upload_of);
         let mut uploads = uploads.collect::<Result<Vec<_>, Error>>()?;
-        // Some servers give the right page in no order.
+        // Some servers give the right page in no order, and some give all there are.
         uploads.sort_unstable_by(|a, b| (&a.key, &a.upload_id).cmp(&(&b.key, &b.upload_id)));
+        let place = |own: &UploadInfo| {
+            after.map(|after| (&own.key, &own.upload_id).cmp(&(&after.key, &after.upload_id)))
+        };
+        if uploads.iter().any(|own| place(own) == Some(Ordering::Equal)) {
+            uploads.retain(|own| place(own) == Some(Ordering::Greater));
+        }
+        uploads.truncate(usize::try_from(page).unwrap_or(0));
         Ok(uploads)
     }
 
@@ -306,20 +320,28 @@ pub(crate) fn error_of<E>(error: SdkError<E, HttpResponse>) -> Error
 where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
 {
+    fault_of(error).into()
+}
+
+/// What went wrong with a call of the library's client.
+pub fn fault_of<E>(error: SdkError<E, HttpResponse>) -> Fault
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
     let status = error.raw_response().map(|answer| answer.status().as_u16());
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
     match (status, error.as_service_error()) {
         (Some(status), Some(refusal)) => {
             let code = refusal.code().unwrap_or_default().to_owned();
-            Fault::Refused { status, code }.into()
+            Fault::Refused { status, code }
         }
         (Some(status), None) if !status.is_success() => {
-            Fault::Refused { status, code: String::new() }.into()
+            Fault::Refused { status, code: String::new() }
         }
         // The cause alone, without the request, which is signed.
         _ => match error.into_source() {
-            Ok(source) => Error::unavailable(source),
-            Err(_) => Error::unavailable("the server gave no answer"),
+            Ok(source) => Fault::Failed(source),
+            Err(_) => Fault::failed("the server gave no answer"),
         },
     }
 }

@@ -138,6 +138,11 @@ pub(super) const ROWS: &[Row] = &[
             ensure.encode_to_vec()
         },
     ),
+    // The embedded engine takes the keys that it is given.
+    Row::new("/stowage.storage.v1.EngineAccountService/IssueEngineKey", ROLES, NO_ACCOUNT, |n| {
+        pb::IssueEngineKeyRequest { name: n.account() }.encode_to_vec()
+    })
+    .answers(Fails("ENGINE_UNSUPPORTED")),
     // Removing what is gone already is done; a role that is wrong about whose it is, is told.
     Row::new(
         "/stowage.storage.v1.EngineAccountService/RemoveEngineAccount",

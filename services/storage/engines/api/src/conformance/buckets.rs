@@ -59,7 +59,13 @@ impl Suite<'_> {
     pub(super) async fn client_makes_buckets_too(&self) -> Outcome {
         let uid = self.account(33, |_| {}).await?;
         let name = self.bucket("by-client")?;
-        self.client.create_bucket(&self.keys(33, 0), &name).await.map_err(text)?;
+        let made = self.client.create_bucket(&self.keys(33, 0), &name).await;
+        if !self.engine.capabilities().client_buckets {
+            refused(made, |e| matches!(e, Error::Denied))?;
+            let owner = self.engine.bucket_owner(&name).await.map_err(text)?;
+            return ensure(owner.is_none(), "a bucket that was refused is there");
+        }
+        made.map_err(text)?;
         let owner = self.engine.bucket_owner(&name).await.map_err(text)?;
         ensure(owner.as_ref() == Some(&uid), "a client's bucket has another owner")?;
         self.put(33, &name, "k", 5).await?;

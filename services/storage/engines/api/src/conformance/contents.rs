@@ -149,9 +149,9 @@ impl Suite<'_> {
     /// An account that nobody gets into yet: without its keys where they may come later.
     pub(super) async fn account_is_filled_before_it_opens(&self) -> Outcome {
         let uid = self.uid(74)?;
-        let mut spec = AccountSpec::new(uid.clone(), vec![self.keys(74, 0)]);
+        let mut spec = AccountSpec::new(uid.clone(), Vec::new());
         spec.access = AccountAccess::Suspended;
-        self.engine.ensure_account(&spec).await.map_err(text)?;
+        self.ensure(74, &[0], spec.clone()).await?;
         if self.engine.capabilities().keys_reusable {
             let filled = AccountSpec::new(uid.clone(), Vec::new());
             self.engine.ensure_account(&filled).await.map_err(text)?;
@@ -162,7 +162,7 @@ impl Suite<'_> {
         let shut = self.client.get(&self.keys(74, 0), &name, "k").await;
         refused(shut, |e| matches!(e, Error::Denied))?;
         spec.access = AccountAccess::Full;
-        self.engine.ensure_account(&spec).await.map_err(text)?;
+        self.ensure(74, &[0], spec).await?;
         let got = self.client.get(&self.keys(74, 0), &name, "k").await.map_err(text)?;
         ensure(got == b"xxx", "the object changed when the account was opened")?;
         // All of it is the customer's own.

@@ -85,10 +85,10 @@ impl Suite<'_> {
     }
 
     pub(super) async fn unfinished_upload_is_no_object(&self) -> Outcome {
-        let uid = self.account(52, |_| {}).await?;
+        let uid = self.account(54, |_| {}).await?;
         let name = self.bucket("unfinished")?;
         self.engine.create_bucket(&uid, &name).await.map_err(text)?;
-        let keys = self.keys(52, 0);
+        let keys = self.keys(54, 0);
         self.client.begin_upload(&keys, &name, "k", vec![7; 5000]).await.map_err(text)?;
         let read = self.client.get(&keys, &name, "k").await;
         refused(read, |e| matches!(e, Error::NotFound))?;

@@ -20,8 +20,8 @@ pub struct Proxy {
 struct Seen {
     /// First lines of requests.
     asked: Mutex<Vec<String>>,
-    /// What happens to the next request that begins so.
-    fate: Mutex<Option<(String, Fate)>>,
+    /// What happens to a request that begins so, once as many of them have passed.
+    fate: Mutex<Option<(String, usize, Fate)>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,14 +50,27 @@ impl Proxy {
 
     /// Loses the answer to the next request that begins so, once the server has given it.
     pub fn lose(&self, beginning: &str) {
-        *self.seen.fate.lock().expect("no test panics with it") =
-            Some((beginning.to_owned(), Fate::Lost));
+        self.lose_after(beginning, 0);
+    }
+
+    /// Loses the answer to a request that begins so, after as many of them as `passed`.
+    pub fn lose_after(&self, beginning: &str, passed: usize) {
+        self.decide(beginning, passed, Fate::Lost);
     }
 
     /// Brings the next request that begins so twice.
     pub fn double(&self, beginning: &str) {
+        self.decide(beginning, 0, Fate::Doubled);
+    }
+
+    /// Lets all pass that comes.
+    pub fn calm(&self) {
+        *self.seen.fate.lock().expect("no test panics with it") = None;
+    }
+
+    fn decide(&self, beginning: &str, passed: usize, fate: Fate) {
         *self.seen.fate.lock().expect("no test panics with it") =
-            Some((beginning.to_owned(), Fate::Doubled));
+            Some((beginning.to_owned(), passed, fate));
     }
 
     /// Whether a request has yet to come that something shall happen to.
@@ -115,9 +128,14 @@ impl Seen {
         let text = String::from_utf8_lossy(bytes);
         let line = text.lines().next().unwrap_or_default().to_owned();
         let mut next = self.fate.lock().expect("no test panics with it");
-        let fate = next.take_if(|(beginning, _)| line.starts_with(beginning.as_str()));
+        let fate = next.take_if(|(beginning, passed, _)| {
+            let is_meant = line.starts_with(beginning.as_str());
+            let is_next = is_meant && *passed == 0;
+            *passed -= usize::from(is_meant && !is_next);
+            is_next
+        });
         self.asked.lock().expect("no test panics with it").push(line);
-        fate.map_or(Fate::Passed, |(_, fate)| fate)
+        fate.map_or(Fate::Passed, |(_, _, fate)| fate)
     }
 }
 
