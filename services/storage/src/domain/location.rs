@@ -19,7 +19,37 @@ pub(crate) struct Location {
     pub(crate) endpoint: String,
     pub(crate) region: String,
     pub(crate) storage_types: Vec<String>,
+    /// Whether it takes orders, by all that says so.
     pub(crate) state: LocationState,
+    pub(crate) origin: Origin,
+}
+
+/// Where a location comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Configured,
+    Added,
+}
+
+impl Origin {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Configured => "CONFIGURED",
+            Self::Added => "ADDED",
+        }
+    }
+
+    pub(crate) fn of(text: &str) -> Self {
+        if text == "ADDED" { Self::Added } else { Self::Configured }
+    }
+}
+
+/// A location that was added, with how its engine is reached.
+#[derive(Debug)]
+pub(crate) struct Added {
+    pub(crate) location: Location,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) generation: i64,
 }
 
 /// A page of locations.
@@ -39,6 +69,18 @@ impl Location {
             region: config.region,
             storage_types: config.storage_types,
             state: config.state,
+            origin: Origin::Configured,
+        }
+    }
+
+    /// As it would be configured.
+    pub(crate) fn config(&self) -> LocationConfig {
+        LocationConfig {
+            code: self.code.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            storage_types: self.storage_types.clone(),
+            state: self.state,
         }
     }
 }
@@ -51,6 +93,10 @@ fn sees_only_open(cx: &RequestContext) -> bool {
 impl Storage {
     /// Writes the configured locations to the database. Locations that are configured no longer
     /// keep their accounts and take no new ones.
+    ///
+    /// # Errors
+    /// [`Error::LocationExists`]: one was added by an administrator. Its accounts would be looked
+    /// for at another engine from then on.
     pub(crate) async fn write_locations(&self, configured: &[Location]) -> Result<(), Error> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -59,6 +105,11 @@ impl Storage {
         stowage_db::next_id(&mut tx, "locations").await?;
         store::location::close_all(&mut tx, now).await?;
         for location in configured {
+            let known = store::location::find(&mut tx, &location.code).await?;
+            if known.is_some_and(|known| known.origin == Origin::Added) {
+                let (location, what) = (location.code.clone(), "added by an administrator");
+                return Err(Error::LocationExists { location, what });
+            }
             store::location::upsert(&mut tx, location, now).await?;
         }
         tx.commit().await?;
