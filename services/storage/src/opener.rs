@@ -57,8 +57,8 @@ pub trait EngineOpener: Send + Sync + std::fmt::Debug {
         engine: &dyn Engine,
     ) -> Result<(), Violations>;
 
-    /// The code of a location in the configuration that is at the same server, under the same
-    /// marker. Two of them would count everything twice.
+    /// The code of a location in the configuration that is at the same server. Each of them would
+    /// count all that moves there, whatever marks whose it is.
     fn find_configured(
         &self,
         location: &LocationConfig,
@@ -79,14 +79,12 @@ impl EngineSettings {
         self.s3_endpoint.as_deref().unwrap_or(endpoint)
     }
 
-    /// Whether another engine is the same server under the same marker; each with the endpoint of
-    /// its location.
+    /// Whether another engine is the same server, as far as addresses tell; each with the endpoint
+    /// of its location.
     #[must_use]
-    pub fn is_at_same(&self, endpoint: &str, other: (&Self, &str)) -> bool {
-        let (other, others) = other;
+    pub fn is_at_same(&self, endpoint: &str, (other, others): (&Self, &str)) -> bool {
         let bare = |url: &str| url.trim_end_matches('/').to_ascii_lowercase();
-        let is_same_server = bare(self.admin_of(endpoint)) == bare(other.admin_of(others));
-        is_same_server && self.marker == other.marker
+        bare(self.admin_of(endpoint)) == bare(other.admin_of(others))
     }
 
     /// Whether all of it is the same, secrets included.
@@ -176,23 +174,22 @@ mod tests {
     /// What is sealed in databases already must be read by every later version.
     #[test]
     fn the_stored_form_is_what_it_was() {
-        let text = r#"{"engine":"garage","admin_endpoint":"http://10.0.0.5:3903","s3_endpoint":null,"access_key":null,"secret_key":null,"admin_token":"hush","ca_pem":null,"marker":"stowage"}"#;
+        let text = concat!(
+            r#"{"engine":"garage","admin_endpoint":"http://10.0.0.5:3903","s3_endpoint":null,"#,
+            r#""access_key":null,"secret_key":null,"admin_token":"hush","ca_pem":null,"#,
+            r#""marker":"stowage"}"#,
+        );
         let read = EngineSettings::of_text(&SecretString::from(text)).unwrap();
         assert_eq!((read.engine.as_str(), read.marker.as_str()), ("garage", "stowage"));
         assert_eq!(read.to_text().unwrap().expose_secret(), text);
     }
 
     #[test]
-    fn one_server_under_two_markers_is_two_engines() {
+    fn a_server_is_told_by_the_address_of_its_administration() {
         let (of, there) = (settings(), "https://s3.de.example");
-        let same = EngineSettings {
-            admin_endpoint: None,
-            secret_key: Some(SecretString::from("another")),
-            ..settings()
-        };
+        let marker = "second".to_owned();
+        let same = EngineSettings { admin_endpoint: None, marker, ..settings() };
         assert!(of.is_at_same(there, (&same, "https://RGW.internal:7480/")));
         assert!(!of.is_at_same(there, (&same, "https://other.internal:7480")));
-        let marked = EngineSettings { marker: "second".to_owned(), ..same };
-        assert!(!of.is_at_same(there, (&marked, "https://rgw.internal:7480")));
     }
 }

@@ -251,13 +251,13 @@ impl Storage {
                 .is_ok_and(|known| settings.is_at_same(&config.endpoint, (&known, endpoint)));
             other = is_same.then(|| code.clone());
         }
-        match other {
-            None => Ok(()),
-            Some(code) => Err(Error::field(
-                "engine.marker",
-                format!("is that of location {code} at the same server; all would count twice"),
-            )),
-        }
+        let Some(code) = other else { return Ok(()) };
+        let field = match settings.admin_endpoint {
+            Some(_) => "engine.admin_endpoint",
+            None => "endpoint",
+        };
+        let why = format!("is the server of location {code}; what moves there would count twice");
+        Err(Error::field(field, why))
     }
 
     fn sealed(&self, code: &str, settings: &EngineSettings) -> Result<Vec<u8>, Error> {
@@ -389,14 +389,13 @@ impl Storage {
             return Err(Error::LocationNotEmpty { location, why: told });
         }
         let Some(left) = there.last_left_time.filter(|_| !abandons) else { return Ok(()) };
-        let until = left + self.config.removal_settle();
-        let seconds = (until - self.clock.now()).whole_seconds();
-        if seconds < 0 {
+        let rest = left + self.config.removal_settle() - self.clock.now();
+        if !rest.is_positive() {
             return Ok(());
         }
+        let seconds = rest.whole_seconds().max(1);
         let why = format!(
-            "its last account left a moment ago, and what that has used is collected in {} s",
-            seconds + 1
+            "its last account left a moment ago, and what that has used is collected in {seconds} s"
         );
         Err(Error::LocationNotEmpty { location, why })
     }
