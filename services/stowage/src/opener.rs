@@ -163,12 +163,12 @@ fn authorities(settings: &EngineSettings) -> Authorities {
 
 /// The field that an address is from.
 fn field_of(endpoint: &str, settings: &EngineSettings) -> &'static str {
-    let is = |field: &Option<String>| field.as_deref() == Some(endpoint);
-    match () {
-        () if is(&settings.admin_endpoint) => "engine.admin_endpoint",
-        () if is(&settings.s3_endpoint) => "engine.s3_endpoint",
-        () => "endpoint",
-    }
+    let fields = [
+        ("engine.admin_endpoint", &settings.admin_endpoint),
+        ("engine.s3_endpoint", &settings.s3_endpoint),
+    ];
+    let found = fields.iter().find(|(_, address)| address.as_deref() == Some(endpoint));
+    found.map_or("endpoint", |(field, _)| field)
 }
 
 /// The last cause of a failure: what the system says of a connection.
@@ -256,5 +256,126 @@ impl EngineOpener for Opener {
             settings.is_at_same(&location.endpoint, (reached, &known.endpoint))
         };
         self.configured.iter().find(is_same).map(|(known, _)| known.code.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::SecretString;
+    use stowage_storage::LocationState;
+    use stowage_types::{SystemClock, SystemRandom};
+
+    use super::*;
+
+    /// Nobody listens there.
+    const NOWHERE: &str = "http://127.0.0.1:1";
+
+    fn opener(configured: Vec<(LocationConfig, EngineSettings)>) -> Opener {
+        Opener { clock: Arc::new(SystemClock), random: Arc::new(SystemRandom), configured }
+    }
+
+    fn location() -> LocationConfig {
+        LocationConfig {
+            code: "DE".to_owned(),
+            endpoint: NOWHERE.to_owned(),
+            region: "us-east-1".to_owned(),
+            storage_types: vec!["standard".to_owned()],
+            state: LocationState::Open,
+        }
+    }
+
+    fn settings(kind: EngineKind) -> EngineSettings {
+        let has_token = kind == EngineKind::Garage;
+        let secret = |is_set: bool| is_set.then(|| SecretString::from("hush"));
+        EngineSettings {
+            engine: kind.name().to_owned(),
+            admin_endpoint: has_token.then(|| "http://127.0.0.1:2".to_owned()),
+            s3_endpoint: None,
+            access_key: (!has_token).then(|| "AK".to_owned()),
+            secret_key: secret(!has_token),
+            admin_token: secret(has_token),
+            ca_pem: None,
+            marker: "stowage".to_owned(),
+        }
+    }
+
+    #[test]
+    fn every_kind_opens_with_what_it_needs_and_with_nothing_else() {
+        let opener = opener(Vec::new());
+        for kind in EngineKind::ALL {
+            let good = settings(kind);
+            let engine = opener.open(&location(), &good).unwrap();
+            assert_eq!(engine.capabilities().engine, kind.name());
+            let bare = EngineSettings {
+                admin_endpoint: None,
+                access_key: None,
+                secret_key: None,
+                admin_token: None,
+                ..good
+            };
+            let refused = opener.open(&location(), &bare).unwrap_err().to_string();
+            assert!(refused.contains("must be set"), "{refused}");
+        }
+        let both = EngineSettings {
+            admin_token: Some(SecretString::from("hush")),
+            ..settings(EngineKind::CephRgw)
+        };
+        let refused = opener.open(&location(), &both).unwrap_err().to_string();
+        assert_eq!(refused, "engine.admin_token this engine has none");
+        let tape = EngineSettings { engine: "tape".to_owned(), ..settings(EngineKind::CephRgw) };
+        let refused = opener.open(&location(), &tape).unwrap_err().to_string();
+        assert_eq!(refused, "engine.engine is none of those there are: ceph-rgw, garage");
+    }
+
+    #[test]
+    fn an_address_or_an_authority_of_no_use_is_told_by_its_field() {
+        let opener = opener(Vec::new());
+        let of = |change: fn(&mut LocationConfig, &mut EngineSettings)| {
+            let (mut location, mut settings) = (location(), settings(EngineKind::CephRgw));
+            change(&mut location, &mut settings);
+            opener.open(&location, &settings).unwrap_err()
+        };
+        for (violations, field) in [
+            (of(|location, _| location.endpoint = "http://x/y".to_owned()), "endpoint"),
+            (of(|_, of| of.admin_endpoint = Some("x".to_owned())), "engine.admin_endpoint"),
+            (of(|_, of| of.s3_endpoint = Some("http://".to_owned())), "engine.s3_endpoint"),
+            (
+                of(|_, of| {
+                    of.admin_endpoint = Some("https://rgw.test".to_owned());
+                    of.ca_pem = Some("nothing".to_owned());
+                }),
+                "engine.ca_pem",
+            ),
+        ] {
+            let fields: Vec<_> = violations.iter().map(|(field, _)| field).collect();
+            assert_eq!(fields, [field], "{violations}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_answer_is_told_by_each_of_its_addresses() {
+        let opener = opener(Vec::new());
+        for (kind, fields) in [
+            (EngineKind::CephRgw, &["endpoint"][..]),
+            (EngineKind::Garage, &["engine.admin_endpoint", "endpoint"]),
+        ] {
+            let settings = settings(kind);
+            let engine = opener.open(&location(), &settings).unwrap();
+            let tried = opener.try_out(&location(), &settings, &*engine).await.unwrap_err();
+            let told: Vec<_> = tried.iter().map(|(field, _)| field).collect();
+            assert_eq!(told, fields, "{tried}");
+            assert!(tried.to_string().contains("refused"), "the system's word for it: {tried}");
+        }
+    }
+
+    #[test]
+    fn a_server_of_the_configuration_is_found() {
+        let known = (location(), settings(EngineKind::CephRgw));
+        let opener = opener(vec![known]);
+        let there = settings(EngineKind::CephRgw);
+        let other = LocationConfig { code: "FR".to_owned(), ..location() };
+        assert_eq!(opener.find_configured(&other, &there).as_deref(), Some("DE"));
+        let garage = settings(EngineKind::Garage);
+        assert_eq!(opener.find_configured(&other, &garage), None);
     }
 }
