@@ -376,32 +376,6 @@ mod tests {
                 Code::FailedPrecondition,
                 ErrorReason::AccountState,
             ),
-            (Error::LocationNotFound, Code::NotFound, ErrorReason::LocationNotFound),
-            (
-                Error::LocationClosed { location: "NL".to_owned() },
-                Code::FailedPrecondition,
-                ErrorReason::LocationClosed,
-            ),
-            (
-                Error::LocationExists { location: "DE".to_owned(), what: "with other settings" },
-                Code::AlreadyExists,
-                ErrorReason::LocationExists,
-            ),
-            (
-                Error::LocationConfigured { location: "DE".to_owned(), why: "it is configured" },
-                Code::FailedPrecondition,
-                ErrorReason::LocationConfigured,
-            ),
-            (
-                Error::LocationNotEmpty { location: "DE".to_owned(), why: "1 account".to_owned() },
-                Code::FailedPrecondition,
-                ErrorReason::LocationNotEmpty,
-            ),
-            (
-                Error::LocationChanged { location: "DE".to_owned() },
-                Code::Aborted,
-                ErrorReason::LocationChanged,
-            ),
             (
                 Error::BucketNameTaken { bucket: bucket() },
                 Code::AlreadyExists,
@@ -438,6 +412,39 @@ mod tests {
             (Error::Internal { source: "a secret".into() }, Code::Internal, ErrorReason::Internal),
         ];
         assert_answers(table);
+    }
+
+    #[test]
+    fn what_is_refused_of_locations_has_its_code_and_reason() {
+        let location = || "DE".to_owned();
+        assert_answers([
+            (Error::LocationNotFound, Code::NotFound, ErrorReason::LocationNotFound),
+            (
+                Error::LocationClosed { location: location() },
+                Code::FailedPrecondition,
+                ErrorReason::LocationClosed,
+            ),
+            (
+                Error::LocationExists { location: location(), what: "with other settings" },
+                Code::AlreadyExists,
+                ErrorReason::LocationExists,
+            ),
+            (
+                Error::LocationConfigured { location: location(), why: "it is configured" },
+                Code::FailedPrecondition,
+                ErrorReason::LocationConfigured,
+            ),
+            (
+                Error::LocationNotEmpty { location: location(), why: "1 account".to_owned() },
+                Code::FailedPrecondition,
+                ErrorReason::LocationNotEmpty,
+            ),
+            (
+                Error::LocationChanged { location: location() },
+                Code::Aborted,
+                ErrorReason::LocationChanged,
+            ),
+        ]);
     }
 
     #[test]

@@ -32,13 +32,6 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    pub(crate) fn text(self) -> &'static str {
-        match self {
-            Self::Configured => "CONFIGURED",
-            Self::Added => "ADDED",
-        }
-    }
-
     pub(crate) fn of(text: &str) -> Self {
         if text == "ADDED" { Self::Added } else { Self::Configured }
     }
