@@ -73,7 +73,7 @@ impl EngineKind {
             // Garage's other port has S3.
             ("admin_endpoint", given.admin_endpoint, has_token.then_some(true)),
         ];
-        let fault = |(name, is_set, is_wanted)| match is_wanted {
+        let fault = |(name, is_set, is_wanted): (_, bool, _)| match is_wanted {
             Some(true) if !is_set => Some((name, "must be set")),
             Some(false) if is_set => Some((name, "this engine has none")),
             _ => None,

@@ -165,7 +165,7 @@ fn a_location_names_its_engine_and_how_it_is_reached() {
     with_file("", &alone).unwrap();
     for (text, pairs, wanted) in [
         (
-            &format!("[location.NL]\n{good}"),
+            format!("[location.NL]\n{good}").as_str(),
             &[][..],
             &["location.NL: is the embedded engine's"][..],
         ),
