@@ -13,6 +13,7 @@ use futures_util::stream::FuturesUnordered;
 
 use super::location::Added;
 use super::{Site, Storage};
+use crate::ENGINE_UP;
 use crate::error::Error;
 use crate::opener::EngineSettings;
 use crate::store;
@@ -83,6 +84,7 @@ impl Storage {
                     tracing::info!(location = code, "the engine of a location is opened");
                 }
                 Err(error) if untold.insert(code.clone()) => {
+                    metrics::gauge!(ENGINE_UP, "location" => code.clone()).set(0.0);
                     let error = &error as &dyn std::error::Error;
                     tracing::error!(error, location = code, "a location cannot be opened");
                 }
