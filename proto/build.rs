@@ -18,6 +18,7 @@ const SECRET_MESSAGES: &[&str] = &[
     ".stowage.accounts.v1.ResolveTokenRequest",
     ".stowage.accounts.v1.ResolveTokenResponse",
     ".stowage.storage.v1.EngineKey",
+    ".stowage.storage.v1.EngineSettings",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -26,6 +26,7 @@ redacted! {
     accounts::ResolveTokenRequest { address, act_for_customer_id }
     accounts::ResolveTokenResponse { claims, token_expire_time, email, currency }
     storage::EngineKey { access_key }
+    storage::EngineSettings { engine, admin_endpoint, s3_endpoint, marker }
 }
 
 #[cfg(test)]
@@ -37,6 +38,14 @@ mod tests {
         let key = storage::EngineKey { access_key: "AK".into(), secret_key: "hush".into() };
         let text = format!("{key:?}");
         assert!(text.contains("AK") && !text.contains("hush"), "{text}");
+        let settings = storage::EngineSettings {
+            engine: "garage".into(),
+            secret_key: "hush".into(),
+            admin_token: "hush".into(),
+            ..Default::default()
+        };
+        let text = format!("{settings:?}");
+        assert!(text.contains("garage") && !text.contains("hush"), "{text}");
     }
 
     #[test]

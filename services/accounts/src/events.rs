@@ -22,6 +22,8 @@ pub(crate) const PAYMENT_RECORDED: &str = "stowage.billing.payment.recorded.v1";
 pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
 /// Type of storage's event of what a caller has changed.
 pub(crate) const CONTENT_CHANGED: &str = "stowage.storage.content.changed.v1";
+/// Type of storage's event of what was done to a location.
+pub(crate) const LOCATION_CHANGED: &str = "stowage.storage.location.changed.v1";
 /// What storage calls the deletion of a file.
 const FILE_DELETED: &str = "file.deleted";
 /// Names the consumer of history in the inbox.
@@ -65,7 +67,7 @@ pub(crate) async fn push_tokens_revoked(
 }
 
 /// Writes what other roles tell into history: billing's changes of plans and payments,
-/// storage's changes of contents.
+/// storage's changes of contents and locations.
 pub(crate) struct History {
     pub(crate) db: Db,
     pub(crate) clock: Arc<dyn Clock>,
@@ -76,6 +78,7 @@ impl Handler for History {
     async fn handle(&self, event: &stowage_bus::Event) -> Result<(), BoxError> {
         let entry = match event.kind.as_str() {
             CONTENT_CHANGED => self.of_content(event.data.as_slice()).await?,
+            LOCATION_CHANGED => of_location(event.data.as_slice())?,
             PAYMENT_RECORDED => of_payment(event.data.as_slice())?,
             _ => of_plan(event.data.as_slice())?,
         };
@@ -128,6 +131,17 @@ fn of_payment(data: &[u8]) -> Result<Entry, BoxError> {
         old_json: String::new(),
         new_json: recorded.new_json,
         minor: false,
+    })
+}
+
+fn of_location(data: &[u8]) -> Result<Entry, BoxError> {
+    let changed = storage::LocationChanged::decode(data)?;
+    Ok(Entry {
+        event: changed.event,
+        cause: Cause::told(&changed.actor, &changed.request_id),
+        old_json: changed.old_json,
+        new_json: changed.new_json,
+        ..Entry::default()
     })
 }
 

@@ -37,7 +37,9 @@ use domain::deletion::{DeleteAccount, DeleteAccountV1};
 use domain::order_saga::CreateAccount;
 use domain::{Domain, Shared};
 use dunning::{DUNNING_CONSUMER, Dunning, INVOICE_OVERDUE, INVOICE_SETTLED};
-use events::{CONTENT_CHANGED, HISTORY_CONSUMER, History, PAYMENT_RECORDED, PLAN_CHANGED};
+use events::{
+    CONTENT_CHANGED, HISTORY_CONSUMER, History, LOCATION_CHANGED, PAYMENT_RECORDED, PLAN_CHANGED,
+};
 use vault::AnswerVault;
 
 /// The role's migrations.
@@ -135,7 +137,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
 fn subscribe(domain: &Domain, deps: &Deps) {
     let history = Subscription {
         consumer: HISTORY_CONSUMER,
-        kinds: &[PAYMENT_RECORDED, PLAN_CHANGED, CONTENT_CHANGED],
+        kinds: &[PAYMENT_RECORDED, PLAN_CHANGED, CONTENT_CHANGED, LOCATION_CHANGED],
         audience: Audience::OneReplica,
         handler: Arc::new(History { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
     };

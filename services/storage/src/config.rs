@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::Deserialize;
-use stowage_types::name;
+use stowage_types::{Violations, name};
 
 /// Settings of the role itself.
 #[derive(Debug, Clone, Deserialize)]
@@ -33,6 +33,13 @@ pub struct Config {
     /// read-only, in milliseconds, before it is looked at for the last time. Default 35,000: longer
     /// than a call may take.
     pub move_settle_ms: u64,
+    /// Pause between two looks at which locations were added or removed by another process, in
+    /// milliseconds. Default 2,000.
+    pub locations_every_ms: u64,
+    /// How long a location stays once its last account has left, in milliseconds, so that what was
+    /// used last is collected before it is removed. Longer than an engine takes to write it and
+    /// this role to ask for it. Default 180,000.
+    pub removal_settle_ms: u64,
     /// Whether open sagas, running requests and deletions of buckets are taken over whoever holds
     /// them. Right where one process has the database to itself, so that another holder is dead.
     /// Default true.
@@ -55,6 +62,8 @@ impl Default for Config {
             move_copies_max: 8,
             move_page_max: 1000,
             move_settle_ms: 35_000,
+            locations_every_ms: 2_000,
+            removal_settle_ms: 180_000,
             takes_over: true,
             sagas: stowage_saga::Settings::default(),
         }
@@ -96,6 +105,12 @@ impl Config {
         if !(1..=1000).contains(&self.move_page_max) {
             faults.push("storage.move_page_max must be from 1 to 1000".to_owned());
         }
+        if !(1..=600_000).contains(&self.locations_every_ms) {
+            faults.push("storage.locations_every_ms must be from 1 to 600000".to_owned());
+        }
+        if self.removal_settle_ms > 86_400_000 {
+            faults.push("storage.removal_settle_ms must not be above 86400000".to_owned());
+        }
         faults
     }
 
@@ -105,6 +120,14 @@ impl Config {
 
     pub(crate) fn collect_every(&self) -> Duration {
         Duration::from_millis(self.collect_every_ms)
+    }
+
+    pub(crate) fn locations_every(&self) -> Duration {
+        Duration::from_millis(self.locations_every_ms)
+    }
+
+    pub(crate) fn removal_settle(&self) -> Duration {
+        Duration::from_millis(self.removal_settle_ms)
     }
 
     pub(crate) fn collect_back_off_max(&self) -> Duration {
@@ -144,13 +167,15 @@ impl LocationConfig {
     /// All faults, each naming the location and its setting.
     #[must_use]
     pub fn check(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        let mut fault = |setting: &str, why: &str| {
-            faults.push(format!("location {:?}: {setting} {why}", self.code));
-        };
-        if let Err(bad) = name::check_location_code(&self.code) {
-            fault("code", &bad.why);
-        }
+        let told = |(setting, why)| format!("location {:?}: {setting} {why}", self.code);
+        self.violations().iter().map(told).collect()
+    }
+
+    /// All faults, by setting.
+    pub(crate) fn violations(&self) -> Violations {
+        let mut violations = Violations::default();
+        violations.check("code", name::check_location_code(&self.code));
+        let mut fault = |setting: &str, why: &str| violations.push(setting, why);
         if !["http://", "https://"].iter().any(|scheme| self.endpoint.starts_with(scheme)) {
             fault("endpoint", "must be an http or https URL");
         }
@@ -160,7 +185,7 @@ impl LocationConfig {
         if self.storage_types.is_empty() || self.storage_types.iter().any(String::is_empty) {
             fault("storage_types", "must name at least one class, none of them empty");
         }
-        faults
+        violations
     }
 }
 
@@ -180,9 +205,11 @@ mod tests {
             moves_max: 0,
             move_copies_max: 65,
             move_page_max: 0,
+            locations_every_ms: 0,
+            removal_settle_ms: 86_400_001,
             ..Config::default()
         };
-        assert_eq!(bad.check().len(), 8);
+        assert_eq!(bad.check().len(), 10);
     }
 
     #[test]

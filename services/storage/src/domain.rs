@@ -18,18 +18,22 @@ mod forget;
 mod front;
 pub(crate) mod keyring;
 pub(crate) mod location;
+pub(crate) mod location_change;
+mod location_follow;
 pub(crate) mod object;
 pub(crate) mod saga;
 mod site;
 pub(crate) mod upload;
 pub(crate) mod usage;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use stowage_auth::{PageKey, PrincipalRole, RequestContext, Scope};
 use stowage_bus::Outbox;
 use stowage_db::Db;
 use stowage_engine::Engine;
+use stowage_keyring::Keyring;
 use stowage_request::Requests;
 use stowage_saga::Sagas;
 use stowage_types::{Clock, Random, S3uid};
@@ -38,6 +42,7 @@ use uuid::Uuid;
 
 use crate::Config;
 use crate::error::Error;
+use crate::opener::EngineOpener;
 use crate::store;
 use engine_account::{Account, State};
 pub(crate) use site::{Site, Sites};
@@ -75,6 +80,14 @@ pub(crate) struct Storage {
     pub(crate) deletion_due: Notify,
     pub(crate) page_key: PageKey,
     pub(crate) sites: Sites,
+    /// Codes of the locations in the configuration of this process.
+    pub(crate) configured: BTreeSet<String>,
+    /// Opens the engines of those that are added.
+    pub(crate) opener: Arc<dyn EngineOpener>,
+    /// Seals how they are reached.
+    pub(crate) keyring: Arc<Keyring>,
+    /// Woken when a location was added or removed here.
+    pub(crate) location_due: Notify,
 }
 
 /// The rules, with the sagas that carry some of them out. Cheap to clone.
@@ -131,17 +144,7 @@ impl Storage {
             return Err(Error::AccountNotFound);
         }
         let code = account.location.as_deref().unwrap_or_default();
-        let site = self.site(code)?;
+        let site = self.site(code).await?;
         Ok(Used { account, site })
-    }
-
-    /// The engine of a location.
-    ///
-    /// # Errors
-    /// [`Error::EngineUnavailable`] when the location is not configured any more.
-    pub(crate) fn site(&self, location: &str) -> Result<Arc<Site>, Error> {
-        self.sites.get(location).ok_or_else(|| Error::EngineUnavailable {
-            source: format!("location {location} is not configured").into(),
-        })
     }
 }

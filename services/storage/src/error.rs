@@ -58,6 +58,36 @@ pub(crate) enum Error {
         /// Its code.
         location: String,
     },
+    /// The code of a location is in use.
+    #[error("location {location} is there already, {what}")]
+    LocationExists {
+        /// Its code.
+        location: String,
+        /// `with other settings`.
+        what: &'static str,
+    },
+    /// What was asked of a location is a matter of the configuration.
+    #[error("location {location}: {why}")]
+    LocationConfigured {
+        /// Its code.
+        location: String,
+        /// For the operator.
+        why: &'static str,
+    },
+    /// Something is at the location still.
+    #[error("location {location} is not empty: {why}")]
+    LocationNotEmpty {
+        /// Its code.
+        location: String,
+        /// All that is there.
+        why: String,
+    },
+    /// Another has changed the location in this moment.
+    #[error("location {location} was changed by another in this moment; look, and try again")]
+    LocationChanged {
+        /// Its code.
+        location: String,
+    },
     /// Another account has a bucket of that name.
     #[error("bucket name {bucket} is taken")]
     BucketNameTaken {
@@ -185,6 +215,14 @@ impl Error {
             }
             Self::LocationNotFound => (Code::NotFound, ErrorReason::LocationNotFound),
             Self::LocationClosed { .. } => (Code::FailedPrecondition, ErrorReason::LocationClosed),
+            Self::LocationExists { .. } => (Code::AlreadyExists, ErrorReason::LocationExists),
+            Self::LocationConfigured { .. } => {
+                (Code::FailedPrecondition, ErrorReason::LocationConfigured)
+            }
+            Self::LocationNotEmpty { .. } => {
+                (Code::FailedPrecondition, ErrorReason::LocationNotEmpty)
+            }
+            Self::LocationChanged { .. } => (Code::Aborted, ErrorReason::LocationChanged),
             Self::BucketNameTaken { .. } => (Code::AlreadyExists, ErrorReason::BucketNameTaken),
             Self::BucketNotFound { .. } => (Code::NotFound, ErrorReason::BucketNotFound),
             Self::BucketNotEmpty => (Code::FailedPrecondition, ErrorReason::BucketNotEmpty),
@@ -222,7 +260,13 @@ impl Error {
                 vec![("state", (*state).to_owned())]
             }
             Self::AccountMoveRefused { why } => vec![("why", why.clone())],
-            Self::LocationClosed { location } => vec![("location", location.clone())],
+            Self::LocationClosed { location }
+            | Self::LocationExists { location, .. }
+            | Self::LocationConfigured { location, .. }
+            | Self::LocationChanged { location } => vec![("location", location.clone())],
+            Self::LocationNotEmpty { location, why } => {
+                vec![("location", location.clone()), ("why", why.clone())]
+            }
             Self::BucketNameTaken { bucket } | Self::BucketNotFound { bucket } => {
                 vec![("bucket", bucket.clone())]
             }
@@ -332,12 +376,6 @@ mod tests {
                 Code::FailedPrecondition,
                 ErrorReason::AccountState,
             ),
-            (Error::LocationNotFound, Code::NotFound, ErrorReason::LocationNotFound),
-            (
-                Error::LocationClosed { location: "NL".to_owned() },
-                Code::FailedPrecondition,
-                ErrorReason::LocationClosed,
-            ),
             (
                 Error::BucketNameTaken { bucket: bucket() },
                 Code::AlreadyExists,
@@ -374,6 +412,39 @@ mod tests {
             (Error::Internal { source: "a secret".into() }, Code::Internal, ErrorReason::Internal),
         ];
         assert_answers(table);
+    }
+
+    #[test]
+    fn what_is_refused_of_locations_has_its_code_and_reason() {
+        let location = || "DE".to_owned();
+        assert_answers([
+            (Error::LocationNotFound, Code::NotFound, ErrorReason::LocationNotFound),
+            (
+                Error::LocationClosed { location: location() },
+                Code::FailedPrecondition,
+                ErrorReason::LocationClosed,
+            ),
+            (
+                Error::LocationExists { location: location(), what: "with other settings" },
+                Code::AlreadyExists,
+                ErrorReason::LocationExists,
+            ),
+            (
+                Error::LocationConfigured { location: location(), why: "it is configured" },
+                Code::FailedPrecondition,
+                ErrorReason::LocationConfigured,
+            ),
+            (
+                Error::LocationNotEmpty { location: location(), why: "1 account".to_owned() },
+                Code::FailedPrecondition,
+                ErrorReason::LocationNotEmpty,
+            ),
+            (
+                Error::LocationChanged { location: location() },
+                Code::Aborted,
+                ErrorReason::LocationChanged,
+            ),
+        ]);
     }
 
     #[test]

@@ -13,6 +13,9 @@ pub const USAGE_COLLECTED: &str = "stowage.storage.usage.collected.v1";
 /// Type of [`pb::ContentChanged`].
 pub(crate) const CONTENT_CHANGED: &str = "stowage.storage.content.changed.v1";
 
+/// Type of [`pb::LocationChanged`].
+pub(crate) const LOCATION_CHANGED: &str = "stowage.storage.location.changed.v1";
+
 /// Name of this role as a source of events.
 pub(crate) const SOURCE: &str = "stowage/storage";
 

@@ -8,6 +8,7 @@ mod domain;
 mod error;
 mod events;
 mod grpc;
+mod opener;
 mod store;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ use stowage_bus::{Bus, Outbox};
 use stowage_db::Db;
 use stowage_db::lease::Turns;
 use stowage_engine::Engine;
+use stowage_keyring::Keyring;
 use stowage_proto::storage::account_move_service_server::AccountMoveServiceServer;
 use stowage_proto::storage::bucket_deletion_service_server::BucketDeletionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
@@ -39,6 +41,7 @@ use tonic::service::Routes;
 
 pub use config::{Config, LocationConfig, LocationState};
 pub use events::USAGE_COLLECTED;
+pub use opener::{EngineOpener, EngineSettings};
 
 use domain::bucket_saga::{CreateBucket, DeleteBucket};
 use domain::location::Location;
@@ -74,6 +77,10 @@ pub struct Deps {
     pub stop: CancellationToken,
     /// Locations with what drives them.
     pub engines: Vec<(LocationConfig, Arc<dyn Engine>)>,
+    /// Opens the engines of locations that are added while it runs.
+    pub opener: Arc<dyn EngineOpener>,
+    /// Seals how those are reached.
+    pub keyring: Arc<Keyring>,
     /// What the metering fronts of this process count; the role writes it.
     pub fronts: Vec<Arc<Counts>>,
 }
@@ -107,15 +114,14 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     }
     let (mut sites, mut locations) = (Vec::new(), Vec::new());
     for (location, engine) in &deps.engines {
-        let site = Site::new(&location.code, engine);
+        let site = Site::configured(&location.code, engine);
         locations.push(Location::configured(location.clone(), &site));
         sites.push(site);
     }
     let sites = Sites::new(sites);
     let call_timeout = config.call_timeout();
     let storage = Arc::new(storage_of(config, &deps, sites));
-    let written = storage.write_locations(&locations).await;
-    written.map_err(|error| BuildError::Database { source: Box::new(error) })?;
+    write_locations(&storage, &locations).await?;
     let fronts = deps.fronts;
     let relay = stowage_bus::relay(deps.db, &storage.outbox, deps.bus, deps.stop.clone());
     let domain = domain_of(&storage, &deps.stop);
@@ -123,11 +129,28 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     tasks.extend(counters(&storage, fronts, &deps.stop));
     tasks.extend(deleters(&storage, &deps.stop));
     tasks.push(mover(&storage, &deps.stop));
+    tasks.push(follower(&storage, &deps.stop));
     tasks.push(Task::new("storage.outbox", relay));
     tasks.push(Task::new("storage.sagas", domain.sagas.resume()));
     tasks.push(Task::new("storage.requests", storage.requests.clean_up(deps.stop)));
     let stack = StackConfig { role: "storage", verifier: deps.verifier, call_timeout };
     Ok(Role { name: "storage", channel: serve(domain, stack), tasks, ready: ready_check(storage) })
+}
+
+/// Writes the locations of the configuration, and opens those that were added.
+async fn write_locations(storage: &Storage, locations: &[Location]) -> Result<(), BuildError> {
+    let failed = |error: error::Error| match error {
+        error::Error::LocationExists { .. } => BuildError::Config {
+            faults: vec![format!("{error}; take it out of the configuration, or remove it there")],
+        },
+        other => BuildError::Database { source: Box::new(other) },
+    };
+    storage.write_locations(locations).await.map_err(failed)?;
+    storage.follow_locations(&mut BTreeSet::new()).await.map_err(failed)?;
+    if storage.sites.all().is_empty() {
+        tracing::warn!("there is no location: `stowage admin location add` adds one");
+    }
+    Ok(())
 }
 
 fn faults_of(config: &Config, engines: &[(LocationConfig, Arc<dyn Engine>)]) -> Vec<String> {
@@ -156,6 +179,10 @@ fn storage_of(config: Config, deps: &Deps, sites: Sites) -> Storage {
         random: Arc::clone(&deps.random),
         move_due: Notify::new(),
         deletion_due: Notify::new(),
+        location_due: Notify::new(),
+        configured: deps.engines.iter().map(|(location, _)| location.code.clone()).collect(),
+        opener: Arc::clone(&deps.opener),
+        keyring: Arc::clone(&deps.keyring),
         page_key: deps.page_key.clone(),
         sites,
     }
@@ -190,10 +217,11 @@ fn serve(domain: Domain, stack: StackConfig) -> RoleChannel {
     role_stack(routes, stack)
 }
 
-/// One task per location, so that an engine that is away holds up no other.
+/// One task per location of the configuration, so that an engine that is away holds up no other.
 fn collectors(domain: &Domain, stop: &CancellationToken) -> Vec<Task> {
     let (storage, mut tasks) = (&domain.storage, Vec::new());
-    for site in storage.sites.all().values() {
+    let configured = |site: &&Arc<Site>| site.generation.is_none();
+    for site in storage.sites.all().values().filter(configured) {
         let (storage, stop, site) = (Arc::clone(storage), stop.clone(), Arc::clone(site));
         tasks.push(Task::new("storage.collector", async move {
             let _: Option<()> = stop.run_until_cancelled(storage.collect_on(&site)).await;
@@ -240,6 +268,14 @@ fn mover(storage: &Arc<Storage>, stop: &CancellationToken) -> Task {
         let turns = Turns::new("storage.account_moves", owner, MOVES_LEASE, storage.db.clone());
         let now = || storage.clock.now();
         turns.run_until(stop.cancelled(), now, || storage.move_accounts_on()).await;
+    })
+}
+
+/// Opens what is added and closes what is removed, and collects the usage of it.
+fn follower(storage: &Arc<Storage>, stop: &CancellationToken) -> Task {
+    let (storage, stop) = (Arc::clone(storage), stop.clone());
+    Task::new("storage.locations", async move {
+        let _: Option<()> = stop.run_until_cancelled(storage.follow_locations_on()).await;
     })
 }
 

@@ -23,8 +23,9 @@ use toml::{Table, Value};
 
 use crate::engines::LOCATION;
 
+pub use crate::opener::EngineKind;
 pub use keyring::Keyring;
-pub use locations::{EngineKind, FrontSection, LocationSection};
+pub use locations::{FrontSection, LocationSection};
 pub use sections::{Gateway, Listener, RoleSection, S3, Tls, reachable};
 pub use servers::{Amqp, Database};
 
@@ -256,9 +257,6 @@ impl Config {
         };
         section("gateway", self.gateway.check());
         section("s3", self.s3.check());
-        if !self.s3.enabled && self.location.is_empty() {
-            section("s3", vec!["enabled: is false, and there is no other location".to_owned()]);
-        }
         for (code, location) in &self.location {
             section(&format!("location.{code}"), location.check(code));
             if self.s3.enabled && code == LOCATION {

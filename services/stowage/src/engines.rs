@@ -5,21 +5,19 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use stowage_engine::Engine;
-use stowage_engine_aws::{Aws, AwsOptions};
-use stowage_engine_ceph::{Ceph, CephOptions};
 use stowage_engine_embedded::{Embedded, EmbeddedConfig, OpenError};
-use stowage_engine_garage::{Garage, GarageOptions};
 use stowage_keyring::Keyring;
 use stowage_runtime::{Protocols, ServerTls};
-use stowage_storage::{LocationConfig, LocationState};
+use stowage_storage::{EngineOpener, LocationConfig, LocationState};
 use stowage_storage_front::{Counts, Front, FrontOptions};
 use tokio::net::TcpListener;
 
-use crate::config::{Config, EngineKind, FrontSection, LocationSection, S3};
+use crate::config::{Config, FrontSection, LocationSection, S3};
 use crate::data::DataDir;
 use crate::databases;
 use crate::error::StartError;
 use crate::listen::{FRONT, S3_ENDPOINT, address, listen, public_tls};
+use crate::opener::Opener;
 use crate::roles::{Common, part};
 use crate::running::Running;
 
@@ -31,8 +29,15 @@ const STORAGE_TYPE: &str = "standard";
 /// An engine, and the location it is at.
 pub(crate) type Located = (LocationConfig, Arc<dyn Engine>);
 
-/// What the role storage drives: engines, and what fronts have counted.
-pub(crate) type Driven = (Vec<Located>, Vec<Arc<Counts>>);
+/// What the role storage drives.
+pub(crate) struct Driven {
+    pub(crate) engines: Vec<Located>,
+    /// What fronts have counted.
+    pub(crate) fronts: Vec<Arc<Counts>>,
+    /// Opens the engines of locations that are added later.
+    pub(crate) opener: Arc<dyn EngineOpener>,
+    pub(crate) keyring: Arc<Keyring>,
+}
 
 /// The port of the embedded engine.
 pub(crate) struct S3Port {
@@ -98,7 +103,6 @@ pub(crate) struct Engines {
     embedded: Option<Embedded>,
     /// By location.
     fronts: BTreeMap<String, Front>,
-    pub(crate) driven: Driven,
 }
 
 impl Engines {
@@ -109,27 +113,32 @@ impl Engines {
         (data, s3): (Option<&DataDir>, Option<SocketAddr>),
         common: &Common,
         keyring: Arc<Keyring>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<(Self, Driven), StartError> {
+        let opener = Opener::new(common, config.location.iter());
         let (mut embedded, mut located) = (None, Vec::<Located>::new());
         let (mut fronts, mut counts) = (BTreeMap::new(), Vec::new());
         if let Some((data, bound)) = data.zip(s3) {
-            let engine = open_embedded(&config.s3, data, common, keyring).await?;
+            let engine = open_embedded(&config.s3, data, common, Arc::clone(&keyring)).await?;
             located.push((location(&config.s3, bound), Arc::new(engine.clone())));
             embedded = Some(engine);
         }
         for (code, section) in &config.location {
             // Without a kind the configuration would not have passed its check.
-            let Some(kind) = section.engine else { continue };
-            let engine = open_other(kind, section, common)?;
+            let Some((kind, settings)) = section.engine.zip(section.settings()?) else { continue };
+            let (location, ca) = (section.location(code), section.ca.clone().into());
+            let engine = opener.make(kind, (&location, &settings), ca);
+            let engine = engine.map_err(|error| part("the engine of a location", error))?;
             if let Some(front) = &section.front {
                 let (clock, random) = (Arc::clone(&common.clock), &*common.random);
                 let counted = Arc::new(Counts::new(code, Arc::clone(&engine), clock, random));
                 fronts.insert(code.clone(), open_front(front, section, &counted)?);
                 counts.push(counted);
             }
-            located.push((section.location(code), engine));
+            located.push((location, engine));
         }
-        Ok(Self { embedded, fronts, driven: (located, counts) })
+        let opener = Arc::new(opener);
+        let driven = Driven { engines: located, fronts: counts, opener, keyring };
+        Ok((Self { embedded, fronts }, driven))
     }
 
     /// Serves the embedded engine and the fronts at their ports.
@@ -151,69 +160,14 @@ fn open_front(
     section: &LocationSection,
     counts: &Arc<Counts>,
 ) -> Result<Front, StartError> {
-    let (_, s3_endpoint) = section.endpoints();
+    // The check of the configuration sees to it that there is one.
+    let s3_endpoint = section.s3_endpoint.clone().unwrap_or_default();
     let options = FrontOptions {
         ca: section.ca.clone(),
         domain: front.domain.clone(),
         ..FrontOptions::new(s3_endpoint)
     };
     Front::new(options, Arc::clone(counts)).map_err(|error| part("a front", error))
-}
-
-/// An engine that is another server.
-fn open_other(
-    kind: EngineKind,
-    section: &LocationSection,
-    common: &Common,
-) -> Result<Arc<dyn Engine>, StartError> {
-    let engine = match kind {
-        EngineKind::Garage => open_garage(section, common)?,
-        EngineKind::CephRgw => open_ceph(section, common)?,
-        EngineKind::Aws => open_aws(section, common)?,
-    };
-    engine.map_err(|error| part("the engine of a location", error))
-}
-
-type Opened = Result<Arc<dyn Engine>, stowage_engine_ceph::OpenError>;
-
-fn open_ceph(section: &LocationSection, common: &Common) -> Result<Opened, StartError> {
-    let (admin_endpoint, s3_endpoint) = section.endpoints();
-    let access_key = section.access_key.clone().unwrap_or_default();
-    let options = CephOptions {
-        s3_endpoint,
-        region: section.region.clone(),
-        ca: section.ca.clone(),
-        marker: section.marker.clone(),
-        ..CephOptions::new(&admin_endpoint, &access_key, section.secret_key()?)
-    };
-    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
-    Ok(Ceph::new(options, clock, random).map(|engine| Arc::new(engine) as Arc<dyn Engine>))
-}
-
-fn open_garage(section: &LocationSection, common: &Common) -> Result<Opened, StartError> {
-    let (admin_endpoint, s3_endpoint) = section.endpoints();
-    let options = GarageOptions {
-        region: section.region.clone(),
-        ca: section.ca.clone(),
-        marker: section.marker.clone(),
-        ..GarageOptions::new(&admin_endpoint, &s3_endpoint, section.admin_token()?)
-    };
-    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
-    Ok(Garage::new(options, clock, random).map(|engine| Arc::new(engine) as Arc<dyn Engine>))
-}
-
-fn open_aws(section: &LocationSection, common: &Common) -> Result<Opened, StartError> {
-    let (_, s3_endpoint) = section.endpoints();
-    let access_key = section.access_key.clone().unwrap_or_default();
-    let (region, secret) = (section.region.as_str(), section.secret_key()?);
-    let mut options = AwsOptions::new(&s3_endpoint, region, &access_key, secret);
-    if let Some(iam_endpoint) = &section.iam_endpoint {
-        options.iam_endpoint.clone_from(iam_endpoint);
-    }
-    options.ca.clone_from(&section.ca);
-    options.marker.clone_from(&section.marker);
-    let (clock, random) = (Arc::clone(&common.clock), Arc::clone(&common.random));
-    Ok(Aws::new(options, clock, random).map(|engine| Arc::new(engine) as Arc<dyn Engine>))
 }
 
 async fn open_embedded(

@@ -15,6 +15,7 @@ mod engines;
 pub mod error;
 mod keyring;
 mod listen;
+mod opener;
 mod prepare;
 mod ready;
 mod roles;

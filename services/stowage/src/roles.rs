@@ -116,7 +116,7 @@ pub(crate) async fn build_storage(
     config: stowage_storage::Config,
     common: &Common,
     db: &Db,
-    (engines, fronts): Driven,
+    Driven { engines, fronts, opener, keyring }: Driven,
 ) -> Result<Role, StartError> {
     let deps = stowage_storage::Deps {
         db: db.clone(),
@@ -127,6 +127,8 @@ pub(crate) async fn build_storage(
         page_key: common.signer.page_key(),
         stop: common.stop.clone(),
         engines,
+        opener,
+        keyring,
         fronts,
     };
     stowage_storage::build(config, deps).await.map_err(|error| part("storage", error))

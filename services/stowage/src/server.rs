@@ -138,7 +138,8 @@ impl Parts {
         let place = Place::of(&config.database, Some(data))?;
         Databases::check(&place).await?;
         let of_disk = (Some(data), s3);
-        let mut engines = Engines::open(&config, of_disk, &common, Arc::clone(&keyring)).await?;
+        let (engines, driven) =
+            Engines::open(&config, of_disk, &common, Arc::clone(&keyring)).await?;
         let dbs = Databases::open(&place).await?;
         seed_billing(&dbs.billing, &common).await?;
         seed_accounts(&dbs.accounts, &common, &admin_token).await?;
@@ -148,7 +149,6 @@ impl Parts {
             billing: config.billing.own,
             metering: config.metering.own,
         };
-        let driven = std::mem::take(&mut engines.driven);
         let follow = keyring::follow(Arc::clone(&keyring), common.stop.clone());
         let mut roles = roles::build(settings, &common, &dbs, driven, keyring).await?;
         roles.accounts.tasks.push(follow);

@@ -223,8 +223,7 @@ impl Site {
         let db = self.db("storage", &stowage_storage::MIGRATOR).await?;
         let follow = keyring::follow(Arc::clone(&keyring), self.common.stop.clone());
         let of_disk = (self.data.as_ref(), s3_addr);
-        let mut engines = Engines::open(&self.config, of_disk, &self.common, keyring).await?;
-        let driven = std::mem::take(&mut engines.driven);
+        let (engines, driven) = Engines::open(&self.config, of_disk, &self.common, keyring).await?;
         let config = std::mem::take(&mut self.config.storage.own);
         let mut role = roles::build_storage(config, &self.common, &db, driven).await?;
         role.tasks.push(follow);

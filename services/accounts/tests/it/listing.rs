@@ -9,6 +9,7 @@ use crate::double::{ENDPOINT, LOCATION, State, World};
 
 /// Accounts of a page.
 const PAGE: usize = 2;
+const NOT_CALLED: &str = "accounts does not call this";
 
 #[async_trait]
 impl LocationService for World {
@@ -32,6 +33,41 @@ impl LocationService for World {
         };
         let locations = vec![location];
         Ok(Response::new(storage::ListLocationsResponse { locations, ..Default::default() }))
+    }
+
+    async fn add_location(
+        &self,
+        _: Request<storage::AddLocationRequest>,
+    ) -> Result<Response<storage::Location>, Status> {
+        Err(Status::unimplemented(NOT_CALLED))
+    }
+
+    async fn update_location(
+        &self,
+        _: Request<storage::UpdateLocationRequest>,
+    ) -> Result<Response<storage::Location>, Status> {
+        Err(Status::unimplemented(NOT_CALLED))
+    }
+
+    async fn drain_location(
+        &self,
+        _: Request<storage::DrainLocationRequest>,
+    ) -> Result<Response<storage::Location>, Status> {
+        Err(Status::unimplemented(NOT_CALLED))
+    }
+
+    async fn undrain_location(
+        &self,
+        _: Request<storage::UndrainLocationRequest>,
+    ) -> Result<Response<storage::Location>, Status> {
+        Err(Status::unimplemented(NOT_CALLED))
+    }
+
+    async fn remove_location(
+        &self,
+        _: Request<storage::RemoveLocationRequest>,
+    ) -> Result<Response<storage::RemoveLocationResponse>, Status> {
+        Err(Status::unimplemented(NOT_CALLED))
     }
 }
 

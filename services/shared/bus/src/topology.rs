@@ -30,6 +30,7 @@ pub const CONSUMERS: &[Consumer] = &[
             "stowage.billing.payment.recorded.v1",
             "stowage.billing.plan.changed.v1",
             "stowage.storage.content.changed.v1",
+            "stowage.storage.location.changed.v1",
         ],
     },
     Consumer {

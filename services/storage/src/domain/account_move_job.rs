@@ -149,8 +149,9 @@ impl Storage {
 }
 
 impl Turn<'_> {
-    fn sites(&self) -> Result<(std::sync::Arc<Site>, std::sync::Arc<Site>), Error> {
-        Ok((self.storage.site(&self.job.from)?, self.storage.site(&self.job.to)?))
+    async fn sites(&self) -> Result<(std::sync::Arc<Site>, std::sync::Arc<Site>), Error> {
+        let (storage, job) = (self.storage, &self.job);
+        Ok((storage.site(&job.from).await?, storage.site(&job.to).await?))
     }
 
     async fn step(&mut self) -> Result<(), Stop> {
@@ -167,7 +168,7 @@ impl Turn<'_> {
 
     /// Takes a page of the pass under way, or ends it.
     async fn pass(&mut self) -> Result<(), Stop> {
-        let (from, to) = self.sites()?;
+        let (from, to) = self.sites().await?;
         let pass = Pass { storage: self.storage, job: &self.job, from: &from, to: &to };
         let Some(advance) = pass.step().await? else {
             return match self.job.state {
@@ -217,7 +218,7 @@ impl Turn<'_> {
 
     /// Makes the old side read-only, and lets what is under way come to its end.
     async fn freeze(&mut self) -> Result<(), Stop> {
-        let (from, _) = self.sites()?;
+        let (from, _) = self.sites().await?;
         let access = match from.engine.capabilities().read_only {
             true => AccountAccess::ReadOnly,
             false => AccountAccess::Suspended,
@@ -290,7 +291,7 @@ impl Turn<'_> {
 
     /// Lets the account go on at the old side, and deletes what was copied.
     async fn cancel(&mut self) -> Result<(), Stop> {
-        let (_, to) = self.sites()?;
+        let (_, to) = self.sites().await?;
         self.thaw().await?;
         to.engine.remove_account(&self.job.uid, true).await?;
         self.forget_copies().await?;
@@ -311,7 +312,7 @@ impl Turn<'_> {
         if !account.is_some_and(|account| account.is_frozen) {
             return Ok(());
         }
-        let from = self.storage.site(&self.job.from)?;
+        let from = self.storage.site(&self.job.from).await?;
         bounded(from.engine.set_access(&self.job.uid, self.access().await?)).await?;
         let mut tx = self.storage.db.begin().await?;
         store::account::set_frozen(&mut tx, &self.job.uid, false).await?;

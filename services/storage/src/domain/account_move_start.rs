@@ -64,6 +64,10 @@ impl Storage {
             return Ok(new);
         }
         let mut tx = self.db.begin().await?;
+        // Nobody removes the destination of what is noted.
+        if !store::location::hold_open(&mut tx, &new.to).await? {
+            return Err(Error::LocationClosed { location: new.to });
+        }
         if !store::account_move::insert(&mut tx, &new).await? {
             return Err(Error::AccountMoving);
         }
@@ -81,7 +85,7 @@ impl Storage {
         if to.state != LocationState::Open {
             return Err(Error::LocationClosed { location: to.code });
         }
-        let site = self.site(&to.code)?;
+        let site = self.site(&to.code).await?;
         if site.engine.capabilities().issues_keys {
             // Others would have to come in their place, behind the back of who uses them.
             let why = "the destination takes no keys but its own: the account's would open nothing";
@@ -165,7 +169,7 @@ impl Storage {
     /// Makes the account at the destination, where nobody gets in yet, and lets it be copied. What
     /// the engine says to the keys is known before anything is copied.
     async fn prepare(&self, start: &Start) -> Result<AccountMove, Error> {
-        let site = self.site(&start.to)?;
+        let site = self.site(&start.to).await?;
         let engine = &*site.engine;
         let mut spec = AccountSpec::new(start.uid.clone(), start.keys.clone());
         spec.access = AccountAccess::Suspended;

@@ -40,7 +40,7 @@ impl Storage {
             }
             state => return Err(Error::AccountMoveState { state: state.text() }),
         }
-        let (from, to) = (self.site(&known.from)?, self.site(&known.to)?);
+        let (from, to) = (self.site(&known.from).await?, self.site(&known.to).await?);
         from.engine.set_access(uid, AccountAccess::Suspended).await?;
         to.engine.ensure_account(spec).await.map_err(key_error)?;
         self.note_switched(&known, &to, spec).await?;

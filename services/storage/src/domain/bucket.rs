@@ -105,7 +105,7 @@ impl Storage {
         if location.state != LocationState::Open {
             return Err(Error::LocationClosed { location: location.code });
         }
-        let site = self.site(&location.code)?;
+        let site = self.site(&location.code).await?;
         let engine = &*site.engine;
         let is_shared = engine.capabilities().namespace == BucketNamespace::Engine;
         if is_shared && engine.bucket_owner(bucket).await?.is_some() {

@@ -130,8 +130,8 @@ impl Turn<'_> {
         Lease { now, until: now + LEASE, ..self.lease }
     }
 
-    fn site(&self) -> Result<Arc<Site>, Error> {
-        self.storage.site(&self.job.location)
+    async fn site(&self) -> Result<Arc<Site>, Error> {
+        self.storage.site(&self.job.location).await
     }
 
     /// Deletes one batch, or what else is next.
@@ -156,7 +156,7 @@ impl Turn<'_> {
     /// The bucket, if it is still the one that was to be deleted.
     async fn bucket(&self) -> Result<Option<BucketInfo>, Error> {
         let (uid, bucket) = (&self.job.uid, &self.job.bucket);
-        let site = self.site()?;
+        let site = self.site().await?;
         let engine = &*site.engine;
         let found = tokio::time::timeout(ENGINE_CALL_MAX, find_bucket(engine, uid, bucket)).await;
         let found = found.map_err(|_| EngineError::unavailable("the engine takes too long"))?;
@@ -173,7 +173,7 @@ impl Turn<'_> {
         let (uid, bucket) = (&self.job.uid, &self.job.bucket);
         let max = self.storage.config.deletion_batch_max;
         let query = ListQuery { max, ..ListQuery::default() };
-        match bounded(self.site()?.engine.list_objects(uid, bucket, &query)).await {
+        match bounded(self.site().await?.engine.list_objects(uid, bucket, &query)).await {
             Ok(page) => Ok(page.objects),
             Err(EngineError::NotFound) => Ok(Vec::new()),
             Err(error) => Err(error.into()),
@@ -226,7 +226,7 @@ impl Turn<'_> {
         let last = keys.last().map(|key| key.clone().into_bytes()).unwrap_or_default();
         self.begin(Batch { last, amount }).await?;
         let (uid, bucket) = (&self.job.uid, &self.job.bucket);
-        match bounded(self.site()?.engine.delete_objects(uid, bucket, &keys)).await {
+        match bounded(self.site().await?.engine.delete_objects(uid, bucket, &keys)).await {
             Ok(()) => self.count(amount).await,
             // The next step finds that the bucket has gone.
             Err(EngineError::NotFound) => Ok(()),
@@ -238,13 +238,13 @@ impl Turn<'_> {
     async fn finish(&mut self) -> Result<(), Stop> {
         let max = self.storage.config.deletion_batch_max;
         let (uid, bucket) = (self.job.uid.clone(), self.job.bucket.clone());
-        match bounded(self.site()?.engine.abort_uploads(&uid, &bucket, None, max)).await {
+        match bounded(self.site().await?.engine.abort_uploads(&uid, &bucket, None, max)).await {
             Ok(aborted) if aborted >= max => return Ok(()),
             Ok(_) | Err(EngineError::NotFound | EngineError::Unsupported) => {}
             Err(error) => return Err(error.into()),
         }
         self.begin(Batch { last: Vec::new(), amount: Amount::default() }).await?;
-        match bounded(self.site()?.engine.delete_bucket(&uid, &bucket)).await {
+        match bounded(self.site().await?.engine.delete_bucket(&uid, &bucket)).await {
             Ok(()) | Err(EngineError::NotFound) => self.end().await,
             // A client has put an object, or there is something that we do not see: either way
             // with a pause, and not for ever.

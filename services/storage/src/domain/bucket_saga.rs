@@ -111,8 +111,8 @@ impl BucketState {
         Some(self.error_of(Failure { step: REMOVE_STEP.to_owned(), reason, why }))
     }
 
-    fn site(&self, storage: &Storage) -> Result<Arc<Site>, StepError> {
-        storage.site(&self.location).map_err(step_error)
+    async fn site(&self, storage: &Storage) -> Result<Arc<Site>, StepError> {
+        storage.site(&self.location).await.map_err(step_error)
     }
 }
 
@@ -206,7 +206,7 @@ async fn release(state: &mut BucketState, tx: &mut Tx) -> StepResult {
 /// whose answer was lost, or by another saga that ended between the look and the beginning of this
 /// one: engines leave it as it is, and `bucket_made` tells the two apart.
 async fn make(storage: &Storage, state: &mut BucketState) -> StepResult {
-    let site = state.site(storage)?;
+    let site = state.site(storage).await?;
     let engine = &*site.engine;
     match made_bucket(storage, engine, (&state.uid, &state.bucket)).await {
         Ok(info) => {
@@ -225,7 +225,7 @@ async fn make(storage: &Storage, state: &mut BucketState) -> StepResult {
 /// What a client has put into the bucket meanwhile is not ours to delete: then it stays. So does a
 /// bucket that another saga has made and told of.
 async fn unmake(storage: &Storage, state: &mut BucketState) -> StepResult {
-    let site = state.site(storage)?;
+    let site = state.site(storage).await?;
     let engine = &*site.engine;
     let info = match find_bucket(engine, &state.uid, &state.bucket).await {
         Err(Error::AccountNotFound) => None,
@@ -264,7 +264,7 @@ async fn note_made(storage: &Storage, state: &mut BucketState, tx: &mut Tx) -> S
 /// empty when it was made, whatever is in it by now.
 async fn sample(storage: &Storage, state: &BucketState, tx: &mut Tx) -> StepResult {
     let Some(found) = &state.found else { return Ok(()) };
-    if state.site(storage)?.engine.capabilities().changes_at_once {
+    if state.site(storage).await?.engine.capabilities().changes_at_once {
         return Ok(());
     }
     let empty = StorageFigures {
@@ -299,7 +299,7 @@ async fn end(storage: &Storage, state: &BucketState, tx: &mut Tx) -> StepResult 
 /// Looks first: an attempt whose answer was lost may have done it, and a bucket that was made
 /// anew under the name is not the one to be deleted.
 async fn remove(storage: &Storage, state: &mut BucketState) -> StepResult {
-    let site = state.site(storage)?;
+    let site = state.site(storage).await?;
     let engine = &*site.engine;
     let info = match find_bucket(engine, &state.uid, &state.bucket).await {
         Err(Error::AccountNotFound) => None,

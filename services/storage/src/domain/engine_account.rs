@@ -6,6 +6,7 @@
 //! until it succeeds.
 
 use stowage_auth::RequestContext;
+use stowage_db::Tx;
 use stowage_engine::{AccountAccess, AccountSpec, Engine, KeyPair};
 use stowage_types::{CustomerId, S3uid};
 
@@ -105,7 +106,7 @@ impl Storage {
             return Err(Error::field("customer_id", "is not the customer the call acts for"));
         }
         let location = self.location(cx, &ensure.location).await?;
-        let site = self.site(&location.code)?;
+        let site = self.site(&location.code).await?;
         if ensure.spec.keys.is_empty() && !site.engine.capabilities().issues_keys {
             return Err(Error::field("keys", "must hold at least one key"));
         }
@@ -158,8 +159,9 @@ impl Storage {
     }
 
     /// Whether the engine of a location makes keys by itself.
-    pub(crate) fn issues_keys(&self, location: &str) -> bool {
-        self.sites.get(location).is_some_and(|site| site.engine.capabilities().issues_keys)
+    pub(crate) async fn issues_keys(&self, location: &str) -> bool {
+        let site = self.site(location).await;
+        site.is_ok_and(|site| site.engine.capabilities().issues_keys)
     }
 
     /// Writes that the account is about to be made, unless that cannot be.
@@ -174,12 +176,24 @@ impl Storage {
         }
         let (customer, now) = (ensure.customer, self.clock.now());
         if store::account::insert_pending(&mut tx, uid, customer, &location.code, now).await? {
+            // Its row refers to the location, so that a removal waits for it, or was waited for:
+            // then this is another answer than before.
+            self.check_open(&mut tx, &location.code).await?;
             return Ok(tx.commit().await?);
         }
         // Another was faster, and has committed.
         let account = store::account::find(&mut tx, uid).await?;
         let account = account.ok_or(stowage_db::Error::RowNotFound)?;
         ensure.check_known(&account, location)
+    }
+
+    /// Refuses a location that takes no orders, as a transaction sees it.
+    async fn check_open(&self, tx: &mut Tx, code: &str) -> Result<(), Error> {
+        let location = store::location::find(tx, code).await?.ok_or(Error::LocationNotFound)?;
+        match location.state {
+            LocationState::Open => Ok(()),
+            LocationState::Draining => Err(Error::LocationClosed { location: location.code }),
+        }
     }
 
     /// Removes what a late repeat may have made on the engine; what holds buckets was there
@@ -202,7 +216,7 @@ impl Storage {
             return Ok(());
         };
         let left = self.old_side(uid, purge).await?;
-        let site = self.site(&location)?;
+        let site = self.site(&location).await?;
         let engine = &*site.engine;
         let outcome = remove_from_engine(engine, uid, purge).await;
         if matches!(outcome, Ok(()) | Err(Error::BucketNotEmpty)) {
@@ -224,7 +238,7 @@ impl Storage {
         let Some(left) = left.filter(|left| purge && left.state.is_switched()) else {
             return Ok(None);
         };
-        self.site(&left.from)?.engine.remove_account(uid, true).await?;
+        self.site(&left.from).await?.engine.remove_account(uid, true).await?;
         Ok(Some(left))
     }
 

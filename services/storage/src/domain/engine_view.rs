@@ -55,7 +55,7 @@ impl Storage {
         (page_size, page_token): (i64, &str),
     ) -> Result<ViewPage, Error> {
         let location = self.location(cx, location).await?.code;
-        let site = self.site(&location)?;
+        let site = self.site(&location).await?;
         let engine = &*site.engine;
         let after = match page::decode(ACCOUNTS, &location, page_token) {
             Ok(after) => after.map(|text| S3uid::parse(&text)).transpose(),

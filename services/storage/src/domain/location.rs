@@ -19,7 +19,32 @@ pub(crate) struct Location {
     pub(crate) endpoint: String,
     pub(crate) region: String,
     pub(crate) storage_types: Vec<String>,
+    /// Whether it takes orders, by all that says so.
     pub(crate) state: LocationState,
+    pub(crate) origin: Origin,
+    /// Whether its engine makes access keys by itself, as far as this process has it open.
+    pub(crate) issues_keys: bool,
+}
+
+/// Where a location comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Configured,
+    Added,
+}
+
+impl Origin {
+    pub(crate) fn of(text: &str) -> Self {
+        if text == "ADDED" { Self::Added } else { Self::Configured }
+    }
+}
+
+/// A location that was added, with how its engine is reached.
+#[derive(Debug)]
+pub(crate) struct Added {
+    pub(crate) location: Location,
+    pub(crate) sealed: Vec<u8>,
+    pub(crate) generation: i64,
 }
 
 /// A page of locations.
@@ -39,6 +64,19 @@ impl Location {
             region: config.region,
             storage_types: config.storage_types,
             state: config.state,
+            origin: Origin::Configured,
+            issues_keys: site.engine.capabilities().issues_keys,
+        }
+    }
+
+    /// As it would be configured.
+    pub(crate) fn config(&self) -> LocationConfig {
+        LocationConfig {
+            code: self.code.clone(),
+            endpoint: self.endpoint.clone(),
+            region: self.region.clone(),
+            storage_types: self.storage_types.clone(),
+            state: self.state,
         }
     }
 }
@@ -51,6 +89,10 @@ fn sees_only_open(cx: &RequestContext) -> bool {
 impl Storage {
     /// Writes the configured locations to the database. Locations that are configured no longer
     /// keep their accounts and take no new ones.
+    ///
+    /// # Errors
+    /// [`Error::LocationExists`]: one was added by an administrator. Its accounts would be looked
+    /// for at another engine from then on.
     pub(crate) async fn write_locations(&self, configured: &[Location]) -> Result<(), Error> {
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
@@ -59,6 +101,11 @@ impl Storage {
         stowage_db::next_id(&mut tx, "locations").await?;
         store::location::close_all(&mut tx, now).await?;
         for location in configured {
+            let known = store::location::find(&mut tx, &location.code).await?;
+            if known.is_some_and(|known| known.origin == Origin::Added) {
+                let (location, what) = (location.code.clone(), "added by an administrator");
+                return Err(Error::LocationExists { location, what });
+            }
             store::location::upsert(&mut tx, location, now).await?;
         }
         tx.commit().await?;
@@ -72,8 +119,16 @@ impl Storage {
     ) -> Result<Location, Error> {
         let location = store::location::find(&self.db, code).await?;
         location
+            .map(|found| self.with_site(found))
             .filter(|found| !sees_only_open(cx) || found.state == LocationState::Open)
             .ok_or(Error::LocationNotFound)
+    }
+
+    /// What its engine says of a location.
+    pub(crate) fn with_site(&self, location: Location) -> Location {
+        let site = self.sites.get(&location.code);
+        let issues_keys = site.is_some_and(|site| site.engine.capabilities().issues_keys);
+        Location { issues_keys, ..location }
     }
 
     pub(crate) async fn locations(
@@ -95,6 +150,7 @@ impl Storage {
                 next_page_token = page::encode(LISTING, "", &last.code);
             }
         }
+        let locations = locations.into_iter().map(|found| self.with_site(found)).collect();
         Ok(LocationPage { locations, next_page_token })
     }
 }

@@ -1,7 +1,6 @@
 //! `KeyringService`.
 
 use stowage_auth::RequestContext;
-use stowage_engine::EngineKeyring;
 use stowage_proto::common::{MasterKey, Rewrapped, RoleKeyring, SealedRecords};
 use stowage_proto::storage as pb;
 use stowage_proto::storage::keyring_service_server::KeyringService;
@@ -9,7 +8,7 @@ use stowage_types::{page, timestamp};
 use tonic::{Request, Response, Status};
 
 use super::Api;
-use crate::domain::keyring::Cursor;
+use crate::domain::keyring::{Cursor, View};
 use crate::domain::signed;
 use crate::error::Error;
 
@@ -50,16 +49,25 @@ fn read_cursor(text: &str) -> Option<Cursor> {
     Some(Cursor { location: location.to_owned(), after: after.to_owned() })
 }
 
-/// Engines in one process have one keyring; what they know of it may differ for an instant, so the
+/// All in one process have one keyring; what they know of it may differ for an instant, so the
 /// least of it is told.
-fn merged(keyrings: Vec<(String, EngineKeyring)>) -> RoleKeyring {
+fn merged(view: View) -> RoleKeyring {
+    let View { master_keys, sealing_version, settings, engines } = view;
     let mut role = RoleKeyring { role: "storage".to_owned(), ..Default::default() };
-    let least = keyrings.iter().min_by_key(|(_, keyring)| keyring.sealing_version);
-    if let Some((_, keyring)) = least {
-        role.sealing_version = keyring.sealing_version;
-        role.master_keys = keyring.master_keys.iter().map(master_key).collect();
-    }
-    for (location, keyring) in keyrings {
+    let engine_of = engines.iter().map(|(_, keyring)| keyring);
+    let least = engine_of.min_by_key(|keyring| keyring.sealing_version);
+    let least = least.filter(|keyring| keyring.sealing_version < sealing_version);
+    let told = least.map_or((sealing_version, &master_keys), |keyring| {
+        (keyring.sealing_version, &keyring.master_keys)
+    });
+    role.sealing_version = told.0;
+    role.master_keys = told.1.iter().map(master_key).collect();
+    role.records.extend(settings.into_iter().map(|(version, count)| SealedRecords {
+        kind: "location".to_owned(),
+        version,
+        count,
+    }));
+    for (location, keyring) in engines {
         role.records.extend(keyring.access_keys.into_iter().map(|(version, count)| {
             SealedRecords { kind: format!("{location}/access_key"), version, count: signed(count) }
         }));

@@ -1,13 +1,11 @@
 //! Starts the role and calls it as anyone.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
-use stowage_bus::{Audience, Bus, Event, Handler, Subscription};
+use stowage_bus::Bus;
 use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_engine::Engine;
@@ -17,19 +15,20 @@ use stowage_proto::storage::account_move_service_client::AccountMoveServiceClien
 use stowage_proto::storage::bucket_deletion_service_client::BucketDeletionServiceClient;
 use stowage_proto::storage::bucket_service_client::BucketServiceClient;
 use stowage_proto::storage::engine_account_service_client::EngineAccountServiceClient;
+use stowage_proto::storage::keyring_service_client::KeyringServiceClient;
 use stowage_proto::storage::location_service_client::LocationServiceClient;
 use stowage_proto::storage::object_service_client::ObjectServiceClient;
 use stowage_proto::storage::upload_service_client::UploadServiceClient;
 use stowage_proto::storage::usage_service_client::UsageServiceClient;
 use stowage_runtime::{Role, RoleChannel, reason_of};
-use stowage_storage::{
-    Config, Deps, LocationConfig, LocationState, MIGRATOR, USAGE_COLLECTED, build,
-};
+use stowage_storage::{Config, Deps, LocationConfig, LocationState, MIGRATOR, build};
 use stowage_types::{Clock, CustomerId, S3uid, SystemClock, SystemRandom, name};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Request, Status};
 
 use crate::engine::Memory;
+pub(crate) use crate::meter::{Meter, Place, metered_bus};
+use crate::servers::{Servers, keyring};
 
 /// The customer that owns what the kit makes.
 pub(crate) const OWNER: i64 = 1001;
@@ -87,6 +86,10 @@ pub(crate) struct Settings {
     pub(crate) clock: Arc<dyn Clock>,
     /// Locations beside NL and FAR.
     pub(crate) more: Engines,
+    /// Servers that locations can be added for.
+    pub(crate) servers: Arc<Servers>,
+    /// Versions of the master key.
+    pub(crate) key_versions: u32,
 }
 
 impl Default for Settings {
@@ -95,9 +98,17 @@ impl Default for Settings {
             collect_every_ms: 2,
             deletion_batch_max: 5,
             move_settle_ms: 0,
+            locations_every_ms: 5,
+            removal_settle_ms: 0,
             ..Config::default()
         };
-        Self { config, clock: Arc::new(SystemClock), more: Vec::new() }
+        Self {
+            config,
+            clock: Arc::new(SystemClock),
+            more: Vec::new(),
+            servers: Arc::default(),
+            key_versions: 1,
+        }
     }
 }
 
@@ -118,6 +129,8 @@ pub(crate) fn deps_of(
         page_key: signer().page_key(),
         stop: stop.clone(),
         engines,
+        opener: Arc::new(Servers::default()),
+        keyring: keyring(1),
         fronts: Vec::new(),
     }
 }
@@ -163,9 +176,11 @@ impl<E: Engine + 'static> Kit<E> {
         away.state = LocationState::Draining;
         let mut engines: Engines =
             vec![(location("NL"), Arc::<E>::clone(&engine)), (away, Arc::new(Memory::default()))];
-        let Settings { config, clock, more } = settings;
+        let Settings { config, clock, more, servers, key_versions } = settings;
         engines.extend(more);
-        let role = build(config, deps_of(&db, &bus, engines, (&stop, clock))).await.unwrap();
+        let mut deps = deps_of(&db, &bus, engines, (&stop, clock));
+        (deps.opener, deps.keyring) = (servers, keyring(key_versions));
+        let role = build(config, deps).await.unwrap();
         let tasks = Vec::new();
         Self { engine, meter, role, signer: signer(), db, stop, tasks, _place: place }
     }
@@ -188,7 +203,7 @@ impl<E: Engine + 'static> Kit<E> {
     /// Runs tasks of that name of another process that has the same database and engine.
     pub(crate) async fn run_twin(&mut self, settings: Settings, name: &str) {
         let engines: Engines = vec![(location("NL"), Arc::<E>::clone(&self.engine))];
-        let Settings { config, clock, more } = settings;
+        let Settings { config, clock, more, .. } = settings;
         let engines: Engines = engines.into_iter().chain(more).collect();
         let (bus, _) = metered_bus();
         let deps = deps_of(&self.db, &bus, engines, (&self.stop, clock));
@@ -197,12 +212,25 @@ impl<E: Engine + 'static> Kit<E> {
         self.tasks.extend(tasks.map(|task| tokio::spawn(task.future)));
     }
 
+    /// Another process that has the same database, and NL on the same engine.
+    pub(crate) async fn twin(&self, settings: Settings) -> Self {
+        let stop = CancellationToken::new();
+        let engines: Engines = vec![(location("NL"), Arc::<E>::clone(&self.engine))];
+        let Settings { config, clock, servers, key_versions, .. } = settings;
+        let (bus, meter) = metered_bus();
+        let mut deps = deps_of(&self.db, &bus, engines, (&stop, clock));
+        (deps.opener, deps.keyring) = (servers, keyring(key_versions));
+        let role = build(config, deps).await.unwrap();
+        let (engine, db, place) = (Arc::clone(&self.engine), self.db.clone(), self._place.clone());
+        Self { engine, meter, role, signer: signer(), db, stop, tasks: Vec::new(), _place: place }
+    }
+
     /// Polls a task of another process that has the same database and engines, so often, and kills
     /// that.
     pub(crate) async fn run_killed(&self, settings: Settings, name: &str, polls: u32) {
         end_leases(&self.db).await;
         let mut engines: Engines = vec![(location("NL"), Arc::<E>::clone(&self.engine))];
-        let Settings { config, clock, more } = settings;
+        let Settings { config, clock, more, .. } = settings;
         engines.extend(more);
         let deps = deps_of(&self.db, &metered_bus().0, engines, (&self.stop, clock));
         let tasks = build(config, deps).await.unwrap().tasks;
@@ -262,6 +290,10 @@ impl<E: Engine + 'static> Kit<E> {
 
     pub(crate) fn uploads(&self) -> UploadServiceClient<RoleChannel> {
         UploadServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn keyring(&self) -> KeyringServiceClient<RoleChannel> {
+        KeyringServiceClient::new(self.channel())
     }
 
     pub(crate) fn usage(&self) -> UsageServiceClient<RoleChannel> {
@@ -401,72 +433,6 @@ pub(crate) async fn killed_after<F: Future>(polls: u32, future: F) -> Option<F::
         future.as_mut().poll(cx).map(Some)
     })
     .await
-}
-
-/// Where a figure belongs: account, bucket, hour.
-pub(crate) type Place = (String, String, i64);
-
-/// Stands for metering: sums what it is told once per event.
-#[derive(Default)]
-pub(crate) struct Meter(Mutex<Told>);
-
-#[derive(Default)]
-struct Told {
-    seen: BTreeSet<uuid::Uuid>,
-    /// Received bytes, sent bytes, reads, writes.
-    traffic: BTreeMap<Place, [i64; 4]>,
-    samples: Vec<(String, pb::StorageSample)>,
-}
-
-impl Meter {
-    pub(crate) fn traffic(&self) -> BTreeMap<Place, [i64; 4]> {
-        self.0.lock().unwrap().traffic.clone()
-    }
-
-    pub(crate) fn events(&self) -> usize {
-        self.0.lock().unwrap().seen.len()
-    }
-
-    /// The last sample of a bucket: bytes and objects.
-    pub(crate) fn last(&self, uid: &S3uid, bucket: &str) -> Option<(i64, i64)> {
-        let told = self.0.lock().unwrap();
-        let of_bucket = |(of, sample): &&(String, pb::StorageSample)| {
-            of == uid.as_str() && sample.bucket == bucket
-        };
-        let last = told.samples.iter().rev().find(of_bucket)?;
-        Some((last.1.stored_bytes, last.1.object_count))
-    }
-}
-
-#[async_trait]
-impl Handler for Meter {
-    async fn handle(&self, event: &Event) -> Result<(), stowage_bus::BoxError> {
-        let message: pb::UsageCollected = event.message()?;
-        assert_eq!(event.subject, format!("accounts/{}", message.s3uid));
-        let mut told = self.0.lock().unwrap();
-        if !told.seen.insert(event.id) {
-            return Ok(());
-        }
-        for row in message.traffic {
-            let place = (message.s3uid.clone(), row.bucket, row.hour.unwrap().seconds);
-            let sums = told.traffic.entry(place).or_default();
-            let moved = [row.received_bytes, row.sent_bytes, row.read_requests, row.write_requests];
-            for (sum, moved) in sums.iter_mut().zip(moved) {
-                *sum += moved;
-            }
-        }
-        let uid = message.s3uid;
-        told.samples.extend(message.samples.into_iter().map(|sample| (uid.clone(), sample)));
-        Ok(())
-    }
-}
-
-pub(crate) fn metered_bus() -> (Bus, Arc<Meter>) {
-    let (bus, meter) = (Bus::in_process(), Arc::new(Meter::default()));
-    let handler = Arc::<Meter>::clone(&meter);
-    let (kinds, audience) = (&[USAGE_COLLECTED], Audience::OneReplica);
-    bus.subscribe(Subscription { consumer: "metering", kinds, audience, handler });
-    (bus, meter)
 }
 
 /// Start of the present hour.

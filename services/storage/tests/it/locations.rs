@@ -13,6 +13,7 @@ use tonic::{Code, Request};
 
 use crate::engine::Memory;
 use crate::kit::{Kit, OWNER, assert_reason, location, metered_bus, open, role_over, signer};
+use crate::servers::{Servers, keyring};
 
 fn named(name: &str) -> pb::GetLocationRequest {
     pb::GetLocationRequest { name: name.to_owned() }
@@ -110,6 +111,8 @@ async fn wrong_settings_are_told_together_and_nothing_is_written() {
         page_key: signer().page_key(),
         stop: CancellationToken::new(),
         engines: vec![twice(), twice(), (location("nl"), Arc::clone(&engine))],
+        opener: Arc::new(Servers::default()),
+        keyring: keyring(1),
         fronts: Vec::new(),
     };
     let config = Config { call_ms_max: 0, ..Config::default() };

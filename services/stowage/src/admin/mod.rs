@@ -26,6 +26,7 @@ mod output;
 mod plan;
 mod reconcile;
 mod saga;
+mod secret;
 mod upload;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -106,7 +107,7 @@ enum OfServer {
     Reconcile(reconcile::Reconcile),
     /// Locations: where accounts can be
     #[command(subcommand)]
-    Location(location::Command),
+    Location(Box<location::Command>),
     /// Master keys: what secrets are sealed under
     #[command(subcommand)]
     Keyring(keyring::Command),
@@ -164,7 +165,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Upload(command) => upload::run(command, &session).await,
         OfServer::Object(command) => object::run(command, &session).await,
         OfServer::Reconcile(command) => reconcile::run(command, &session).await,
-        OfServer::Location(command) => location::run(command, &session).await,
+        OfServer::Location(command) => location::run(*command, &session).await,
         OfServer::Keyring(command) => keyring::run(command, &session).await,
         OfServer::Saga(command) => saga::run(command, &session).await,
         OfServer::DeadLetter(command) => dead_letter::run(command, &session).await,

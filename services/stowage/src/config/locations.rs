@@ -5,39 +5,14 @@ use std::path::{Path, PathBuf};
 
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
-use stowage_engine::Capabilities;
 use stowage_runtime::Identity;
-use stowage_storage::{LocationConfig, LocationState};
+use stowage_storage::{EngineSettings, LocationConfig, LocationState};
 
+use super::EngineKind;
 use super::sections::{Listener, address, half, identity};
 use crate::data::read_secret;
 use crate::error::StartError;
-
-/// The kinds of engines that are other servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum EngineKind {
-    /// Ceph RADOS Gateway.
-    #[serde(rename = "ceph-rgw")]
-    CephRgw,
-    /// Garage.
-    #[serde(rename = "garage")]
-    Garage,
-    /// S3 with the users of IAM.
-    #[serde(rename = "aws")]
-    Aws,
-}
-
-impl EngineKind {
-    /// What it can do.
-    #[must_use]
-    pub fn capabilities(self) -> Capabilities {
-        match self {
-            Self::CephRgw => stowage_engine_ceph::CAPABILITIES,
-            Self::Garage => stowage_engine_garage::CAPABILITIES,
-            Self::Aws => stowage_engine_aws::CAPABILITIES,
-        }
-    }
-}
+use crate::opener::Given;
 
 /// `[location.<CODE>.front]`: a port before the engine's S3 that counts what moves.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -150,50 +125,35 @@ impl LocationSection {
     /// The location, if all that must be set is.
     pub(super) fn check(&self, code: &str) -> Vec<String> {
         let mut faults = Vec::new();
-        let has_token = self.engine == Some(EngineKind::Garage);
-        let [of_key, of_token] =
-            if self.engine.is_none() { [None; 2] } else { [Some(!has_token), Some(has_token)] };
-        for (key, is_set, is_wanted) in [
-            ("engine", self.engine.is_some(), Some(true)),
-            ("endpoint", self.endpoint.is_some(), Some(true)),
-            ("access_key", self.access_key.is_some(), of_key),
-            ("secret_key_file", self.secret_key_file.is_some(), of_key),
-            ("admin_token_file", self.admin_token_file.is_some(), of_token),
-            ("admin_endpoint", self.admin_endpoint.is_some(), self.wants_admin_endpoint()),
-            ("iam_endpoint", self.iam_endpoint.is_some(), self.wants_iam_endpoint()),
-        ] {
-            match is_wanted {
-                Some(true) if !is_set => faults.push(format!("{key}: must be set")),
-                Some(false) if is_set => faults.push(format!("{key}: this engine has none")),
-                _ => {}
+        for (key, is_set) in
+            [("engine", self.engine.is_some()), ("endpoint", self.endpoint.is_some())]
+        {
+            if !is_set {
+                faults.push(format!("{key}: must be set"));
             }
+        }
+        let given = Given {
+            access_key: self.access_key.is_some(),
+            secret_key: self.secret_key_file.is_some(),
+            admin_token: self.admin_token_file.is_some(),
+            admin_endpoint: self.admin_endpoint.is_some(),
+            iam_endpoint: self.iam_endpoint.is_some(),
+        };
+        for (setting, why) in self.engine.map(|kind| kind.faults(given)).unwrap_or_default() {
+            // Secrets come from files.
+            let file = if matches!(setting, "secret_key" | "admin_token") { "_file" } else { "" };
+            faults.push(format!("{setting}{file}: {why}"));
         }
         if self.marker.is_empty() {
             faults.push("marker: must not be empty".to_owned());
         }
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if self.engine == Some(EngineKind::Aws) && !self.marker.chars().all(is_plain) {
-            let why = "marker: is part of a path in IAM: letters, digits, dashes, dots";
-            faults.push(why.to_owned());
-        }
+        let marker = self.engine.and_then(|kind| kind.fault_of_marker(&self.marker));
+        faults.extend(marker.map(|why| format!("marker: {why}")));
         faults.extend(self.check_front());
         if self.endpoint.is_some() {
             faults.extend(self.location(code).check());
         }
         faults
-    }
-
-    /// Garage's other port has S3; and IAM is what administers users of AWS.
-    fn wants_admin_endpoint(&self) -> Option<bool> {
-        match self.engine? {
-            EngineKind::Garage => Some(true),
-            EngineKind::Aws => Some(false),
-            EngineKind::CephRgw => None,
-        }
-    }
-
-    fn wants_iam_endpoint(&self) -> Option<bool> {
-        (self.engine? != EngineKind::Aws).then_some(false)
     }
 
     fn check_front(&self) -> Vec<String> {
@@ -228,28 +188,32 @@ impl LocationSection {
         }
     }
 
-    /// Where this program reaches its administration, and S3.
+    /// How its engine is reached, without secrets. `None`: no engine is named.
     #[must_use]
-    pub fn endpoints(&self) -> (String, String) {
-        let of_server = |own: &Option<String>| own.clone().or_else(|| self.endpoint.clone());
-        let [admin, s3] = [&self.admin_endpoint, &self.s3_endpoint].map(of_server);
-        (admin.unwrap_or_default(), s3.unwrap_or_default())
+    pub fn reached(&self) -> Option<EngineSettings> {
+        Some(EngineSettings {
+            engine: self.engine?.name().to_owned(),
+            admin_endpoint: self.admin_endpoint.clone(),
+            s3_endpoint: self.s3_endpoint.clone(),
+            iam_endpoint: self.iam_endpoint.clone(),
+            access_key: self.access_key.clone(),
+            secret_key: None,
+            admin_token: None,
+            ca_pem: None,
+            marker: self.marker.clone(),
+        })
     }
 
-    /// The secret of its administrator.
+    /// The same, with secrets.
     ///
     /// # Errors
-    /// [`StartError::Secret`]: the file is not there or of no use.
-    pub fn secret_key(&self) -> Result<SecretString, StartError> {
-        secret_in(self.secret_key_file.as_deref())
-    }
-
-    /// The token of its administration.
-    ///
-    /// # Errors
-    /// [`StartError::Secret`]: the file is not there or of no use.
-    pub fn admin_token(&self) -> Result<SecretString, StartError> {
-        secret_in(self.admin_token_file.as_deref())
+    /// [`StartError::Secret`]: a file is not there or of no use.
+    pub fn settings(&self) -> Result<Option<EngineSettings>, StartError> {
+        let Some(reached) = self.reached() else { return Ok(None) };
+        let secret = |file: &Option<PathBuf>| file.as_deref().map(secret_in).transpose();
+        let (secret_key, admin_token) =
+            (secret(&self.secret_key_file)?, secret(&self.admin_token_file)?);
+        Ok(Some(EngineSettings { secret_key, admin_token, ..reached }))
     }
 }
 
@@ -259,8 +223,7 @@ fn some_address<'de, D: Deserializer<'de>>(
     address(deserializer).map(Some)
 }
 
-fn secret_in(file: Option<&Path>) -> Result<SecretString, StartError> {
-    let file = file.unwrap_or(Path::new(""));
+fn secret_in(file: &Path) -> Result<SecretString, StartError> {
     let missing = || StartError::Secret { path: file.to_owned(), why: "is missing".to_owned() };
     read_secret(file)?.ok_or_else(missing)
 }

@@ -1,5 +1,10 @@
 //! What the operator's command line prints, and how it says no.
 
+use std::fs::{self, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Stdio;
+
 use crate::process::{Process, finish, stderr, stowage};
 
 /// Blanks what differs from run to run and keeps the width: times, keys, ids.
@@ -87,10 +92,64 @@ fn the_location_of_the_first_start() {
         list,
         serde_json::json!([{
             "code": "NL", "engine": "embedded", "endpoint": endpoint, "region": "us-east-1",
-            "storage_types": ["standard"], "state": "open",
+            "storage_types": ["standard"], "state": "open", "origin": "configured",
         }])
     );
     assert_eq!(process.admin_json(&["account", "list"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_location_is_drained_and_its_secrets_come_from_files_or_standard_input() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start(&folder.path().join("data"));
+    for (command, state) in [("drain", "draining"), ("undrain", "open")] {
+        let row = process.admin_json(&["location", command, "NL"]);
+        assert_eq!(row["state"], state, "{row}");
+    }
+    let shared = folder.path().join("shared");
+    fs::write(&shared, "hush").unwrap();
+    fs::set_permissions(&shared, Permissions::from_mode(0o644)).unwrap();
+    let shared = shared.to_str().unwrap();
+    let endpoint = "http://127.0.0.1:1";
+    let add = "location add DE --engine ceph-rgw --access-key AK --endpoint";
+    let add: Vec<&str> = add.split(' ').chain([endpoint]).collect();
+    for (more, code, said) in [
+        (&["--secret-key-file", shared][..], 2, "--secret-key-file: "),
+        (&["--secret-key-file", shared], 2, "chmod 600"),
+        (&["--secret-key-file", "-"], 2, "--secret-key-file: standard input is empty"),
+        (&["--secret-key-file", "/absent"], 2, "--secret-key-file: /absent does not exist"),
+        (&["--ca-file", "/absent"], 2, "--ca-file: /absent"),
+        (&[], 2, "--secret-key-file: must be set"),
+        (&["--secret-key", "hush"], 2, "--secret-key"),
+    ] {
+        let output = process.admin(&[add.as_slice(), more].concat());
+        assert_eq!(output.status.code(), Some(code), "{more:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{more:?}: {}", stderr(&output));
+    }
+    for (words, code, said) in [
+        (&["location", "update", "NL"][..], 2, "--secret-key-file"),
+        (&["location", "update", "NL", "--access-key", "AK"], 1, "as the configuration says"),
+        (&["location", "remove", "NL"], 1, "take it out of the configuration"),
+        (&["location", "drain", "XX"], 1, "location not found"),
+        (&["location", "drain", "nl"], 2, "CODE: "),
+    ] {
+        let output = process.admin(words);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {}", stderr(&output));
+        assert!(stderr(&output).contains(said), "{words:?}: {}", stderr(&output));
+    }
+
+    // A secret that comes by standard input gets as far as the server, which asks the engine.
+    let mut command = stowage(&process.data);
+    command.env("STOWAGE_ADDR", &process.gateway).arg("admin").args(&add);
+    command.args(["--secret-key-file", "-"]).stdin(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"hush\n").unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--endpoint: does not answer") && !said.contains("hush"), "{said}");
+    let list = process.admin_prints(&["location", "list"]);
+    assert!(list.starts_with("CODE  ENGINE") && list.lines().count() == 2, "{list}");
 }
 
 #[test]

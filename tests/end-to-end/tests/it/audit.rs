@@ -104,6 +104,11 @@ const TOLD: &[(&str, Told)] = &[
     ("storage.v1.SagaService/RetrySaga", Elsewhere(BUCKET_SAGAS)),
     ("storage.v1.SagaService/UndoSaga", Elsewhere(BUCKET_SAGAS)),
     ("storage.v1.ObjectService/DeleteObject", As(&["file.deleted"])),
+    ("storage.v1.LocationService/AddLocation", Elsewhere(LOCATIONS)),
+    ("storage.v1.LocationService/UpdateLocation", Elsewhere(LOCATIONS)),
+    ("storage.v1.LocationService/RemoveLocation", Elsewhere(LOCATIONS)),
+    ("storage.v1.LocationService/DrainLocation", As(&["location.drained"])),
+    ("storage.v1.LocationService/UndrainLocation", As(&["location.undrained"])),
     ("storage.v1.EngineAccountService/EnsureEngineAccount", Not(STEP)),
     ("storage.v1.EngineAccountService/RemoveEngineAccount", Not(STEP)),
     ("storage.v1.UsageService/CollectUsage", Not(FIGURES)),
@@ -135,6 +140,8 @@ fn every_method_that_changes_something_or_answers_a_secret_is_told_or_says_why_n
     assert_eq!(told.len(), METHODS.iter().filter(matters).count(), "nothing else is told");
 }
 
+/// Where locations that come and go are seen in the audit.
+const LOCATIONS: &str = "needs an engine that is another server: tests/end-to-end/tests/it/ceph.rs";
 /// Where moves are seen in the audit.
 const MOVES: &str = "needs a second location: tests/end-to-end/tests/it/ceph.rs";
 const STEP_OF_MOVE: &str = "a step of a move of an account, which accounts tells as a whole";
@@ -189,6 +196,12 @@ async fn administer(acts: &Acts) -> (i64, i64) {
     let name = key.api_key.expect("a key").name;
     let revoke = accounts::RevokeApiKeyRequest { name, ..Default::default() };
     let _: accounts::ApiKey = acts.act("accounts.v1.SessionService/RevokeApiKey", revoke).await;
+    let name = "locations/NL".to_owned();
+    let drain = storage::DrainLocationRequest { name: name.clone(), ..Default::default() };
+    let _: storage::Location = acts.act("storage.v1.LocationService/DrainLocation", drain).await;
+    let undrain = storage::UndrainLocationRequest { name, ..Default::default() };
+    let _: storage::Location =
+        acts.act("storage.v1.LocationService/UndrainLocation", undrain).await;
     (made.customer_id, change_plans(acts).await)
 }
 
@@ -348,7 +361,8 @@ async fn entries_of(caller: &Caller, customer: &str) -> Vec<AuditEntry> {
 /// Whether a method of this service is called as or for a customer in these tests.
 fn is_of_account(path: &str) -> bool {
     let services = [".AccountService/", ".InvoiceService/"];
-    path.starts_with("storage.") || services.iter().any(|service| path.contains(service))
+    let is_storage = path.starts_with("storage.") && !path.contains(".LocationService/");
+    is_storage || services.iter().any(|service| path.contains(service))
 }
 
 /// Whether a customer may do it himself.

@@ -27,14 +27,19 @@ struct Installation {
     _folder: TempDir,
 }
 
+/// A file that nobody else may read.
+fn secret_file(folder: &TempDir, name: &str, text: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    let mut file = fs::OpenOptions::new();
+    let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&path);
+    let file = file.as_mut().expect("a file can be made in a temporary folder");
+    std::io::Write::write_all(file, text.as_bytes()).expect("a file can be written");
+    path
+}
+
 /// The configuration that names the location.
 fn config(folder: &TempDir) -> PathBuf {
-    let secret = folder.path().join("ceph.secret");
-    let mut file = fs::OpenOptions::new();
-    let mut file = file.write(true).create(true).truncate(true).mode(0o600).open(&secret);
-    let file = file.as_mut().expect("a file can be made in a temporary folder");
-    let text = setting("STOWAGE_TEST_CEPH_SECRET_KEY");
-    std::io::Write::write_all(file, text.as_bytes()).expect("a file can be written");
+    let secret = secret_file(folder, "ceph.secret", &setting("STOWAGE_TEST_CEPH_SECRET_KEY"));
     let path = folder.path().join("stowage.toml");
     let text = format!(
         "[s3]\nenabled = false\n\n[location.DE]\nengine = \"ceph-rgw\"\nendpoint = {:?}\n\
@@ -134,6 +139,136 @@ async fn an_account_on_ceph_is_ordered_used_metered_suspended_and_deleted() {
             Err(code) if code == "InvalidAccessKeyId" => Ok(()),
             other => Err(format!("{:?}", other.map(|body| body.len()))),
         }
+    })
+    .await;
+}
+
+/// Refuses to be added with settings that are wrong, and says which.
+async fn is_refused(server: &Process, arguments: &[&str], flag: &str) {
+    let output = server.admin(arguments).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains(&format!("{flag}: ")), "{flag}: {said}");
+    assert!(!said.contains(&setting("STOWAGE_TEST_CEPH_SECRET_KEY")), "a secret is told");
+}
+
+/// Codes of the locations that the facade offers.
+async fn offered(server: &Process, token: &str) -> Vec<String> {
+    let facade = &server.site.facade;
+    let answer = facade.action("get_available_locations", token, &[]).await.success();
+    let rows = answer["locations"].as_array().cloned().unwrap_or_default();
+    rows.iter().filter_map(|row| row["location"].as_str().map(str::to_owned)).collect()
+}
+
+/// A server without any engine, and the customer who waits for one.
+async fn without_locations() -> (Process, Customer, TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let path = folder.path().join("stowage.toml");
+    let text = "[s3]\nenabled = false\n\n[storage]\nremoval_settle_ms = 1000\n";
+    fs::write(&path, text).expect("a file can be written");
+    let path = path.to_str().expect("a path in UTF-8");
+    let server = Process::start_with(&[("STOWAGE_CONFIG", path)]).await;
+    let customer = server.site.customer("waiting@example.com", "EUR").await;
+    (server, customer, folder)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_location_is_added_used_drained_and_removed_by_commands() {
+    let (mut server, customer, folder) = without_locations().await;
+    let token = customer.token.as_str();
+    assert_eq!(offered(&server, token).await, [""; 0]);
+    let (url, secret) = (setting("STOWAGE_TEST_CEPH_URL"), setting("STOWAGE_TEST_CEPH_SECRET_KEY"));
+    let access_key = setting("STOWAGE_TEST_CEPH_ACCESS_KEY");
+    let (right, wrong) =
+        (secret_file(&folder, "right", &secret), secret_file(&folder, "wrong", "mistyped"));
+    let [right, wrong] = [&right, &wrong].map(|path| path.to_str().expect("a path in UTF-8"));
+    let add = |secret, more: &[&'static str]| {
+        let all = ["location", "add", "DE", "--engine", "ceph", "--endpoint", url.as_str()];
+        let keys = ["--access-key", access_key.as_str(), "--secret-key-file", secret];
+        [&all[..], &keys[..], &["--marker", "added"], more].concat()
+    };
+    is_refused(&server, &add(wrong, &[]), "--secret-key-file").await;
+    let nowhere = "http://127.0.0.1:1";
+    is_refused(&server, &add(right, &["--admin-endpoint", nowhere]), "--admin-endpoint").await;
+    is_refused(&server, &add(right, &["--s3-endpoint", nowhere]), "--s3-endpoint").await;
+    is_refused(&server, &add("/no/such/file", &[]), "--secret-key-file").await;
+    assert_eq!(offered(&server, token).await, [""; 0]);
+
+    for _ in 0..2 {
+        let added = server.admin_json(&add(right, &[])).await;
+        assert_eq!((&added["state"], &added["origin"]), (&"open".into(), &"added".into()));
+        assert!(!added.to_string().contains(&secret), "a secret is told");
+    }
+    assert_eq!(offered(&server, token).await, ["DE"]);
+    let plan_id = plan_at(&server, "DE").await;
+    let bucket = named("added");
+    let account = server.site.order_at(token, (plan_id, "DE"), &bucket).await;
+    write(&account, "docs/a.txt", vec![b'x'; 50_000]).await.expect("a put succeeds");
+    eventually("usage arrives", METERED_WITHIN, async || {
+        let parameters = [("s3uid", account.s3uid.as_str())];
+        let answer = server.site.facade.action("get_buckets_rmq", token, &parameters).await;
+        let answer = answer.success();
+        let figures = ["total_storage_gb", "total_traffic_gb"]
+            .map(|name| answer["metering"][name].as_f64().unwrap_or_default());
+        if figures.iter().all(|figure| *figure > 0.0) { Ok(()) } else { Err(answer.to_string()) }
+    })
+    .await;
+
+    drains_and_refuses(&server, token, plan_id).await;
+    // A restart finds it as it was.
+    server.stop("TERM").await;
+    server.restart().await;
+    for name in ["storage.db", "storage.db-wal"] {
+        let bytes = fs::read(server.data().join(name)).unwrap_or_default();
+        let has_it = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+        assert!(!has_it, "the secret is in {name}");
+    }
+    let token = server.site.login(&customer.api_key).await;
+    let parameters = [("s3uid", account.s3uid.as_str()), ("bucket_name", &bucket)];
+    let listed = server.site.facade.action("get_files", &token, &parameters).await.success();
+    assert!(listed.to_string().contains("docs/"), "{listed}");
+    server.site.facade.action("delete_account", &token, &parameters[..1]).await.success();
+    is_removed(&server, plan_id).await;
+    assert_eq!(offered(&server, &token).await, [""; 0]);
+    eventually("all of it is in the audit", SHOWN_WITHIN, async || {
+        let audit = server.admin_json(&["audit", "list"]).await.to_string();
+        let missing = ["location.added", "location.drained", "location.removed"]
+            .into_iter()
+            .find(|event| !audit.contains(*event));
+        assert!(!audit.contains(&secret), "a secret is in the audit");
+        missing.map_or(Ok(()), |event| Err(format!("{event}: {audit}")))
+    })
+    .await;
+}
+
+/// Drains DE, with an account there.
+async fn drains_and_refuses(server: &Process, token: &str, plan_id: i64) {
+    let output = server.admin(&["location", "drain", "DE"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains(&plan_id.to_string()), "{said}");
+    assert_eq!(offered(server, token).await, [""; 0]);
+    let (id, bucket) = (plan_id.to_string(), named("late"));
+    let order = [("plan_id", id.as_str()), ("location", "DE"), ("bucket_name", &bucket)];
+    let refused = server.site.facade.action("create_order", token, &order).await.failure();
+    assert_eq!(refused, "location DE takes no orders at present");
+    let output = server.admin(&["location", "remove", "DE"]).await;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("not empty: 1 account"), "{said}");
+}
+
+/// Removes DE once what was used there is collected.
+async fn is_removed(server: &Process, plan_id: i64) {
+    eventually("it is removed", SHOWN_WITHIN, async || {
+        let output = server.admin(&["location", "remove", "DE", "--output", "json"]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        if !output.status.success() {
+            return Err(said);
+        }
+        assert!(said.contains(&plan_id.to_string()), "plans are named: {said}");
+        let row: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+        assert_eq!(row, serde_json::json!({ "code": "DE", "removed": true }));
+        Ok(())
     })
     .await;
 }

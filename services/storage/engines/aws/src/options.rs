@@ -1,9 +1,9 @@
 //! What the operator sets.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use stowage_engine_remote::Authorities;
 
 /// How S3 and IAM are reached, and how often buckets are counted.
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ pub struct AwsOptions {
     pub access_key: String,
     /// Its secret.
     pub secret_key: SecretString,
-    /// Certificates of the authority that has signed the servers', in PEM. `None`: the system's.
-    pub ca: Option<PathBuf>,
+    /// Who has signed the servers' certificates. Default: whom the system trusts.
+    pub ca: Authorities,
     /// Name of the path that our users are under: `/<marker>/`. Installations that share an AWS
     /// account have different ones. Default `stowage`.
     pub marker: String,
@@ -52,7 +52,7 @@ impl AwsOptions {
             iam_region: "us-east-1".to_owned(),
             access_key: access_key.to_owned(),
             secret_key,
-            ca: None,
+            ca: Authorities::System,
             marker: "stowage".to_owned(),
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(20),

@@ -1,9 +1,9 @@
 //! What the operator sets.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use stowage_engine_remote::Authorities;
 
 /// How an RGW is reached, and how often it is asked.
 #[derive(Debug, Clone)]
@@ -20,8 +20,8 @@ pub struct CephOptions {
     pub access_key: String,
     /// Its secret.
     pub secret_key: SecretString,
-    /// Certificates of the authority that has signed RGW's, in PEM. `None`: the system's.
-    pub ca: Option<PathBuf>,
+    /// Who has signed RGW's certificate. Default: who the system trusts.
+    pub ca: Authorities,
     /// Begins the display name of our users. Installations that share an RGW have different ones,
     /// and a copy of an installation must not touch the accounts of the original. Default
     /// `stowage`.
@@ -51,7 +51,7 @@ impl CephOptions {
             region: "us-east-1".to_owned(),
             access_key: access_key.to_owned(),
             secret_key,
-            ca: None,
+            ca: Authorities::System,
             marker: "stowage".to_owned(),
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(20),

@@ -1,9 +1,9 @@
 //! What the operator sets.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use stowage_engine_remote::Authorities;
 
 /// How a Garage is reached, and how often it is asked.
 #[derive(Debug, Clone)]
@@ -16,8 +16,8 @@ pub struct GarageOptions {
     pub region: String,
     /// Token of the Admin API: Garage's `admin_token`, or one with the scope that the README lists.
     pub admin_token: SecretString,
-    /// Certificates of the authority that has signed Garage's, in PEM. `None`: the system's.
-    pub ca: Option<PathBuf>,
+    /// Who has signed Garage's certificate. Default: who the system trusts.
+    pub ca: Authorities,
     /// Begins the names of our keys. Installations that share a Garage have different ones.
     /// Default `stowage`.
     pub marker: String,
@@ -42,7 +42,7 @@ impl GarageOptions {
             s3_endpoint: s3_endpoint.to_owned(),
             region: "garage".to_owned(),
             admin_token,
-            ca: None,
+            ca: Authorities::System,
             marker: "stowage".to_owned(),
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(20),

@@ -3,6 +3,7 @@
 //!
 //! What differs between such servers, above all their administration, is not here.
 
+mod authorities;
 mod content;
 mod endpoint;
 mod fault;
@@ -13,9 +14,10 @@ mod stream;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+pub use authorities::Authorities;
 pub use endpoint::{OpenError, endpoint_of};
 pub use fault::Fault;
-pub use net::Net;
+pub use net::{Net, check_answers};
 pub use race::{BackOff, Locks};
 pub use s3::{Hand, S3, fault_of};
 pub use stream::Connector;

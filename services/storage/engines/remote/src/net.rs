@@ -16,11 +16,32 @@ use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 
+use crate::authorities::Authorities;
+use crate::endpoint::endpoint_of;
 use crate::fault::Fault;
 use crate::stream::Connector;
 
 /// Connections that are kept open for the next call.
 const IDLE_MAX: usize = 16;
+/// More than any server says to who asks for nothing.
+const GREETING_BYTES_MAX: usize = 64 * 1024;
+
+/// Asks a server for its first page as nobody. Whatever it answers, there is one that speaks HTTP,
+/// and its certificate is of an authority that is trusted.
+///
+/// # Errors
+/// [`Fault::Failed`]: there was no answer in time.
+pub async fn check_answers(
+    endpoint: &str,
+    authorities: Authorities,
+    timeout: Duration,
+) -> Result<(), Fault> {
+    let endpoint = endpoint_of(endpoint).map_err(Fault::failed)?;
+    let connector = Connector::new(authorities, [&endpoint; 2], timeout).map_err(Fault::failed)?;
+    let request = Request::get(format!("{endpoint}/")).body(SdkBody::empty());
+    let request = request.map_err(Fault::failed)?;
+    Net::new(connector).ask(request, timeout, GREETING_BYTES_MAX).await.map(drop)
+}
 
 /// A client whose connections all calls share.
 #[derive(Clone)]

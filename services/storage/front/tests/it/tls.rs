@@ -8,7 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use stowage_engine::Engine as _;
-use stowage_engine_remote::Connector;
+use stowage_engine_remote::{Authorities, Connector, check_answers};
 use stowage_runtime::{Identity, Protocols, ServerTls};
 use stowage_storage_front::FrontOptions;
 use stowage_types::BucketName;
@@ -37,5 +37,16 @@ async fn both_sides_may_have_tls() {
     let url = account.presigned_get("sealed", "k").await.replace("http://", "https://");
     let got = client.request(http::Request::get(url).body(Full::default()).unwrap()).await.unwrap();
     assert_eq!(got.into_body().collect().await.unwrap().to_bytes(), bytes(100_000));
+    // The same authority as a text.
+    let url = account.presigned_get("sealed", "k").await.replace("http://", "https://");
+    let url: http::Uri = url.parse().unwrap();
+    let address = format!("https://{}", url.authority().unwrap());
+    let text = |of: &rcgen::Certificate| Authorities::Pem(of.pem().into());
+    check_answers(&address, text(&made.cert), Duration::from_secs(3)).await.unwrap();
+    let other = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    for wrong in [text(&other.cert), Authorities::Pem("nothing".into()), Authorities::System] {
+        let refused = check_answers(&address, wrong.clone(), Duration::from_secs(3)).await;
+        assert!(refused.is_err(), "{wrong:?}");
+    }
     assert_eq!(kit.sum(&account.uid, "sealed").await, [100_000, 100_000, 1, 1]);
 }

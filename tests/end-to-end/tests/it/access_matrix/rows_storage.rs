@@ -117,6 +117,65 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("/stowage.storage.v1.LocationService/ListLocations", READERS, Shared, |_| {
         pb::ListLocationsRequest::default().encode_to_vec()
     }),
+    // There is no such kind of engine.
+    Row::new(
+        "/stowage.storage.v1.LocationService/AddLocation",
+        ADMINISTRATORS,
+        Installation,
+        |_| {
+            let (code, endpoint) = ("DE".to_owned(), "http://127.0.0.1:9".to_owned());
+            let engine =
+                Some(pb::EngineSettings { engine: "tape".to_owned(), ..Default::default() });
+            pb::AddLocationRequest { code, endpoint, engine, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("INVALID_FIELD")),
+    Row::new(
+        "/stowage.storage.v1.LocationService/UpdateLocation",
+        ADMINISTRATORS,
+        Installation,
+        |_| {
+            let name = "locations/NL".to_owned();
+            let paths = vec!["secret_key".to_owned()];
+            let update_mask = Some(prost_types::FieldMask { paths });
+            pb::UpdateLocationRequest { name, update_mask, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("LOCATION_CONFIGURED")),
+    Row::new(
+        "/stowage.storage.v1.LocationService/DrainLocation",
+        ADMINISTRATORS,
+        Installation,
+        |_| {
+            let name = "locations/FAR".to_owned();
+            pb::DrainLocationRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("LOCATION_NOT_FOUND")),
+    Row::new(
+        "/stowage.storage.v1.LocationService/UndrainLocation",
+        ADMINISTRATORS,
+        Installation,
+        |_| {
+            let name = "locations/NL".to_owned();
+            pb::UndrainLocationRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial),
+    Row::new(
+        "/stowage.storage.v1.LocationService/RemoveLocation",
+        ADMINISTRATORS,
+        Installation,
+        |_| {
+            let name = "locations/NL".to_owned();
+            pb::RemoveLocationRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("LOCATION_CONFIGURED")),
     Row::new(
         "/stowage.storage.v1.EngineAccountService/EnsureEngineAccount",
         ROLES,

@@ -50,7 +50,7 @@ fn at(address: &str, ca: &Path) -> CephOptions {
     let mut options = options();
     options.admin_endpoint = address.to_owned();
     options.s3_endpoint = address.to_owned();
-    options.ca = Some(ca.to_owned());
+    options.ca = Some(ca.to_owned()).into();
     options
 }
 
