@@ -1,6 +1,6 @@
-//! Brings in what the facade's document is tested with, `schemathesis` and
-//! `openapi-spec-validator`: Python programs, in an environment of their own below the target
-//! folder, so that nothing of the machine changes.
+//! Brings in the Python programs that the tests run: `schemathesis` and `openapi-spec-validator`,
+//! which the facade's document is tested with, and `boto3`, an S3 client. They are in an
+//! environment of their own below the target folder, so that nothing of the machine changes.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,12 @@ use crate::{install, run};
 
 /// What is installed, to the version: a new one may find what the last one did not, and that is a
 /// change to make on purpose. `hypothesis` makes its data.
-const PACKAGES: [&str; 3] =
-    ["schemathesis==4.32.5", "hypothesis==6.170.15", "openapi-spec-validator==0.9.0"];
+const PACKAGES: [&str; 4] = [
+    "schemathesis==4.32.5",
+    "hypothesis==6.170.15",
+    "openapi-spec-validator==0.9.0",
+    "boto3==1.44.8",
+];
 
 /// Names what the environment was made of; written last, so that half an installation is none.
 const MARK: &str = "installed.txt";

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+pub(crate) use rgw::Gateway;
+
 use crate::rabbitmq::{self, Broker};
 use crate::{install, layout, postgres, python, run};
 
@@ -284,7 +286,7 @@ fn run_resilience(closing: &mut Vec<String>) -> Result<(), String> {
 fn run_ceph(closing: &mut Vec<String>) -> Result<(), String> {
     install::gateway()?;
     let folder = Scratch::new()?;
-    let gateway = rgw::Gateway::start(&folder.path)?;
+    let gateway = Gateway::start(&folder.path)?;
     let mut command = Which::Ceph.command();
     gateway.at(folder.at(&mut command));
     let (outcome, lines) = run::shown_and_kept(&mut command, is_closing_line);

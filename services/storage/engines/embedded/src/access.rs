@@ -9,7 +9,8 @@
 //!   `x-amz-copy-source` and read any object of the signer. (0.17 refuses them itself; it needs a
 //!   newer compiler.)
 //! - Signature version 2 covers method, path and time, and little of the query: it is good for a
-//!   plain GET or HEAD of an object by URL, which s3cmd makes in no other way, and nothing else.
+//!   URL to read or write an object that says nothing else. s3cmd makes no other, and boto3 none
+//!   unless it is told to.
 //! - Requests for features that we lack are refused rather than half obeyed.
 
 use std::sync::Arc;
@@ -32,6 +33,16 @@ use crate::traffic::Meter;
 ///
 /// Source: Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters".
 const EXPIRES_MAX: u32 = 604_800;
+
+/// What a request may ask of the headers of its answer.
+const RESPONSE_HEADERS: [&str; 6] = [
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+];
 
 /// What a client is told whose account is suspended.
 const SUSPENDED: &str = "the account is suspended";
@@ -149,18 +160,24 @@ fn check_signed(operation: &str, uri: &Uri, headers: &HeaderMap) -> S3Result<()>
     Ok(())
 }
 
-/// Refuses a signed URL that says more than version 2 of the signature covers.
+/// Refuses a signed URL that says more than version 2 of the signature covers: method, path, time,
+/// type and digest of the body, and of the query what is asked of the answer's headers.
 fn check_version_2(operation: &str, query: &Query<'_>, headers: &HeaderMap) -> S3Result<()> {
-    const COVERED: [&str; 3] = ["AWSAccessKeyId", "Expires", "Signature"];
-    let is_plain = query.len() == COVERED.len()
-        && COVERED.iter().all(|covered| query.iter().any(|(name, _)| name == covered))
+    const SIGNED: [&str; 3] = ["AWSAccessKeyId", "Expires", "Signature"];
+    // boto3 repeats these headers here, where nobody reads them.
+    const UNREAD: [&str; 2] = ["content-type", "content-md5"];
+    let count = |wanted: &str| query.iter().filter(|(name, _)| name == wanted).count();
+    let is_covered =
+        |name: &str| [&SIGNED[..], &RESPONSE_HEADERS, &UNREAD].concat().contains(&name);
+    let is_plain = SIGNED.iter().all(|name| count(name) == 1)
+        && query.iter().all(|(name, _)| is_covered(name) && count(name) == 1)
         && !headers.contains_key(AUTHORIZATION)
         && !headers.keys().any(|name| name.as_str().starts_with("x-amz-"));
-    if is_plain && ["GetObject", "HeadObject"].contains(&operation) {
+    if is_plain && ["GetObject", "HeadObject", "PutObject"].contains(&operation) {
         return Ok(());
     }
-    let why = "signature version 2 is good for plain URLs to read an object only; use version 4";
-    Err(s3_error!(AccessDenied, "{why}"))
+    let why = "signature version 2 is good for plain URLs to read or write an object only";
+    Err(s3_error!(AccessDenied, "{why}; use version 4"))
 }
 
 /// Refuses a signed URL that is to be good for no time, or for too long.
@@ -260,9 +277,16 @@ mod tests {
         for (operation, uri, headers, passes) in [
             ("GetObject", url, vec![("range", "bytes=0-1")], true),
             ("HeadObject", url, vec![], true),
-            ("PutObject", url, vec![], false),
+            ("PutObject", url, vec![("content-type", "text/plain")], true),
+            ("PutObject", &format!("{url}&content-type=text%2Fplain"), vec![], true),
+            ("PutObject", &format!("{url}&x-amz-meta-a=b"), vec![], false),
+            ("DeleteObject", url, vec![], false),
+            ("UploadPart", &format!("{url}&partNumber=1&uploadId=u"), vec![], false),
             ("GetObjectTagging", &format!("{url}&tagging"), vec![], false),
-            ("GetObject", &format!("{url}&response-content-type=a"), vec![], false),
+            ("GetObject", &format!("{url}&response-content-type=a"), vec![], true),
+            ("GetObject", &format!("{url}&response-expires=a&response-expires=b"), vec![], false),
+            ("GetObject", &format!("{url}&partNumber=1"), vec![], false),
+            ("GetObject", &format!("{url}&Expires=2"), vec![], false),
             ("GetObject", "/b/k?AWSAccessKeyId=K&Signature=x", vec![], false),
             ("GetObject", "/b/k?Signature=x&Signature=y&Expires=1", vec![], false),
             ("GetObject", url, vec![("x-amz-acl", "private")], false),

@@ -139,12 +139,13 @@ async fn answers_may_be_given_other_headers() {
 }
 
 #[tokio::test]
-async fn urls_of_version_2_read_an_object_and_do_nothing_else() {
+async fn urls_of_version_2_read_or_write_an_object_and_do_nothing_else() {
     let asker = Asker::start(&["signed"]).await;
     asker.store("/signed/a%20b+%25", b"bar").await;
     let now = SystemClock.now().unix_timestamp();
     let target = "/signed/a%20b+%25";
     let good = asker.url_2("GET", target, now + 60);
+    let put = asker.url_2("PUT", target, now + 60);
     for (method, url, headers, status, code) in [
         ("GET", good.clone(), &[][..], 200, ""),
         ("GET", good.clone(), &[("range", "bytes=0-0")], 206, ""),
@@ -152,15 +153,20 @@ async fn urls_of_version_2_read_an_object_and_do_nothing_else() {
         ("GET", asker.url_2("GET", target, now - 1), &[], 403, "AccessDenied"),
         ("GET", good.replace("/a%20b", "/a%20c"), &[], 403, "SignatureDoesNotMatch"),
         ("GET", good.replace("Expires=", "Expires=9"), &[], 403, "SignatureDoesNotMatch"),
-        ("PUT", asker.url_2("PUT", target, now + 60), &[], 403, "AccessDenied"),
+        ("PUT", good.clone(), &[], 403, "SignatureDoesNotMatch"),
+        ("PUT", put.clone(), &[("content-type", "a/b")], 403, "SignatureDoesNotMatch"),
+        ("PUT", put.clone(), &[("x-amz-copy-source", "signed/foo")], 403, "SignatureDoesNotMatch"),
+        ("PUT", put.replace("%25?", "%26?"), &[], 403, "SignatureDoesNotMatch"),
+        ("PUT", format!("{put}&tagging"), &[], 403, "SignatureDoesNotMatch"),
+        ("PUT", put, &[], 200, ""),
         ("DELETE", asker.url_2("DELETE", target, now + 60), &[], 403, "AccessDenied"),
         ("GET", asker.url_2("GET", "/signed", now + 60), &[], 403, "AccessDenied"),
         ("GET", asker.url_2("GET", "/", now + 60), &[], 403, "AccessDenied"),
         ("GET", format!("{good}&x-id=GetObject"), &[], 403, "AccessDenied"),
         ("GET", good.clone(), &[("authorization", "AWS x:y")], 403, "AccessDenied"),
     ] {
-        let answer = asker.follow(method, &url, headers, "").await;
+        let answer = asker.follow(method, &url, headers, "new").await;
         assert_eq!(answer.outcome(), (status, code.to_owned()), "{method} {url}: {answer:?}");
     }
-    assert_eq!(asker.ask(&format!("GET {target}"), &[], b"").await.text(), "bar");
+    assert_eq!(asker.ask(&format!("GET {target}"), &[], b"").await.text(), "new");
 }
