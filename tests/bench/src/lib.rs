@@ -7,6 +7,7 @@
 mod bare;
 mod connections;
 mod doors;
+mod engines;
 mod facade;
 mod figure;
 mod front;
@@ -56,6 +57,12 @@ struct Flags {
     /// Keys in the big bucket
     #[arg(long, default_value_t = 100_000)]
     keys: usize,
+    /// Small objects that the engines are compared by
+    #[arg(long, default_value_t = 10_000)]
+    small: usize,
+    /// Measure the embedded S3 beside a Ceph RADOS Gateway alone
+    #[arg(long)]
+    only_engines: bool,
     /// Measure the parts in processes of their own alone
     #[arg(long)]
     only_parts: bool,
@@ -108,6 +115,10 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
         return figures;
     }
     let mut server = Process::start_program(program.clone(), RATES_OUT_OF_REACH).await;
+    if flags.only_engines {
+        add(engines::measure(&server, flags).await);
+        return figures;
+    }
     add(start::measure(&mut server).await);
     add(vec![connections::measure(&server).await]);
     let site = &server.site;
@@ -117,6 +128,7 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
     add(vec![usage::measure(site).await]);
     add(objects::measure(site, flags.object_mib).await);
     add(keys::measure(site, flags.keys).await);
+    add(engines::measure(&server, flags).await);
     drop(server);
     add(front::measure().await);
     add(parts::measure(program, flags).await);

@@ -79,7 +79,7 @@ async fn compare(account: &Account, mib: u32) -> Result<Vec<Figure>, String> {
 }
 
 /// A file whose blocks all differ, on disk.
-fn make_file(path: &Path, mib: u32) -> io::Result<()> {
+pub(crate) fn make_file(path: &Path, mib: u32) -> io::Result<()> {
     let mut file = File::create(path)?;
     let mut block: Vec<u8> = (0..1024 * 1024_u32).map(|n| (n / 257 % 251) as u8).collect();
     for n in 0..mib {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::rabbitmq::Broker;
-use crate::test::Scratch;
+use crate::test::{Gateway, Scratch};
 use crate::{install, postgres, run};
 
 const PAGE: &str = "tests/bench/README.md";
@@ -16,16 +16,27 @@ pub(crate) fn run(flags: &[String]) -> Result<(), String> {
     run::shown(run::cargo().args(build))?;
     install::broker()?;
     install::database_server()?;
+    let is_of_engines = flags.iter().any(|flag| flag == "--only-engines");
+    if is_of_engines {
+        install::gateway()?;
+    }
     let scratch = Scratch::new()?;
     let (database, broker) = (postgres::Server::start_durable()?, Broker::start(&scratch.path)?);
+    // A run of all compares with one where it is installed.
+    let only_others = !is_of_engines && flags.iter().any(|flag| flag.starts_with("--only-"));
+    let has_gateway = !only_others && install::has_gateway();
+    let gateway = has_gateway.then(|| Gateway::start_durable(&scratch.path)).transpose()?;
     let folder = run::target().join("release");
     let mut command = std::process::Command::new(folder.join("stowage-bench"));
     command.current_dir(run::root()).arg("--server").arg(folder.join("stowage")).args(flags);
     let is_figure =
         |line: &str| line.starts_with('|') || line.starts_with("Measured") || line.is_empty();
     database.at(broker.at(&mut command));
+    if let Some(gateway) = &gateway {
+        gateway.at(&mut command);
+    }
     let (outcome, lines) = run::shown_and_kept(&mut command, is_figure);
-    drop((database, broker));
+    drop((database, broker, gateway));
     outcome?;
     if lines.is_empty() {
         return Err("the bench printed no table".to_owned());

@@ -8,7 +8,8 @@ const USAGE: &str = "usage:
                                                       resilience, aws, ceph, garage
   cargo xtask test --engine aws|ceph|garage           the same stages by what they are about
   cargo xtask bench [-- FLAGS]                        measures the release build, writes the table
-  cargo xtask chaos [--kills N] [--seed N]            kills the server under load, 1000 times";
+  cargo xtask chaos [--kills N] [--seed N]            kills the server under load, 1000 times
+                    [--only-s3]                       under that of its embedded S3 alone";
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub(crate) enum Command {
     /// Measure; the flags go to the bench binary.
     Bench { flags: Vec<String> },
     /// Kill the server under load; without a seed, by one that is printed.
-    Chaos { kills: u64, seed: Option<u64> },
+    Chaos { load: chaos::Load, kills: u64, seed: Option<u64> },
     /// Print the usage.
     Help,
 }
@@ -47,8 +48,12 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Command, String> {
 }
 
 fn parse_chaos(flags: &[&str]) -> Result<Command, String> {
-    let (mut kills, mut seed) = (chaos::KILLS, None);
-    for pair in flags.chunks(2) {
+    let (mut load, mut kills, mut seed) = (chaos::Load::Orders, chaos::KILLS, None);
+    let rest: Vec<&str> = flags.iter().copied().filter(|flag| *flag != "--only-s3").collect();
+    if rest.len() < flags.len() {
+        load = chaos::Load::Objects;
+    }
+    for pair in rest.chunks(2) {
         let number =
             |text: &str| text.parse().map_err(|_| format!("{text:?} is not a number\n{USAGE}"));
         match pair {
@@ -57,7 +62,7 @@ fn parse_chaos(flags: &[&str]) -> Result<Command, String> {
             _ => return Err(format!("cannot read {pair:?}\n{USAGE}")),
         }
     }
-    Ok(Command::Chaos { kills, seed })
+    Ok(Command::Chaos { load, kills, seed })
 }
 
 /// Does what was asked for.
@@ -65,7 +70,7 @@ pub(crate) fn dispatch(command: Command) -> Result<(), String> {
     match command {
         Command::Test { only } => test::run(only),
         Command::Bench { flags } => bench::run(&flags),
-        Command::Chaos { kills, seed } => chaos::run(kills, seed),
+        Command::Chaos { load, kills, seed } => chaos::run(load, kills, seed),
         Command::Help => {
             println!("{USAGE}");
             Ok(())
@@ -76,11 +81,13 @@ pub(crate) fn dispatch(command: Command) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chaos::Load;
 
     #[test]
     fn arguments_are_read_or_refused() {
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         let only = |stage| Ok(Command::Test { only: Some(stage) });
+        let chaos = |load, kills, seed| Ok(Command::Chaos { load, kills, seed });
         for (text, expected) in [
             ("test", Ok(Command::Test { only: None })),
             ("test --only fmt", only(test::Stage::Fmt)),
@@ -96,8 +103,10 @@ mod tests {
             ("test --engine ceph", only(test::Stage::Ceph)),
             ("test --engine garage", only(test::Stage::Garage)),
             ("bench -- --keys 10", Ok(Command::Bench { flags: words("--keys 10") })),
-            ("chaos", Ok(Command::Chaos { kills: 1000, seed: None })),
-            ("chaos --seed 7 --kills 5", Ok(Command::Chaos { kills: 5, seed: Some(7) })),
+            ("chaos", chaos(Load::Orders, 1000, None)),
+            ("chaos --seed 7 --kills 5", chaos(Load::Orders, 5, Some(7))),
+            ("chaos --only-s3", chaos(Load::Objects, 1000, None)),
+            ("chaos --kills 5 --only-s3", chaos(Load::Objects, 5, None)),
             ("help", Ok(Command::Help)),
         ] {
             assert_eq!(parse(&words(text)), expected, "{text}");
@@ -110,6 +119,7 @@ mod tests {
             "bench --keys 10",
             "chaos --seed",
             "chaos 5",
+            "chaos --kills --only-s3",
         ] {
             assert!(parse(&words(text)).is_err(), "{text}");
         }

@@ -25,6 +25,8 @@ const TOOLS: &[Tool] = &[
     tool("cc", "gcc libc6-dev", "SQLite and ring are compiled from C"),
     tool("rclone", "rclone", "an S3 client that is not ours"),
     tool("s3cmd", "s3cmd", "another S3 client that is not ours"),
+    // Debian's own, whatever else is on the path.
+    tool("/usr/bin/aws", "awscli", "the S3 client that most people have"),
     tool("curl", "curl", "clients in the field use it, and its bodies on GET"),
     tool("docker-compose", "docker-compose", "reads the compose file; nothing is started"),
     Tool {
@@ -66,13 +68,20 @@ pub(crate) fn broker() -> Result<(), String> {
     install(&[tool(program, "rabbitmq-server", "events travel over it in production")])
 }
 
+const GATEWAY: &[Tool] = &[
+    tool("ceph-mon", "ceph-mon", "Ceph's gateway needs a monitor"),
+    tool("ceph-osd", "ceph-osd", "and a place for its objects"),
+    tool("radosgw", "radosgw", "a storage engine of production"),
+];
+
 /// Installs the Ceph that tests run beside them: 73 MB to fetch, 286 MB on the disk.
 pub(crate) fn gateway() -> Result<(), String> {
-    install(&[
-        tool("ceph-mon", "ceph-mon", "Ceph's gateway needs a monitor"),
-        tool("ceph-osd", "ceph-osd", "and a place for its objects"),
-        tool("radosgw", "radosgw", "a storage engine of production"),
-    ])
+    install(GATEWAY)
+}
+
+/// Whether it is there without installing.
+pub(crate) fn has_gateway() -> bool {
+    GATEWAY.iter().all(is_there)
 }
 
 fn install(tools: &[Tool]) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! Brings in what tests need of Python: `schemathesis` and `openapi-spec-validator`, which the
-//! facade's document is tested with, and `moto`, a double of AWS. Each has an environment of its own
-//! below the target folder, so that nothing of the machine changes.
+//! facade's document is tested with, `boto3`, an S3 client, and `moto`, a double of AWS, which has an
+//! environment of its own. All are below the target folder, so that nothing of the machine changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,10 +17,15 @@ pub(crate) struct Environment {
     packages: &'static [&'static str],
 }
 
-/// What the facade's document is tested with. `hypothesis` makes its data.
-pub(crate) const DOCUMENT: Environment = Environment {
+/// The Python programs that the tests run. `hypothesis` makes the data of `schemathesis`.
+pub(crate) const PROGRAMS: Environment = Environment {
     name: "schemathesis",
-    packages: &["schemathesis==4.32.5", "hypothesis==6.170.15", "openapi-spec-validator==0.9.0"],
+    packages: &[
+        "schemathesis==4.32.5",
+        "hypothesis==6.170.15",
+        "openapi-spec-validator==0.9.0",
+        "boto3==1.44.8",
+    ],
 };
 
 /// A double of AWS, with what its server is made of.

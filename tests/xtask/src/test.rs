@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+pub(crate) use rgw::Gateway;
+
 use crate::rabbitmq::{self, Broker};
 use crate::{install, layout, postgres, python, run};
 
@@ -119,7 +121,7 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
     match stage {
         Stage::Tools => {
             install::components().and_then(|()| install::tools())?;
-            python::DOCUMENT.ensure()
+            python::PROGRAMS.ensure()
         }
         Stage::Fmt => run::shown(run::cargo().args(["fmt", "--all", "--check"])),
         Stage::Layout => check_layout(),
@@ -309,7 +311,7 @@ fn run_ceph(closing: &mut Vec<String>) -> Result<(), String> {
     install::gateway()?;
     python::MOTO.ensure()?;
     let folder = Scratch::new()?;
-    let gateway = rgw::Gateway::start(&folder.path)?;
+    let gateway = Gateway::start(&folder.path)?;
     let users = moto::Double::start_open(&folder.path)?;
     let mut command = Which::Ceph.command();
     users.iam_at(gateway.at(folder.at(&mut command)));

@@ -146,8 +146,15 @@ impl Reached {
         ];
         let named = texts.iter().filter(|(_, text)| text.is_some());
         let paths = named.map(|(path, _)| (*path).to_owned()).collect();
-        let [admin_endpoint, s3_endpoint, iam_endpoint, access_key, secret_key, admin_token, ca_pem] =
-            texts.map(|(_, text)| text.unwrap_or_default());
+        let [
+            admin_endpoint,
+            s3_endpoint,
+            iam_endpoint,
+            access_key,
+            secret_key,
+            admin_token,
+            ca_pem,
+        ] = texts.map(|(_, text)| text.unwrap_or_default());
         let settings = EngineSettings {
             admin_endpoint,
             s3_endpoint,

@@ -2,13 +2,14 @@
 //!
 //! Servers are killed at any moment, also while they start. The clients keep a book of what they
 //! were told and ask again for what was cut off. After the last start every part must hold what is
-//! in the books, once, and nothing else.
+//! in the books, once, and nothing else. `objects` does the same to the embedded S3 alone.
 //!
 //! `TEST_CHAOS_KILLS` sets how many kills there are in all, `TEST_CHAOS_SEED` repeats the choices
 //! of a run; when a kill falls is up to the machine as well.
 
 mod audit;
 mod client;
+mod objects;
 mod random;
 
 use std::time::Duration;

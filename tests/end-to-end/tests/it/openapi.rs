@@ -9,6 +9,8 @@ use bytes::Bytes;
 use serde_json::Value;
 use stowage_testkit::{Account, Customer, Kit};
 
+use crate::tools::python_program;
+
 /// Longest time that requests are made up for, in seconds; the run ends some seconds later.
 const SECONDS_MAX: &str = "30";
 /// Fewest calls of each action.
@@ -35,15 +37,6 @@ const DONE_WELL: &[&str] = &[
     "delete_payment_account",
     "cancel_payment_account_deletion",
 ];
-
-/// A program of the tests, in the target folder above the running one.
-fn program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().expect("a running program has a path");
-    test.ancestors()
-        .map(|folder| folder.join("schemathesis/bin").join(name))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("{name} is missing: run `cargo xtask test`"))
-}
 
 /// The document with examples that do well: the account is a real one, but where accounts are
 /// deleted, and orders are for a bucket that nobody has yet. Nothing logs out: all that came after
@@ -75,7 +68,7 @@ fn with_examples(document: &str, (account, customer): (&Account, i64)) -> String
 }
 
 async fn run(file: PathBuf, url: String, token: String, home: &Path) -> Output {
-    let mut command = Command::new(program("schemathesis"));
+    let mut command = Command::new(python_program("schemathesis"));
     command.arg("run").arg(file).args(["--url", &url]);
     command.args(["--header", &format!("Authorization: Bearer {token}")]);
     command.args(["--phases", "examples,coverage,fuzzing", "--checks", CHECKS]);
@@ -178,7 +171,7 @@ async fn the_document_is_one_of_openapi() {
     let is_valid = |document: &Value| {
         let file = home.path().join("openapi.json");
         std::fs::write(&file, document.to_string()).expect("a file is written");
-        let mut command = Command::new(program("openapi-spec-validator"));
+        let mut command = Command::new(python_program("openapi-spec-validator"));
         command.args(["--schema", "3.1"]).arg(&file);
         let output = command.output().expect("the validator starts");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

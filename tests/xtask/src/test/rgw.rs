@@ -1,5 +1,5 @@
-//! A private Ceph for a test run: one monitor, one OSD in memory and one RADOS Gateway, on free
-//! ports of 127.0.0.1, gone at the end.
+//! A private Ceph for a run: one monitor, one OSD and one RADOS Gateway, on free ports of
+//! 127.0.0.1, gone at the end. For tests the OSD is in memory; to be measured it is durable.
 //!
 //! No manager daemon and no keys of Ceph's own: the gateway, its quotas and its usage log work
 //! without. Nothing is written that must outlive the run.
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// What the caller of the Admin Ops API may do: that, and no more, is what the adapter needs.
 const CAPS: &str = "--caps=users=*;buckets=*;usage=read";
 
-/// Quick to start and quick to tell: the log of usage and the quotas are looked at each second.
+/// What every Ceph here has: one of each daemon, no keys, no copies.
 const SETTINGS: &str = "
 [global]
 public_addr = 127.0.0.1
@@ -59,18 +59,26 @@ paxos_propose_interval = 0.05
 paxos_min_wait = 0.02
 
 [osd]
-osd_objectstore = memstore
-memstore_device_bytes = 4294967296
 osd_crush_update_on_start = false
 osd_class_update_on_start = false
-osd_op_num_shards = 2
-osd_op_num_threads_per_shard = 1
 
 [client]
 # Without it the monitor is refused for having no keys.
 ms_mon_client_mode = crc
-rgw_thread_pool_size = 32
+# What the adapter reads.
 rgw_enable_usage_log = true
+";
+
+/// Quick to start and quick to tell: the log of usage and the quotas are looked at each second.
+const FOR_TESTS: &str = "
+[osd]
+osd_objectstore = memstore
+memstore_device_bytes = 4294967296
+osd_op_num_shards = 2
+osd_op_num_threads_per_shard = 1
+
+[client]
+rgw_thread_pool_size = 32
 rgw_usage_log_tick_interval = 1
 rgw_usage_log_flush_threshold = 1
 rgw_user_quota_bucket_sync_interval = 5
@@ -82,19 +90,38 @@ rgw_override_bucket_index_max_shards = 1
 rgw_dynamic_resharding = false
 ";
 
+/// As Debian ships it but for its device, a file that takes only the room that is used. BlueStore
+/// writes it past the cache of the system and syncs it and its own log before it acknowledges.
+const DURABLE: &str = "
+[osd]
+osd_objectstore = bluestore
+bluestore_block_size = 21474836480
+";
+
 /// A Ceph that runs until this is dropped.
 pub(crate) struct Gateway {
     folder: PathBuf,
     port: u16,
     access_key: String,
     secret_key: String,
+    /// Settings beside those that all have.
+    kind: &'static str,
     /// In the order of their start.
     children: Vec<Child>,
 }
 
 impl Gateway {
-    /// Starts one with its files below `folder`, and waits until it answers.
+    /// Starts one for tests with its files below `folder`, and waits until it answers.
     pub(crate) fn start(folder: &Path) -> Result<Self, String> {
+        Self::start_with(folder, FOR_TESTS)
+    }
+
+    /// Starts one to be measured, whose objects outlive a kill.
+    pub(crate) fn start_durable(folder: &Path) -> Result<Self, String> {
+        Self::start_with(folder, DURABLE)
+    }
+
+    fn start_with(folder: &Path, kind: &'static str) -> Result<Self, String> {
         let begun = Instant::now();
         let folder = folder.join(FOLDER);
         let mut gateway = Self {
@@ -102,6 +129,7 @@ impl Gateway {
             access_key: format!("STOWAGETEST{}", std::process::id()),
             secret_key: random_id()?.replace('-', ""),
             folder,
+            kind,
             children: Vec::new(),
         };
         let booted = gateway.boot();
@@ -167,8 +195,8 @@ impl Gateway {
              log_file = {at}/$name.log\nmon_cluster_log_file = {at}/cluster.log\n\
              [mon]\nmon_data = {at}/mon\n[osd]\nosd_data = {at}/osd\n\
              [client.rgw]\nrgw_data = {at}/rgw\n\
-             rgw_frontends = beast endpoint=127.0.0.1:{}\n{SETTINGS}",
-            self.port
+             rgw_frontends = beast endpoint=127.0.0.1:{}\n{SETTINGS}{}",
+            self.port, self.kind
         );
         fs::write(self.folder.join("fsid"), fsid)?;
         fs::write(self.folder.join("ceph.conf"), settings)

@@ -8,22 +8,41 @@
 //!   signed headers and then obeys all of them: whoever holds a presigned PUT URL could add
 //!   `x-amz-copy-source` and read any object of the signer. (0.17 refuses them itself; it needs a
 //!   newer compiler.)
-//! - Signature version 2 is refused: what it signs cannot be checked in the same way.
+//! - Signature version 2 covers method, path and time, and little of the query: it is good for a
+//!   URL to read or write an object that says nothing else. s3cmd makes no other, and boto3 none
+//!   unless it is told to.
 //! - Requests for features that we lack are refused rather than half obeyed.
 
 use std::sync::Arc;
 
+use std::borrow::Cow;
+
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, StatusCode, Uri};
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::{S3Request, S3Result, s3_error};
 use stowage_engine::AccountAccess;
 use stowage_types::S3uid;
 
 use crate::auth::{Keys, Known};
-use crate::error::Error;
+use crate::error::{Error, custom};
 use crate::index::{BucketRef, Index};
 use crate::traffic::Meter;
+
+/// Longest life of a signed URL, in seconds: a week.
+///
+/// Source: Amazon S3 API Reference, "Authenticating Requests: Using Query Parameters".
+const EXPIRES_MAX: u32 = 604_800;
+
+/// What a request may ask of the headers of its answer.
+const RESPONSE_HEADERS: [&str; 6] = [
+    "response-cache-control",
+    "response-content-disposition",
+    "response-content-encoding",
+    "response-content-language",
+    "response-content-type",
+    "response-expires",
+];
 
 /// What a client is told whose account is suspended.
 const SUSPENDED: &str = "the account is suspended";
@@ -89,7 +108,7 @@ impl S3Access for Access {
         if let Some(meter) = cx.extensions_mut().get::<Arc<Meter>>() {
             meter.charge(&uid, own);
         }
-        check_signed(cx.uri(), cx.headers())?;
+        check_signed(cx.s3_op().name(), cx.uri(), cx.headers())?;
         if own.is_none() && bucket.is_some() && cx.s3_op().name() != "CreateBucket" {
             return Err(s3_error!(AccessDenied, "the bucket is not the account's"));
         }
@@ -104,8 +123,10 @@ impl S3Access for Access {
     }
 }
 
+type Query<'a> = [(Cow<'a, str>, Cow<'a, str>)];
+
 /// Refuses what the signature does not cover.
-fn check_signed(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
+fn check_signed(operation: &str, uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
     // Decoded, as s3s reads them: an escaped name must not pass unseen.
     let query: Vec<_> =
         form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()).collect();
@@ -116,11 +137,14 @@ fn check_signed(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
     let is_v2 = parameter("Signature").is_some()
         || authorization.is_some_and(|value| value.trim_start().starts_with("AWS "));
     if is_v2 {
-        return Err(s3_error!(AccessDenied, "signature version 2 is not supported; use version 4"));
+        return check_version_2(operation, &query, headers);
     }
     let signed = match (parameter("X-Amz-Signature"), authorization) {
         (Some(_), Some(_)) => return Err(s3_error!(AccessDenied, "the request is signed twice")),
-        (Some(_), None) => parameter("X-Amz-SignedHeaders").unwrap_or_default(),
+        (Some(_), None) => {
+            check_expiry(parameter("X-Amz-Expires").unwrap_or_default())?;
+            parameter("X-Amz-SignedHeaders").unwrap_or_default()
+        }
         (None, authorization) => {
             let value = authorization.and_then(|value| value.split_once("SignedHeaders="));
             let value = value.map_or("", |(_, rest)| rest);
@@ -136,6 +160,36 @@ fn check_signed(uri: &Uri, headers: &HeaderMap) -> S3Result<()> {
     Ok(())
 }
 
+/// Refuses a signed URL that says more than version 2 of the signature covers: method, path, time,
+/// type and digest of the body, and of the query what is asked of the answer's headers.
+fn check_version_2(operation: &str, query: &Query<'_>, headers: &HeaderMap) -> S3Result<()> {
+    const SIGNED: [&str; 3] = ["AWSAccessKeyId", "Expires", "Signature"];
+    // boto3 repeats these headers here, where nobody reads them.
+    const UNREAD: [&str; 2] = ["content-type", "content-md5"];
+    let count = |wanted: &str| query.iter().filter(|(name, _)| name == wanted).count();
+    let is_covered =
+        |name: &str| [&SIGNED[..], &RESPONSE_HEADERS, &UNREAD].concat().contains(&name);
+    let is_plain = SIGNED.iter().all(|name| count(name) == 1)
+        && query.iter().all(|(name, _)| is_covered(name) && count(name) == 1)
+        && !headers.contains_key(AUTHORIZATION)
+        && !headers.keys().any(|name| name.as_str().starts_with("x-amz-"));
+    if is_plain && ["GetObject", "HeadObject", "PutObject"].contains(&operation) {
+        return Ok(());
+    }
+    let why = "signature version 2 is good for plain URLs to read or write an object only";
+    Err(s3_error!(AccessDenied, "{why}; use version 4"))
+}
+
+/// Refuses a signed URL that is to be good for no time, or for too long.
+fn check_expiry(seconds: &str) -> S3Result<()> {
+    if seconds.parse().is_ok_and(|seconds| (1..=EXPIRES_MAX).contains(&seconds)) {
+        return Ok(());
+    }
+    let code = "AuthorizationQueryParametersError";
+    let why = format!("X-Amz-Expires is 1 to {EXPIRES_MAX} seconds");
+    Err(custom(code, StatusCode::BAD_REQUEST, why))
+}
+
 /// A client may say whose buckets it takes them for.
 fn check_owner(headers: &HeaderMap, uid: &S3uid) -> S3Result<()> {
     for name in ["x-amz-expected-bucket-owner", "x-amz-source-expected-bucket-owner"] {
@@ -146,9 +200,9 @@ fn check_owner(headers: &HeaderMap, uid: &S3uid) -> S3Result<()> {
     Ok(())
 }
 
-/// Refuses what would be promised and not kept: encryption, locks, tags, grants.
+/// Refuses what would be promised and not kept: encryption, locks, tags, grants, conditions.
 fn check_supported(headers: &HeaderMap) -> S3Result<()> {
-    const LACKING: [&str; 7] = [
+    const LACKING: [&str; 8] = [
         "x-amz-server-side-encryption",
         "x-amz-copy-source-server-side-encryption",
         "x-amz-object-lock-",
@@ -156,6 +210,8 @@ fn check_supported(headers: &HeaderMap) -> S3Result<()> {
         "x-amz-tagging",
         "x-amz-grant-",
         "x-amz-website-redirect-location",
+        // Conditions of a deletion by size or time, which S3 itself has for few kinds of buckets.
+        "x-amz-if-match-",
     ];
     for (name, value) in headers {
         let name = name.as_str();
@@ -180,19 +236,19 @@ fn check_supported(headers: &HeaderMap) -> S3Result<()> {
 mod tests {
     use super::*;
 
-    fn check(uri: &str, headers: &[(&'static str, &str)]) -> bool {
+    fn check(operation: &str, uri: &str, headers: &[(&'static str, &str)]) -> bool {
         let mut map = HeaderMap::new();
         for (name, value) in headers {
             map.insert(*name, value.parse().unwrap());
         }
-        check_signed(&uri.parse().unwrap(), &map).is_ok()
+        check_signed(operation, &uri.parse().unwrap(), &map).is_ok()
     }
 
     #[test]
     fn only_signed_amz_headers_pass() {
         let v4 = "AWS4-HMAC-SHA256 Credential=K/20261123/r/s3/aws4_request, \
                   SignedHeaders=host;x-amz-date, Signature=00";
-        let url = "/b/k?X-Amz-SignedHeaders=host%3Bx-amz-acl&X-Amz-Signature=00";
+        let url = "/b/k?X-Amz-Expires=60&X-Amz-SignedHeaders=host%3Bx-amz-acl&X-Amz-Signature=00";
         for (uri, headers, passes) in [
             ("/b/k", vec![("authorization", v4), ("x-amz-date", "d"), ("range", "r")], true),
             ("/b/k", vec![("authorization", v4), ("x-amz-copy-source", "/b/o")], false),
@@ -205,10 +261,38 @@ mod tests {
                 vec![("authorization", &v4.replace("x-amz-date", "x-amz-acl")), ("x-amz-acl", "p")],
                 false,
             ),
-            ("/b/k?Signature=x&AWSAccessKeyId=K", vec![], false),
             ("/b/k", vec![("authorization", "AWS K:sig")], false),
+            (&url.replace("=60", "=0"), vec![], false),
+            (&url.replace("=60", "=604800"), vec![], true),
+            (&url.replace("=60", "=604801"), vec![], false),
+            (&url.replace("=60", "=-1"), vec![], false),
         ] {
-            assert_eq!(check(uri, &headers), passes, "{uri} {headers:?}");
+            assert_eq!(check("PutObject", uri, &headers), passes, "{uri} {headers:?}");
+        }
+    }
+
+    #[test]
+    fn version_2_passes_where_nothing_else_is_said() {
+        let url = "/b/k?AWSAccessKeyId=K&Expires=1&Signature=x";
+        for (operation, uri, headers, passes) in [
+            ("GetObject", url, vec![("range", "bytes=0-1")], true),
+            ("HeadObject", url, vec![], true),
+            ("PutObject", url, vec![("content-type", "text/plain")], true),
+            ("PutObject", &format!("{url}&content-type=text%2Fplain"), vec![], true),
+            ("PutObject", &format!("{url}&x-amz-meta-a=b"), vec![], false),
+            ("DeleteObject", url, vec![], false),
+            ("UploadPart", &format!("{url}&partNumber=1&uploadId=u"), vec![], false),
+            ("GetObjectTagging", &format!("{url}&tagging"), vec![], false),
+            ("GetObject", &format!("{url}&response-content-type=a"), vec![], true),
+            ("GetObject", &format!("{url}&response-expires=a&response-expires=b"), vec![], false),
+            ("GetObject", &format!("{url}&partNumber=1"), vec![], false),
+            ("GetObject", &format!("{url}&Expires=2"), vec![], false),
+            ("GetObject", "/b/k?AWSAccessKeyId=K&Signature=x", vec![], false),
+            ("GetObject", "/b/k?Signature=x&Signature=y&Expires=1", vec![], false),
+            ("GetObject", url, vec![("x-amz-acl", "private")], false),
+            ("GetObject", url, vec![("authorization", "AWS K:sig")], false),
+        ] {
+            assert_eq!(check(operation, uri, &headers), passes, "{operation} {uri} {headers:?}");
         }
     }
 }

@@ -20,6 +20,7 @@ mod blobs;
 mod config;
 mod embedded;
 mod error;
+pub mod fuzzing;
 mod hash;
 mod index;
 mod s3;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Response, StatusCode};
-use s3s::{Body, s3_error};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use s3s::{Body, StdError, s3_error};
 use stowage_runtime::{PortRequest, PortSettings, Protocols, ServerTls, serve};
 use tokio::net::TcpListener;
 use tokio::time::{MissedTickBehavior, interval};
@@ -70,11 +71,15 @@ impl Embedded {
     }
 }
 
-type Answer = Shuttable<Counted<Body>>;
+pub(crate) type Answer = Shuttable<Counted<Body>>;
 
 /// Answers one request, counting what moves. Ends it, and then its answer, when the key that
 /// signed it opens nothing any more.
-async fn answer(engine: &Embedded, request: PortRequest) -> Response<Answer> {
+pub(crate) async fn answer<B>(engine: &Embedded, request: Request<B>) -> Response<Answer>
+where
+    B: http_body::Body<Data = Bytes> + Send + Sync + 'static,
+    StdError: From<B::Error>,
+{
     let keys = Arc::clone(&engine.inner.keys);
     let changes = keys.watch();
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
@@ -102,16 +107,31 @@ async fn answer(engine: &Embedded, request: PortRequest) -> Response<Answer> {
     };
     // A refusal may go out to its end.
     let is_good = response.status().is_success();
+    let is_part = is_good && response.headers().contains_key(CONTENT_RANGE);
+    let id = engine.inner.index.new_id();
     let mut response = response.map(|body| {
+        let body = if is_good { body } else { naming_request(body, &id) };
         Shuttable::new(Counted::new(body, meter, Direction::Sent), is_good.then_some(shut))
     });
-    if let Ok(id) = HeaderValue::from_str(&engine.inner.index.new_id()) {
+    if is_part {
+        // s3s says so itself for GET, and not for HEAD.
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-amz-request-id", id);
     }
     response
 }
 
-fn is_form(request: &PortRequest) -> bool {
+/// Puts the request's id into a refusal's text too: often it is all that a client shows.
+fn naming_request(body: Body, id: &str) -> Body {
+    const END: &[u8] = b"</Error>";
+    let Some(text) = body.bytes() else { return body };
+    let Some(start) = text.strip_suffix(END) else { return body };
+    Body::from([start, b"<RequestId>", id.as_bytes(), b"</RequestId>", END].concat())
+}
+
+fn is_form<B>(request: &Request<B>) -> bool {
     let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     let form = b"multipart/form-data";
     *request.method() == Method::POST

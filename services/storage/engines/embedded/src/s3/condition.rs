@@ -1,5 +1,6 @@
 //! `If-…` headers, as RFC 9110 section 13 orders them.
 
+use http::header::{HeaderName, IF_MATCH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue};
 use s3s::dto::{ETag, ETagCondition, Timestamp};
 use s3s::{S3Result, s3_error};
@@ -20,6 +21,17 @@ fn matches(condition: &ETagCondition, etag: &str) -> bool {
 }
 
 impl WriteCondition {
+    /// Reads the headers of an operation whose input in s3s has no field for them.
+    pub(crate) fn of(headers: &HeaderMap) -> S3Result<Self> {
+        let read = |name: HeaderName| match headers.get(&name).map(HeaderValue::as_bytes) {
+            None | Some(b"") => Ok(None),
+            Some(value) => ETagCondition::parse_http_header(value)
+                .map(Some)
+                .map_err(|_| s3_error!(InvalidArgument, "invalid header: {name}")),
+        };
+        Ok(Self { if_match: read(IF_MATCH)?, if_none_match: read(IF_NONE_MATCH)? })
+    }
+
     /// `etag`: of the object there is.
     pub(crate) fn check(&self, etag: Option<&str>) -> Result<(), Error> {
         if let Some(condition) = &self.if_match {

@@ -62,7 +62,9 @@ pub(super) async fn copy_object(
         let Meta { sums, is_composite, .. } = meta;
         meta = Meta { sums, is_composite, ..Meta::of(&headers, input.metadata)? };
     }
+    let condition = WriteCondition::of(&headers)?;
     let old = backend.index.find_object(&bucket, &input.key).await?;
+    condition.check(old.as_ref().map(|old| old.etag.as_str()))?;
     let growth = Growth::of(row.size_bytes, old.as_ref());
     backend.index.check_quota(&bucket, growth).await?;
     let mut stored = link(backend, segments).await?;
@@ -72,7 +74,7 @@ pub(super) async fn copy_object(
         etag: row.etag,
         meta: meta.to_text()?,
         segments: std::mem::take(&mut stored.segments),
-        condition: WriteCondition::default(),
+        condition,
     };
     let index = backend.index.clone();
     let row = backend.commit(stored, async move { index.put_object(new).await }).await?;
@@ -97,6 +99,18 @@ async fn link(backend: &Backend, mut segments: Vec<Segment>) -> Result<Stored, E
     Ok(Stored { segments, blobs: backend.blobs.link(pairs).await? })
 }
 
+/// The part of a source that is asked for. Unlike a range that is read it is never cut short.
+fn part_of(size: u64, range: Option<&str>) -> S3Result<std::ops::Range<u64>> {
+    let Some(text) = range else { return Ok(0..size) };
+    match Range::parse(text) {
+        Ok(Range::Int { last: Some(last), .. }) if last >= size => {
+            Err(s3_error!(InvalidRange, "x-amz-copy-source-range goes beyond the source"))
+        }
+        Ok(Range::Int { first, last: Some(last) }) if first <= last => Ok(first..last + 1),
+        _ => Err(s3_error!(InvalidArgument, "x-amz-copy-source-range is bytes=first-last")),
+    }
+}
+
 pub(super) async fn upload_part_copy(
     backend: &Backend,
     request: S3Request<UploadPartCopyInput>,
@@ -113,16 +127,7 @@ pub(super) async fn upload_part_copy(
         if_unmodified_since: input.copy_source_if_unmodified_since,
     }
     .check_source(&row)?;
-    let size = unsigned(row.size_bytes);
-    let range = match &input.copy_source_range {
-        None => 0..size,
-        Some(text) => match Range::parse(text) {
-            Ok(Range::Int { first, last: Some(last) }) if first <= last && last < size => {
-                first..last + 1
-            }
-            _ => return Err(s3_error!(InvalidArgument, "copy-source-range: bytes=first-last")),
-        },
-    };
+    let range = part_of(unsigned(row.size_bytes), input.copy_source_range.as_deref())?;
     let length = range.end - range.start;
     if length > BODY_BYTES_MAX {
         return Err(s3_error!(InvalidRequest, "at most {BODY_BYTES_MAX} bytes at a time"));

@@ -62,7 +62,7 @@ impl Encoding {
 
 fn page_size(max: Option<i32>) -> S3Result<i32> {
     match max.unwrap_or(PAGE_MAX) {
-        max if max < 0 => Err(s3_error!(InvalidArgument, "max-keys is negative")),
+        max if max < 0 => Err(s3_error!(InvalidArgument, "the size of a page is negative")),
         max => Ok(max.min(PAGE_MAX)),
     }
 }

@@ -1,8 +1,10 @@
 //! The S3 operations that we have; s3s answers 501 for all others.
 //!
 //! Left out on purpose, for now: versions, access control lists and policies, tags, locks,
-//! encryption, lifecycle, CORS, websites, browser forms.
+//! encryption, lifecycle, CORS, websites, browser forms. Of lists and tags it can be asked what
+//! there is: clients do before they copy or describe an object.
 
+mod acl;
 mod bucket;
 pub(crate) mod condition;
 mod content;
@@ -70,6 +72,10 @@ macro_rules! operations {
 }
 
 operations! {
+    [acl]
+        get_bucket_acl(GetBucketAclInput) -> GetBucketAclOutput;
+        get_object_acl(GetObjectAclInput) -> GetObjectAclOutput;
+        get_object_tagging(GetObjectTaggingInput) -> GetObjectTaggingOutput;
     [bucket]
         list_buckets(ListBucketsInput) -> ListBucketsOutput;
         create_bucket(CreateBucketInput) -> CreateBucketOutput;

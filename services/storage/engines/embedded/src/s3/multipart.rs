@@ -238,7 +238,10 @@ pub(super) async fn list_parts(
     let index = &backend.index;
     let meta = index.find_upload(caller.bucket()?, &input.key, &input.upload_id).await?;
     let meta = Meta::from_text(&meta)?;
-    let max = input.max_parts.unwrap_or(PAGE_MAX).clamp(0, PAGE_MAX);
+    let max = match input.max_parts.unwrap_or(PAGE_MAX) {
+        max if max < 0 => return Err(s3_error!(InvalidArgument, "max-parts is negative")),
+        max => max.min(PAGE_MAX),
+    };
     let after = input.part_number_marker.unwrap_or(0);
     let mut rows = index.list_parts(&input.upload_id, after.into(), i64::from(max) + 1).await?;
     let is_truncated = rows.len() > max.unsigned_abs() as usize;

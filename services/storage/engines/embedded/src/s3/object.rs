@@ -243,9 +243,8 @@ pub(super) async fn head_object(
         set_sums!(output, meta.sums);
         output.checksum_type = meta.checksum_type();
     }
-    let status =
-        if output.content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    Ok(S3Response::with_status(output, status))
+    // That it is a part and not the whole is said where the answer goes out: s3s has no status here.
+    Ok(S3Response::new(output))
 }
 
 pub(super) async fn delete_object(
@@ -274,13 +273,51 @@ pub(super) async fn delete_objects(
         return Err(s3_error!(MalformedXML, "one to {DELETES_MAX} keys"));
     }
     let current = |object: &&ObjectIdentifier| check_version(object.version_id.as_deref()).is_ok();
-    let keys = objects.iter().filter(current).map(|object| object.key.as_bytes());
+    let keys = objects.iter().filter(current).filter(|object| !has_condition(object));
+    let keys = keys.map(|object| object.key.as_bytes());
     backend.index.delete_objects(bucket, keys.collect::<Vec<_>>()).await?;
-    let deleted = objects.into_iter().map(|object| DeletedObject {
-        key: Some(object.key),
-        version_id: object.version_id,
-        ..DeletedObject::default()
-    });
-    let deleted = (!quiet.unwrap_or(false)).then(|| deleted.collect());
-    Ok(S3Response::new(DeleteObjectsOutput { deleted, ..DeleteObjectsOutput::default() }))
+    let (mut deleted, mut errors) = (Vec::new(), Vec::new());
+    for object in objects {
+        let outcome = match has_condition(&object) {
+            true => delete_if(backend, bucket, &object).await,
+            false => Ok(()),
+        };
+        let ObjectIdentifier { key, version_id, .. } = object;
+        match outcome {
+            Ok(()) => deleted.push(DeletedObject {
+                key: Some(key),
+                version_id,
+                ..DeletedObject::default()
+            }),
+            Err(error) => errors.push(s3s::dto::Error {
+                code: Some(error.code().as_str().to_owned()),
+                key: Some(key),
+                message: error.message().map(str::to_owned),
+                version_id,
+            }),
+        }
+    }
+    Ok(S3Response::new(DeleteObjectsOutput {
+        deleted: (!quiet.unwrap_or(false)).then_some(deleted),
+        errors: (!errors.is_empty()).then_some(errors),
+        ..DeleteObjectsOutput::default()
+    }))
+}
+
+fn has_condition(object: &ObjectIdentifier) -> bool {
+    object.e_tag.is_some() || object.size.is_some() || object.last_modified_time.is_some()
+}
+
+/// Deletes one of many by its own condition.
+async fn delete_if(
+    backend: &Backend,
+    bucket: &BucketRef,
+    object: &ObjectIdentifier,
+) -> S3Result<()> {
+    if object.size.is_some() || object.last_modified_time.is_some() {
+        return Err(s3_error!(NotImplemented, "the only condition of a deletion is its ETag"));
+    }
+    let if_match = object.e_tag.clone().map(ETagCondition::ETag);
+    let condition = WriteCondition { if_match, if_none_match: None };
+    Ok(backend.index.delete_if(bucket, &object.key, &condition).await?)
 }

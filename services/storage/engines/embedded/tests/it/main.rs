@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 mod access;
+mod catalogue;
 mod conformance;
 mod crash;
 mod keyring;
