@@ -105,6 +105,7 @@ const TOLD: &[(&str, Told)] = &[
     ("storage.v1.SagaService/UndoSaga", Elsewhere(BUCKET_SAGAS)),
     ("storage.v1.ObjectService/DeleteObject", As(&["file.deleted"])),
     ("storage.v1.EngineAccountService/EnsureEngineAccount", Not(STEP)),
+    ("storage.v1.EngineAccountService/IssueEngineKey", Not(STEP)),
     ("storage.v1.EngineAccountService/RemoveEngineAccount", Not(STEP)),
     ("storage.v1.UsageService/CollectUsage", Not(FIGURES)),
     ("accounts.v1.AccountMoveService/MoveAccount", Elsewhere(MOVES)),
