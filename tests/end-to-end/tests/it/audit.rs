@@ -110,6 +110,7 @@ const TOLD: &[(&str, Told)] = &[
     ("storage.v1.LocationService/DrainLocation", As(&["location.drained"])),
     ("storage.v1.LocationService/UndrainLocation", As(&["location.undrained"])),
     ("storage.v1.EngineAccountService/EnsureEngineAccount", Not(STEP)),
+    ("storage.v1.EngineAccountService/IssueEngineKey", Not(STEP)),
     ("storage.v1.EngineAccountService/RemoveEngineAccount", Not(STEP)),
     ("storage.v1.UsageService/CollectUsage", Not(FIGURES)),
     ("accounts.v1.AccountMoveService/MoveAccount", Elsewhere(MOVES)),

@@ -33,7 +33,8 @@ fn config(folder: &TempDir) -> PathBuf {
 }
 
 async fn plan_at(server: &Process, location: &str) -> i64 {
-    let mut arguments = vec!["plan", "create", "--title", "In one place", "--location", location];
+    let title = format!("In {location}");
+    let mut arguments = vec!["plan", "create", "--title", &title, "--location", location];
     arguments.extend(["--quota", "1GiB", "--bucket-max", "5", "--price", "EUR=4.99"]);
     arguments.extend(["--storage-overage", "EUR=0.05", "--traffic-overage", "EUR=0.01"]);
     let plan = server.admin_json(&arguments).await;
