@@ -1,5 +1,5 @@
-//! What clients ask of access control lists and tags. Neither can be changed: an account reaches its
-//! own buckets and nobody else does, and no object has a tag.
+//! What clients ask of access control lists and tags. Neither can be changed: an account reaches
+//! its own buckets and nobody else does, and no object has a tag.
 
 use s3s::dto::*;
 use s3s::{S3Request, S3Response, S3Result};

@@ -243,7 +243,7 @@ pub(super) async fn head_object(
         set_sums!(output, meta.sums);
         output.checksum_type = meta.checksum_type();
     }
-    // That it is a part and not the whole is said where the answer goes out: s3s has no status here.
+    // That it is a part and not the whole is said where the answer goes out: s3s takes no status.
     Ok(S3Response::new(output))
 }
 

@@ -133,8 +133,8 @@ async fn counters(process: &Process, account: &Account, model: &Model) {
     assert_eq!(read(STORED).await, [sums.as_str()], "rows of objects");
 }
 
-/// Files: those of objects and of parts of unfinished uploads, and no other. What a start finds left
-/// over it removes, and nothing was written since.
+/// Files: those of objects and of parts of unfinished uploads, and no other. What a start finds
+/// left over it removes, and nothing was written since.
 async fn files(process: &Process) {
     const USED: &str = "SELECT blob FROM segment WHERE blob IS NOT NULL \
         UNION ALL SELECT blob FROM part UNION ALL SELECT blob FROM gc";

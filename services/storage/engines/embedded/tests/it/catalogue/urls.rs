@@ -123,7 +123,8 @@ async fn answers_may_be_given_other_headers() {
     asker.store("/signed/foo", b"bar").await;
     let query = "response-cache-control=no-cache&response-content-disposition=bla\
                  &response-content-encoding=aaa&response-content-language=esperanto\
-                 &response-content-type=foo%2Fbar&response-expires=Thu%2C%2001%20Dec%201994%2016%3A00%3A00%20GMT";
+                 &response-content-type=foo%2Fbar\
+                 &response-expires=Thu%2C%2001%20Dec%201994%2016%3A00%3A00%20GMT";
     let got = asker.ask(&format!("GET /signed/foo?{query}"), &[], b"").await;
     assert_eq!(got.status, 200, "{got:?}");
     for (name, value) in [
