@@ -281,7 +281,7 @@ async fn sample(storage: &Storage, state: &BucketState, tx: &mut Tx) -> StepResu
 
 /// Tells metering of a bucket that is gone, where its engine would not do so at once, or at all.
 async fn end(storage: &Storage, state: &BucketState, tx: &mut Tx) -> StepResult {
-    if state.site(storage)?.engine.capabilities().deletions_at_once {
+    if state.site(storage).await?.engine.capabilities().deletions_at_once {
         return Ok(());
     }
     let gone = StorageFigures {
