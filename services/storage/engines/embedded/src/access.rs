@@ -115,12 +115,26 @@ impl S3Access for Access {
         if access == AccountAccess::ReadOnly && !is_read(cx.s3_op().name()) {
             return Err(s3_error!(AccessDenied, "{READ_ONLY}"));
         }
+        check_texts(cx.s3_op().name(), cx.uri())?;
         check_owner(cx.headers(), &uid)?;
         check_supported(cx.headers())?;
         self.keys.note_use(&access_key);
         cx.extensions_mut().insert(Caller { uid, bucket });
         Ok(())
     }
+}
+
+/// Refuses a NUL in what is looked up as text, which no database takes. Keys are bytes there.
+fn check_texts(operation: &str, uri: &Uri) -> S3Result<()> {
+    const TEXTS: [&str; 3] = ["uploadId", "upload-id-marker", "continuation-token"];
+    for (name, value) in form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes()) {
+        let is_text =
+            TEXTS.contains(&name.as_ref()) || (operation == "ListBuckets" && name == "prefix");
+        if is_text && value.contains('\0') {
+            return Err(s3_error!(InvalidArgument, "{name} has a NUL"));
+        }
+    }
+    Ok(())
 }
 
 type Query<'a> = [(Cow<'a, str>, Cow<'a, str>)];
