@@ -138,5 +138,5 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
 /// What is promised of orders in one process.
 fn orders_of_one(orders: usize) -> orders::Load {
     let p99 = Duration::from_millis(50);
-    orders::Load { place: "", orders, evenly: 100, p99, rate: 200.0 }
+    orders::Load { place: "", orders, evenly: 100, p99, p99_at_once: Some(p99), rate: 200.0 }
 }

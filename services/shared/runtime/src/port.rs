@@ -158,9 +158,9 @@ where
         let Some(tls) = &self.settings.tls else {
             return self.speak(stream, peer, watcher).await;
         };
-        let handshake = tls.accept(stream);
+        // Boxed, as what follows is, so that connections in the clear have no room for TLS.
+        let handshake = Box::pin(tls.accept(stream));
         match tokio::time::timeout(self.settings.header_max, handshake).await {
-            // Boxed, so that connections in the clear have no room for one by TLS.
             Ok(Ok(stream)) => Box::pin(self.speak(stream, peer, watcher)).await,
             Ok(Err(error)) => tracing::debug!(%error, %peer, "a TLS handshake failed"),
             Err(_) => tracing::debug!(%peer, "a TLS handshake took too long"),
@@ -199,7 +199,8 @@ where
             }
         };
         match result {
-            Ok(()) => ended.linger().await,
+            // Boxed for the same reason: it holds what it reads.
+            Ok(()) => Box::pin(ended.linger()).await,
             Err(error) => tracing::debug!(error, "a connection ended badly"),
         }
     }
