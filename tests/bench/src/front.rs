@@ -1,6 +1,6 @@
 //! What a metering front costs: objects of 64 MiB and small ones, through it and past it, in turn;
-//! and through a relay that copies bytes and knows nothing of them, which is the least that anything
-//! between costs where client, server and it share the processors.
+//! and through a relay that copies bytes and knows nothing of them, which is the least that
+//! anything between costs where client, server and it share the processors.
 //!
 //! The engine behind it is the embedded one, in a folder of its own; both listen in this process,
 //! with a client each on a connection that is kept. Small requests are reads, whose time is not the

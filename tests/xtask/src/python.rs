@@ -1,6 +1,7 @@
 //! Brings in what tests need of Python: `schemathesis` and `openapi-spec-validator`, which the
-//! facade's document is tested with, `boto3`, an S3 client, and `moto`, a double of AWS, which has an
-//! environment of its own. All are below the target folder, so that nothing of the machine changes.
+//! facade's document is tested with, `boto3`, an S3 client, and `moto`, a double of AWS, which has
+//! an environment of its own. All are below the target folder, so that nothing of the machine
+//! changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,5 @@
-//! S3 key pairs: made here, or by an engine that takes no others, sealed, and handed to the engine and to their owner only.
+//! S3 key pairs: made here, or by an engine that takes no others, sealed, and handed to the engine
+//! and to their owner only.
 
 use stowage_auth::{PrincipalRole, RequestContext};
 use stowage_keyring::Keyring;

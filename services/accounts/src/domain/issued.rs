@@ -7,9 +7,9 @@
 //! down. However often that is cut off and gone over again, a lost key is never left beside
 //! the new one, nor does an engine that allows two refuse it for a third.
 //!
-//! Rejected: naming the key for the saga that wants it (no engine takes such a name), and one call that
-//! removes the others and makes one (a request that comes twice would remove what its first coming
-//! has just given).
+//! Rejected: naming the key for the saga that wants it (no engine takes such a name), and one call
+//! that removes the others and makes one (a request that comes twice would remove what its first
+//! coming has just given).
 
 use stowage_auth::RequestContext;
 use stowage_saga::StepError;

@@ -108,8 +108,8 @@ impl Domain {
         Ok((quote?, place?))
     }
 
-    /// Writes the order in one transaction: the request, the account with its sealed key, if we make it, history,
-    /// the saga.
+    /// Writes the order in one transaction: the request, the account with its sealed key, if we
+    /// make it, history, the saga.
     async fn place_order(
         &self,
         cx: &RequestContext,

@@ -49,9 +49,9 @@ pub struct Capabilities {
     /// Whether a reading of usage tells of all that changed before it; else of what the engine's
     /// adapter found when it last looked at all accounts, which is minutes ago.
     pub changes_at_once: bool,
-    /// Whether a reading of usage tells of all buckets that were deleted before it. Else the storage
-    /// role tells of those that it deletes, and the engine of others that customers can delete, when
-    /// it next looks at all, which is within a day.
+    /// Whether a reading of usage tells of all buckets that were deleted before it. Else the
+    /// storage role tells of those that it deletes, and the engine of others that customers can
+    /// delete, when it next looks at all, which is within a day.
     pub deletions_at_once: bool,
     /// Whether an access key once removed can be given again.
     pub keys_reusable: bool,

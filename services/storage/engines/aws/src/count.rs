@@ -1,5 +1,5 @@
-//! What buckets store, by listing them: S3 has no call that tells it, and what CloudWatch tells is a
-//! day old.
+//! What buckets store, by listing them: S3 has no call that tells it, and what CloudWatch tells is
+//! a day old.
 //!
 //! A thousand objects are one call. Who asks for figures gets those of a bucket of up to
 //! [`PAGES_MAX`] calls as they are; of a larger one those of the last sweep of this process, or how

@@ -276,7 +276,15 @@ mod tests {
     #[test]
     fn what_is_allowed_is_in_the_accounts_own_buckets_only() {
         let text = record(AccountAccess::Full, &["one"], &["two"]).text(&names()).unwrap();
-        let expected = r#"{"Version":"2012-10-17","Statement":[{"Sid":"StowageV1Q18446744073709551615O0B7F","Effect":"Allow","Action":["s3:AbortMultipartUpload","s3:DeleteObject*","s3:GetBucketCORS","s3:GetBucketLocation","s3:GetObject*","s3:List*Upload*","s3:ListBucket*","s3:PutBucketCORS","s3:PutObject","s3:PutObjectTagging"],"Resource":["arn:aws:s3:::one","arn:aws:s3:::one/*"]},{"Sid":"Shut","Effect":"Deny","Action":["s3:*"],"Resource":["arn:aws:s3:::two"]}]}"#;
+        let expected = concat!(
+            r#"{"Version":"2012-10-17","#,
+            r#""Statement":[{"Sid":"StowageV1Q18446744073709551615O0B7F","Effect":"Allow","#,
+            r#""Action":["s3:AbortMultipartUpload","s3:DeleteObject*","s3:GetBucketCORS","#,
+            r#""s3:GetBucketLocation","s3:GetObject*","s3:List*Upload*","s3:ListBucket*","#,
+            r#""s3:PutBucketCORS","s3:PutObject","s3:PutObjectTagging"],"#,
+            r#""Resource":["arn:aws:s3:::one","arn:aws:s3:::one/*"]},{"Sid":"Shut","#,
+            r#""Effect":"Deny","Action":["s3:*"],"Resource":["arn:aws:s3:::two"]}]}"#,
+        );
         assert_eq!(text, expected);
         for (access, open) in [(AccountAccess::Suspended, &["one"][..]), (AccountAccess::Full, &[])]
         {

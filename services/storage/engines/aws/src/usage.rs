@@ -1,8 +1,8 @@
 //! Figures for metering: what every bucket stores, now and then.
 //!
-//! A sweep goes over all buckets of the AWS account by name, since a bucket's tag tells whose it is.
-//! It opens again what a record has lost: IAM tells of a change only some seconds after it, so one
-//! that follows another at once may be made from what was before it.
+//! A sweep goes over all buckets of the AWS account by name, since a bucket's tag tells whose it
+//! is. It opens again what a record has lost: IAM tells of a change only some seconds after it, so
+//! one that follows another at once may be made from what was before it.
 
 use std::collections::BTreeMap;
 

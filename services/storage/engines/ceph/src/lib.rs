@@ -1,8 +1,8 @@
 //! Ceph RADOS Gateway (RGW) as a storage engine, by its Admin Ops API and S3.
 //!
 //! Invariants:
-//! - an account is an RGW user of the same uid whose display name says that it is ours, or an adopted
-//!   one that says so (`user`); any other user is not touched, and as good as absent;
+//! - an account is an RGW user of the same uid whose display name says that it is ours, or an
+//!   adopted one that says so (`user`); any other user is not touched, and as good as absent;
 //! - no call that means "all" when its user is left out can be made without one (`UserId` is what
 //!   the calls take);
 //! - changes of one uid go one after the other, and a race that is lost to another process is run

@@ -174,7 +174,8 @@ async fn a_key_of_nobody_is_told_from_questions_that_are_forbidden() {
     let may = Server::start(move |form| match form.contains(&own) {
         true => (
             200,
-            "<R><GetAccessKeyLastUsedResult><UserName>us</UserName></GetAccessKeyLastUsedResult></R>"
+            "<R><GetAccessKeyLastUsedResult><UserName>us</UserName>\
+             </GetAccessKeyLastUsedResult></R>"
                 .to_owned(),
         ),
         false => (403, refusal("AccessDenied")),

@@ -1,7 +1,7 @@
 //! The half that is S3, on a real RGW. Users cannot be made there by IAM's protocol (16.2 knows
 //! policies of users and no users), so these are a double's, which asks nobody who he is, and RGW
-//! knows nothing of them: what customers may do is not tried here. The name of this folder is in the
-//! name of each test, and by it they are chosen.
+//! knows nothing of them: what customers may do is not tried here. The name of this folder is in
+//! the name of each test, and by it they are chosen.
 
 use std::sync::Arc;
 use std::time::Duration;
