@@ -13,9 +13,8 @@
 //!   unless it is told to.
 //! - Requests for features that we lack are refused rather than half obeyed.
 
-use std::sync::Arc;
-
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode, Uri};
