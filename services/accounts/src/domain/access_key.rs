@@ -3,12 +3,13 @@
 
 use stowage_auth::{PrincipalRole, RequestContext};
 use stowage_keyring::Keyring;
+use stowage_saga::StepError;
 use stowage_types::{Random, S3uid, SecretString};
 use time::OffsetDateTime;
 
-use super::Domain;
 use super::account::Lookup;
 use super::history::{Cause, Entry, Event};
+use super::{Domain, Shared};
 use crate::error::Error;
 use crate::roles::EngineKey;
 use crate::store;
@@ -94,6 +95,18 @@ impl SealedKey {
         let secret_key = self.open(keyring)?;
         Ok(EngineKey { access_key: self.access_key.clone(), secret_key })
     }
+}
+
+/// The keys of an account that are chosen by their ids, with their secrets.
+pub(super) async fn opened_keys(
+    shared: &Shared,
+    s3uid: &S3uid,
+    is_chosen: impl Fn(&String) -> bool,
+) -> Result<Vec<EngineKey>, StepError> {
+    let mut keys = store::access_key::list(&shared.db, s3uid).await?;
+    keys.retain(|key| is_chosen(&key.access_key));
+    let opened = keys.iter().map(|key| key.for_engine(&shared.keyring));
+    opened.collect::<Result<_, _>>().map_err(|error| StepError::retry(error.to_string()))
 }
 
 /// What a secret is sealed for: this key and no other.

@@ -11,14 +11,15 @@ use stowage_db::Tx;
 use stowage_proto::accounts as pb;
 use stowage_request::Pending;
 use stowage_saga::{Action, Saga, Step, StepError, StepResult, Undo};
-use stowage_types::{S3uid, name};
+use stowage_types::name;
 use uuid::Uuid;
 
 use super::Shared;
+use super::access_key::opened_keys;
 use super::account::Account;
 use super::change_saga::{ChangeState, metered_of};
 use super::history::{Cause, Entry, Event};
-use crate::roles::{EngineKey, Switched};
+use crate::roles::Switched;
 use crate::store;
 
 /// What is done about a move.
@@ -147,15 +148,8 @@ async fn release(state: &mut MoveState, tx: &mut Tx) -> StepResult {
     Ok(store::account::end_change(tx, s3uid).await?)
 }
 
-/// The keys of the account, with their secrets.
-async fn keys_of(shared: &Shared, s3uid: &S3uid) -> Result<Vec<EngineKey>, StepError> {
-    let keys = store::access_key::list(&shared.db, s3uid).await?;
-    let opened = keys.iter().map(|key| key.for_engine(&shared.keyring));
-    opened.collect::<Result<_, _>>().map_err(|error| StepError::retry(error.to_string()))
-}
-
 async fn start(shared: &Shared, state: &mut MoveState) -> StepResult {
-    let keys = keys_of(shared, &state.change.s3uid).await?;
+    let keys = opened_keys(shared, &state.change.s3uid, |_| true).await?;
     shared.roles.start_move(&state.cx(), (&state.name(), &state.to), &keys, false).await?;
     Ok(())
 }
@@ -173,7 +167,7 @@ async fn change_storage(shared: &Shared, state: &mut MoveState) -> StepResult {
             let shape = &state.change.before;
             let switched = Switched {
                 name: &name,
-                keys: &keys_of(shared, &state.change.s3uid).await?,
+                keys: &opened_keys(shared, &state.change.s3uid, |_| true).await?,
                 quota_bytes: shape.quota_bytes,
                 bucket_max: shape.bucket_max,
                 suspended: shape.hold.suspends(),

@@ -14,6 +14,7 @@ use stowage_types::{CustomerId, PlanId, S3uid, timestamp};
 use time::OffsetDateTime;
 
 use super::Shared;
+use super::access_key::opened_keys;
 use super::account::Account;
 use super::history::{Cause, Entry, Event};
 use super::issued;
@@ -274,7 +275,8 @@ async fn change_engine_to_after(shared: &Shared, state: &mut ChangeState) -> Ste
         let access_key = match written {
             Some(access_key) => access_key,
             None => {
-                let keys = opened_keys(shared, &state.s3uid, &state.before).await?;
+                let had = |key: &String| state.before.keys.contains(key);
+                let keys = opened_keys(shared, &state.s3uid, had).await?;
                 let known = engine_account(state, &state.before, &keys);
                 issued::issue(shared, &state.cx(), &known).await?.access_key
             }
@@ -290,26 +292,10 @@ async fn change_engine(
     shape: fn(&ChangeState) -> &Shape,
 ) -> StepResult {
     let shape = shape(state);
-    let keys = opened_keys(shared, &state.s3uid, shape).await?;
+    let keys = opened_keys(shared, &state.s3uid, |key| shape.keys.contains(key)).await?;
     let account = engine_account(state, shape, &keys);
     shared.roles.ensure_engine_account(&state.cx(), &account).await?;
     Ok(())
-}
-
-/// The pairs of a shape, as the engine is to know them.
-async fn opened_keys(
-    shared: &Shared,
-    s3uid: &S3uid,
-    shape: &Shape,
-) -> Result<Vec<EngineKey>, StepError> {
-    let mut keys = Vec::new();
-    for key in store::access_key::list(&shared.db, s3uid).await? {
-        if shape.keys.contains(&key.access_key) {
-            let opened = key.for_engine(&shared.keyring);
-            keys.push(opened.map_err(|error| StepError::retry(error.to_string()))?);
-        }
-    }
-    Ok(keys)
 }
 
 fn engine_account<'a>(

@@ -12,7 +12,7 @@ use stowage_saga::{Action, Saga, Step, StepError, StepResult, Undo};
 use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 
 use super::Shared;
-use super::access_key::SealedKey;
+use super::access_key::{SealedKey, opened_keys};
 use super::history::{Cause, Entry, Event};
 use super::issued;
 use super::life::State;
@@ -170,11 +170,7 @@ async fn undo_order(shared: &Shared, state: &mut OrderState) -> StepResult {
 }
 
 async fn ensure_engine_account(shared: &Shared, state: &mut OrderState) -> StepResult {
-    let mut keys = Vec::new();
-    for key in store::access_key::list(&shared.db, &state.s3uid).await? {
-        let opened = key.for_engine(&shared.keyring);
-        keys.push(opened.map_err(|error| StepError::retry(error.to_string()))?);
-    }
+    let mut keys = opened_keys(shared, &state.s3uid, |_| true).await?;
     let cx = state.cx();
     let account = |keys| EngineAccount {
         s3uid: &state.s3uid,

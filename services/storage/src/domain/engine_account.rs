@@ -158,12 +158,6 @@ impl Storage {
         }
     }
 
-    /// Whether the engine of a location makes keys by itself.
-    pub(crate) async fn issues_keys(&self, location: &str) -> bool {
-        let site = self.site(location).await;
-        site.is_ok_and(|site| site.engine.capabilities().issues_keys)
-    }
-
     /// Writes that the account is about to be made, unless that cannot be.
     async fn note_pending(&self, ensure: &Ensure, location: &Location) -> Result<(), Error> {
         let uid = &ensure.spec.uid;

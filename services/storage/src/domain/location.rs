@@ -22,7 +22,7 @@ pub(crate) struct Location {
     /// Whether it takes orders, by all that says so.
     pub(crate) state: LocationState,
     pub(crate) origin: Origin,
-    /// Whether its engine makes access keys by itself, as far as this process has it open.
+    /// Whether its engine makes access keys by itself. A row does not tell.
     pub(crate) issues_keys: bool,
 }
 
@@ -118,17 +118,16 @@ impl Storage {
         code: &str,
     ) -> Result<Location, Error> {
         let location = store::location::find(&self.db, code).await?;
-        location
-            .map(|found| self.with_site(found))
+        let location = location
             .filter(|found| !sees_only_open(cx) || found.state == LocationState::Open)
-            .ok_or(Error::LocationNotFound)
+            .ok_or(Error::LocationNotFound)?;
+        Ok(Location { issues_keys: self.issues_keys(code).await, ..location })
     }
 
-    /// What its engine says of a location.
-    pub(crate) fn with_site(&self, location: Location) -> Location {
-        let site = self.sites.get(&location.code);
-        let issues_keys = site.is_some_and(|site| site.engine.capabilities().issues_keys);
-        Location { issues_keys, ..location }
+    /// Whether the engine of a location makes keys by itself; not, where it cannot be opened.
+    pub(crate) async fn issues_keys(&self, code: &str) -> bool {
+        let site = self.site(code).await;
+        site.is_ok_and(|site| site.engine.capabilities().issues_keys)
     }
 
     pub(crate) async fn locations(
@@ -150,7 +149,9 @@ impl Storage {
                 next_page_token = page::encode(LISTING, "", &last.code);
             }
         }
-        let locations = locations.into_iter().map(|found| self.with_site(found)).collect();
+        for location in &mut locations {
+            location.issues_keys = self.issues_keys(&location.code).await;
+        }
         Ok(LocationPage { locations, next_page_token })
     }
 }

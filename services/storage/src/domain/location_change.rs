@@ -175,11 +175,12 @@ impl Storage {
             None => Some(self.tried(&new.config, &new.settings).await?),
             Some(_) => None,
         };
+        let issues_keys = self.issues_keys(&new.config.code).await;
         let mut tx = self.db.begin().await?;
         // One after the other, and not beside a start.
         stowage_db::next_id(&mut tx, "locations").await?;
         if let Some(same) = self.known(&mut tx, &new).await? {
-            let same = self.with_site(same);
+            let same = Location { issues_keys, ..same };
             once.answer(&mut tx, &same).await?;
             tx.commit().await?;
             return Ok(same);
@@ -239,22 +240,20 @@ impl Storage {
         tx: &mut Tx,
         (config, settings): (&LocationConfig, &EngineSettings),
     ) -> Result<(), Error> {
-        let there = store::location::list_added(&mut *tx).await?;
-        if there.len() >= ADDED_MAX && !there.contains_key(&config.code) {
+        let mut others = store::location::list_all_added(&mut *tx).await?;
+        others.retain(|added| added.location.code != config.code);
+        if others.len() >= ADDED_MAX {
             let why = format!("would be more than the {ADDED_MAX} locations that may be added");
             return Err(Error::field("code", why));
         }
-        let mut other = self.opener.find_configured(config, settings);
-        for code in there.keys().filter(|code| **code != config.code) {
-            let added = store::location::find_added(&mut *tx, code).await?;
-            let Some(added) = added.filter(|_| other.is_none()) else { continue };
+        // What cannot be opened is no reason to refuse another.
+        let is_same = |added: &&Added| {
             let endpoint = added.location.endpoint.as_str();
-            // What cannot be opened is no reason to refuse another.
-            let is_same = self
-                .settings_of(&added)
-                .is_ok_and(|known| settings.is_at_same(&config.endpoint, (&known, endpoint)));
-            other = is_same.then(|| code.clone());
-        }
+            let known = self.settings_of(added);
+            known.is_ok_and(|known| settings.is_at_same(&config.endpoint, (&known, endpoint)))
+        };
+        let added = || others.iter().find(is_same).map(|added| added.location.code.clone());
+        let other = self.opener.find_configured(config, settings).or_else(added);
         let Some(code) = other else { return Ok(()) };
         let field = match settings.admin_endpoint {
             Some(_) => "engine.admin_endpoint",
@@ -310,7 +309,8 @@ impl Storage {
         let new = Some(json!({ "location": code, "changed": changed }));
         let change = Change { event: "location.updated", code, old: None, new };
         self.push_location(&mut tx, cx, change).await?;
-        let location = self.with_site(known.location);
+        let issues_keys = engine.capabilities().issues_keys;
+        let location = Location { issues_keys, ..known.location };
         once.answer(&mut tx, &location).await?;
         tx.commit().await?;
         self.drive(code, &engine, generation);
@@ -325,13 +325,15 @@ impl Storage {
         once: &Once<Location>,
     ) -> Result<Location, Error> {
         check_operator(cx, WHAT)?;
+        let issues_keys = self.issues_keys(code).await;
         let mut tx = self.db.begin().await?;
         let standing = store::location::lock(&mut tx, code).await?.filter(|at| !at.is_removed);
         let Standing { location: old, is_drained: was_drained, .. } =
             standing.ok_or(Error::LocationNotFound)?;
         store::location::set_drained(&mut tx, code, is_drained, self.clock.now()).await?;
         let location = store::location::find(&mut tx, code).await?;
-        let location = self.with_site(location.ok_or(Error::LocationNotFound)?);
+        let location = location.ok_or(Error::LocationNotFound)?;
+        let location = Location { issues_keys, ..location };
         if !is_drained && location.state != LocationState::Open {
             let why = match self.configured.contains(code) {
                 true => "the configuration drains it",

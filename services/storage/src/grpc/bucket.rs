@@ -111,7 +111,7 @@ impl BucketService for Api {
         let (location, bucket) = complete(location.zip(bucket), violations)?;
         let location = self.0.storage.check_bucket_name(&cx, &location, &bucket).await?;
         Ok(Response::new(pb::CheckBucketNameResponse {
-            issues_keys: self.0.storage.issues_keys(&location.code).await,
+            issues_keys: location.issues_keys,
             endpoint: location.endpoint,
             storage_types: location.storage_types,
         }))

@@ -14,7 +14,7 @@ use crate::domain::location::Location;
 use crate::error::Error;
 
 /// Most keys an account may have.
-pub(crate) const KEYS_MAX: usize = 100;
+const KEYS_MAX: usize = 100;
 
 impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
     type Error = Error;

@@ -191,8 +191,7 @@ impl LocationService for Api {
         let mut violations = Violations::default();
         let code = violations.check("name", name::parse_location(&request.get_ref().name));
         let code = complete(code, violations)?;
-        let mut location = self.0.storage.location(&cx, &code).await?;
-        location.issues_keys = self.0.storage.issues_keys(&code).await;
+        let location = self.0.storage.location(&cx, &code).await?;
         Ok(Response::new(location.into()))
     }
 

@@ -53,6 +53,16 @@ impl From<Row> for Location {
     }
 }
 
+impl From<WholeRow> for Added {
+    fn from(row: WholeRow) -> Self {
+        Self {
+            location: row.location.into(),
+            sealed: row.settings.unwrap_or_default(),
+            generation: row.generation,
+        }
+    }
+}
+
 fn state_text(state: LocationState) -> &'static str {
     match state {
         LocationState::Open => "OPEN",
@@ -252,11 +262,20 @@ pub(crate) async fn find_added(mut from: impl Query, code: &str) -> Result<Optio
          WHERE code = $1 AND origin = 'ADDED' AND remove_time IS NULL"
     );
     let row: Option<WholeRow> = from.fetch_optional(SQL, args![code]).await?;
-    Ok(row.map(|row| Added {
-        location: row.location.into(),
-        sealed: row.settings.unwrap_or_default(),
-        generation: row.generation,
-    }))
+    Ok(row.map(Added::from))
+}
+
+/// All locations that were added, by code, with how their engines are reached. There are few:
+/// `AddLocation` bounds them.
+pub(crate) async fn list_all_added(mut from: impl Query) -> Result<Vec<Added>, Error> {
+    const SQL: &str = concat!(
+        "SELECT ",
+        columns!(),
+        ", settings, generation, remove_time IS NOT NULL AS is_removed FROM location \
+         WHERE origin = 'ADDED' AND remove_time IS NULL ORDER BY code"
+    );
+    let rows: Vec<WholeRow> = from.fetch_all(SQL, args![]).await?;
+    Ok(rows.into_iter().map(Added::from).collect())
 }
 
 /// Codes of the locations that were added, each with the generation of its settings. There are

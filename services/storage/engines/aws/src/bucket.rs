@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Tag, Tagging};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use stowage_engine::{AccountUsage, BucketInfo, Error, ListQuery, Quota};
-use stowage_engine_remote::{BackOff, Fault, Hand, fault_of};
+use stowage_engine_remote::{Fault, Hand, fault_of, until_won};
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
 
@@ -95,13 +95,7 @@ impl Aws {
 
     pub(crate) async fn make_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         let _turn = self.locks.hold(uid).await;
-        let mut back_off = BackOff::new(&self.random);
-        loop {
-            let made = self.try_make_bucket(uid, bucket).await;
-            if !matches!(made, Err(Error::Conflict)) || !back_off.pause().await {
-                return made;
-            }
-        }
+        until_won(&self.random, || self.try_make_bucket(uid, bucket)).await
     }
 
     async fn try_make_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
@@ -254,15 +248,13 @@ impl Aws {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut back_off = BackOff::new(&self.random);
-        loop {
+        let attempt = async || {
             self.check_owner(uid, bucket).await?;
             let done = work(self.our_hand()).await;
             self.check_owner(uid, bucket).await?;
-            if !matches!(done, Err(Error::Conflict)) || !back_off.pause().await {
-                return done;
-            }
-        }
+            done
+        };
+        until_won(&self.random, attempt).await
     }
 
     pub(crate) async fn buckets(

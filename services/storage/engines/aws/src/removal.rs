@@ -1,7 +1,7 @@
 //! The end of accounts.
 
 use stowage_engine::{AccountAccess, Error, ListQuery};
-use stowage_engine_remote::BackOff;
+use stowage_engine_remote::until_won;
 use stowage_types::{BucketName, S3uid};
 
 use crate::account::Found;
@@ -17,15 +17,7 @@ const UPLOADS: u32 = 1000;
 impl Aws {
     pub(crate) async fn unmake_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {
         let _turn = self.locks.hold(uid).await;
-        let purging = async {
-            let mut back_off = BackOff::new(&self.random);
-            loop {
-                let unmade = self.try_unmake(uid, purge).await;
-                if !matches!(unmade, Err(Error::Conflict)) || !back_off.pause().await {
-                    return unmade;
-                }
-            }
-        };
+        let purging = until_won(&self.random, || self.try_unmake(uid, purge));
         let ended = tokio::time::timeout(self.options.purge_timeout, purging).await;
         ended.unwrap_or_else(|_| Err(Error::unavailable("the purge takes too long")))
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use secrecy::ExposeSecret as _;
 use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, Error, KeyPair};
-use stowage_engine_remote::BackOff;
+use stowage_engine_remote::{BackOff, until_won};
 use stowage_types::S3uid;
 
 use crate::ceph::Ceph;
@@ -90,11 +90,10 @@ pub(crate) fn bucket_max_of(max_buckets: i64) -> Option<u32> {
 impl Ceph {
     /// Looks at the user of a uid.
     pub(crate) async fn look(&self, uid: &S3uid) -> Result<Found, Error> {
-        let user = match self.admin.user(&uid.into()).await {
-            Err(fault) if fault.code() == "NoSuchUser" => return self.look_adopted(uid).await,
-            user => user?,
-        };
-        Ok(self.found(uid, user))
+        match self.admin.user(&uid.into()).await? {
+            Some(user) => Ok(self.found(uid, user)),
+            None => self.look_adopted(uid).await,
+        }
     }
 
     fn found(&self, uid: &S3uid, user: User) -> Found {
@@ -103,12 +102,8 @@ impl Ceph {
 
     /// Looks for an adopted user of a uid: the one with the key that says so.
     async fn look_adopted(&self, uid: &S3uid) -> Result<Found, Error> {
-        let mut user = match self.admin.user_with_key(uid.as_str()).await {
-            // So it says of a key that nobody has. That we may ask was seen before.
-            Err(fault) if ["AccessDenied", "NoSuchUser"].contains(&fault.code()) => {
-                return Ok(Found::Nobody);
-            }
-            user => user?,
+        let Some(mut user) = self.admin.user_with_key(uid.as_str()).await? else {
+            return Ok(Found::Nobody);
         };
         user.keys.retain(|key| key.access_key != uid.as_str());
         Ok(self.found(uid, user))
@@ -120,14 +115,10 @@ impl Ceph {
         if access_key.is_empty() {
             return Ok(None);
         }
-        let user = match self.admin.user_with_key(access_key).await {
-            // So it says of a key that nobody has, and of all keys to who may not ask.
-            Err(fault) if fault.code() == "AccessDenied" => {
-                self.admin.users("", 1).await?;
-                return Ok(None);
-            }
-            Err(fault) if fault.code() == "NoSuchUser" => return Ok(None),
-            user => user?,
+        let Some(user) = self.admin.user_with_key(access_key).await? else {
+            // Or we may not ask.
+            self.admin.users("", 1).await?;
+            return Ok(None);
         };
         Ok(self.account_of(&user).map(|(uid, _)| uid))
     }
@@ -143,13 +134,7 @@ impl Ceph {
     pub(crate) async fn make_account(&self, spec: &AccountSpec) -> Result<(), Error> {
         let _turn = self.locks.hold(&spec.uid).await;
         let target = Target::of(spec);
-        let mut back_off = BackOff::new(&self.random);
-        loop {
-            let made = self.try_make(&target).await;
-            if !matches!(made, Err(Error::Conflict)) || !back_off.pause().await {
-                return made;
-            }
-        }
+        until_won(&self.random, || self.try_make(&target)).await
     }
 
     /// Looks what there is, changes what differs, and looks again. What shuts comes before what
@@ -189,12 +174,11 @@ impl Ceph {
             if had {
                 continue;
             }
-            match self.admin.user_with_key(&key.access_key).await {
-                Ok(holder) if holder.user_id == id && holder.tenant.is_empty() => {}
-                Ok(_) => return Err(Error::AlreadyExists),
-                // So it says of a key that nobody has. That we may ask was seen by the look.
-                Err(fault) if ["AccessDenied", "NoSuchUser"].contains(&fault.code()) => {}
-                Err(fault) => return Err(fault.into()),
+            // That we may ask was seen by the look.
+            match self.admin.user_with_key(&key.access_key).await? {
+                Some(holder) if holder.user_id == id && holder.tenant.is_empty() => {}
+                Some(_) => return Err(Error::AlreadyExists),
+                None => {}
             }
         }
         Ok(())
@@ -262,13 +246,7 @@ impl Ceph {
 
     pub(crate) async fn unmake_account(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {
         let _turn = self.locks.hold(uid).await;
-        let mut back_off = BackOff::new(&self.random);
-        loop {
-            let unmade = self.try_unmake(uid, purge).await;
-            if !matches!(unmade, Err(Error::Conflict)) || !back_off.pause().await {
-                return unmade;
-            }
-        }
+        until_won(&self.random, || self.try_unmake(uid, purge)).await
     }
 
     async fn try_unmake(&self, uid: &S3uid, purge: bool) -> Result<(), Error> {

@@ -78,13 +78,23 @@ impl Admin {
         }
     }
 
-    pub(crate) async fn user(&self, uid: &UserId) -> Result<User, Fault> {
-        self.read("user", &of(uid)).await
+    pub(crate) async fn user(&self, uid: &UserId) -> Result<Option<User>, Fault> {
+        match self.read("user", &of(uid)).await {
+            Ok(user) => Ok(Some(user)),
+            Err(fault) if fault.code() == "NoSuchUser" => Ok(None),
+            Err(fault) => Err(fault),
+        }
     }
 
-    /// The user who has an access key.
-    pub(crate) async fn user_with_key(&self, access_key: &str) -> Result<User, Fault> {
-        self.read("user", &Query::default().with("access-key", access_key)).await
+    /// The user who has an access key, which is not empty. RGW denies access to a key that nobody
+    /// has, as it does to all keys where we may not ask: whoever has not asked for anything else
+    /// before has to find out.
+    pub(crate) async fn user_with_key(&self, access_key: &str) -> Result<Option<User>, Fault> {
+        match self.read("user", &Query::default().with("access-key", access_key)).await {
+            Ok(user) => Ok(Some(user)),
+            Err(fault) if ["AccessDenied", "NoSuchUser"].contains(&fault.code()) => Ok(None),
+            Err(fault) => Err(fault),
+        }
     }
 
     pub(crate) async fn users(&self, marker: &str, max: u32) -> Result<UserPage, Fault> {

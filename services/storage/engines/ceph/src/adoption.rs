@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt as _, stream};
 use secrecy::SecretString;
 use stowage_engine::{Adopted, Error, Foreign, KeyPair};
-use stowage_engine_remote::BackOff;
+use stowage_engine_remote::until_won;
 use stowage_types::{BucketName, S3uid};
 
 use crate::account::{ASKED_AT_ONCE, Found, bucket_max_of};
@@ -45,10 +45,7 @@ impl Ceph {
 
     /// `None`: it is ours, or one of RGW's operators, or has just gone.
     async fn look_foreign(&self, id: &UserId) -> Result<Option<Foreign>, Error> {
-        let user = match self.admin.user(id).await {
-            Err(fault) if fault.code() == "NoSuchUser" => return Ok(None),
-            user => user?,
-        };
+        let Some(user) = self.admin.user(id).await? else { return Ok(None) };
         if self.account_of(&user).is_some() || self.is_operator(&user) {
             return Ok(None);
         }
@@ -83,20 +80,11 @@ impl Ceph {
     pub(crate) async fn take_over(&self, name: &str, uid: &S3uid) -> Result<Adopted, Error> {
         let id = UserId::try_from(name.to_owned()).map_err(|_| Error::NotFound)?;
         let _turn = self.locks.hold(uid).await;
-        let mut back_off = BackOff::new(&self.random);
-        loop {
-            let taken = self.try_take_over(&id, uid).await;
-            if !matches!(taken, Err(Error::Conflict)) || !back_off.pause().await {
-                return taken;
-            }
-        }
+        until_won(&self.random, || self.try_take_over(&id, uid)).await
     }
 
     async fn try_take_over(&self, id: &UserId, uid: &S3uid) -> Result<Adopted, Error> {
-        let user = match self.admin.user(id).await {
-            Err(fault) if fault.code() == "NoSuchUser" => return Err(Error::NotFound),
-            user => user?,
-        };
+        let user = self.admin.user(id).await?.ok_or(Error::NotFound)?;
         match self.account_of(&user) {
             Some((said, _)) if said == *uid => {}
             Some(_) => return Err(Error::AlreadyExists),
@@ -159,11 +147,8 @@ impl Ceph {
     }
 
     async fn take_mark(&self, uid: &S3uid) -> Result<(), Error> {
-        let marked = match self.admin.user_with_key(uid.as_str()).await {
-            // So it says of a key that nobody has. That we may ask was seen by the look.
-            Err(fault) if ["AccessDenied", "NoSuchUser"].contains(&fault.code()) => return Ok(()),
-            user => user?,
-        };
+        // That we may ask was seen by the look.
+        let Some(marked) = self.admin.user_with_key(uid.as_str()).await? else { return Ok(()) };
         match self.admin.delete_key(&marked.user_id, uid.as_str()).await {
             Err(fault) if fault.code() == "InvalidAccessKeyId" => Ok(()),
             deleted => Ok(deleted?),

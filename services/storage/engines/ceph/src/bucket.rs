@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 use stowage_engine::{AccountUsage, BucketInfo, Error, KeyPair, Presign};
-use stowage_engine_remote::{BackOff, Hand};
+use stowage_engine_remote::{BackOff, Hand, until_won};
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -22,13 +22,7 @@ const BUCKETS_MAX: u32 = 1000;
 impl Ceph {
     pub(crate) async fn make_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
         let _turn = self.locks.hold(uid).await;
-        let mut back_off = BackOff::new(&self.random);
-        loop {
-            let made = self.try_make_bucket(uid, bucket).await;
-            if !matches!(made, Err(Error::Conflict)) || !back_off.pause().await {
-                return made;
-            }
-        }
+        until_won(&self.random, || self.try_make_bucket(uid, bucket)).await
     }
 
     async fn try_make_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {
@@ -119,8 +113,7 @@ impl Ceph {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut back_off = BackOff::new(&self.random);
-        loop {
+        let attempt = async || {
             let (user, _) = self.own_bucket(uid, bucket).await?;
             let mut done = Err(Error::Denied);
             if let Some(hand) = self.own_hand(&user) {
@@ -129,10 +122,9 @@ impl Ceph {
             if matches!(done, Err(Error::Denied)) {
                 done = work(self.our_hand()).await;
             }
-            if !matches!(done, Err(Error::Conflict)) || !back_off.pause().await {
-                return done;
-            }
-        }
+            done
+        };
+        until_won(&self.random, attempt).await
     }
 
     /// Does something in a bucket of the account by our own hand, which no usage shows. That hand
@@ -147,15 +139,13 @@ impl Ceph {
     where
         F: Future<Output = Result<T, Error>>,
     {
-        let mut back_off = BackOff::new(&self.random);
-        loop {
+        let attempt = async || {
             self.own_bucket(uid, bucket).await?;
             let done = work(self.our_hand()).await;
             self.own_bucket(uid, bucket).await?;
-            if !matches!(done, Err(Error::Conflict)) || !back_off.pause().await {
-                return done;
-            }
-        }
+            done
+        };
+        until_won(&self.random, attempt).await
     }
 
     pub(crate) async fn buckets(

@@ -120,10 +120,8 @@ impl Ceph {
         if let Some(known) = self.known.get(name, now) {
             return Ok(known);
         }
-        let uid = match self.admin.user(&user).await {
-            Err(fault) if fault.code() == "NoSuchUser" => None,
-            user => self.account_of(&user?).map(|(uid, _)| uid),
-        };
+        let found = self.admin.user(&user).await?;
+        let uid = found.and_then(|user| Some(self.account_of(&user)?.0));
         self.known.set(name, uid.clone(), now);
         Ok(uid)
     }

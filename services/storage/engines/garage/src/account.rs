@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, Error, KeyPair};
-use stowage_engine_remote::{BackOff, Fault};
+use stowage_engine_remote::{BackOff, Fault, until_won};
 use stowage_types::S3uid;
 
 use crate::garage::Garage;
@@ -20,13 +20,7 @@ const SECRET_BYTES: usize = 32;
 impl Garage {
     pub(crate) async fn make_account(&self, spec: &AccountSpec) -> Result<(), Error> {
         let _turn = self.locks.hold(&spec.uid).await;
-        let mut back_off = BackOff::new(&self.random);
-        loop {
-            let made = self.try_make(spec).await;
-            if !matches!(made, Err(Error::Conflict)) || !back_off.pause().await {
-                return made;
-            }
-        }
+        until_won(&self.random, || self.try_make(spec)).await
     }
 
     /// What is refused is refused before anything is changed, but for a key whose id is burnt:

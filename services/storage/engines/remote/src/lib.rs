@@ -18,6 +18,6 @@ pub use authorities::Authorities;
 pub use endpoint::{OpenError, endpoint_of};
 pub use fault::Fault;
 pub use net::{Net, check_answers};
-pub use race::{BackOff, Locks};
+pub use race::{BackOff, Locks, until_won};
 pub use s3::{Hand, S3, fault_of};
 pub use stream::Connector;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex as StdMutex, PoisonError, Weak};
 use std::time::Duration;
 
+use stowage_engine::Error;
 use stowage_types::{Random, S3uid};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
@@ -69,6 +70,24 @@ impl BackOff {
         let mut byte = [0];
         self.random.fill(&mut byte);
         due / 2 + due / 2 * u32::from(byte[0]) / 255
+    }
+}
+
+/// Makes attempts, each after a fresh look, until one does not lose its race or there have been
+/// enough.
+///
+/// # Errors
+/// Those of the last attempt; [`Error::Conflict`]: all have lost.
+pub async fn until_won<T, F>(random: &Arc<dyn Random>, attempt: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut back_off = BackOff::new(random);
+    loop {
+        let done = attempt().await;
+        if !matches!(done, Err(Error::Conflict)) || !back_off.pause().await {
+            return done;
+        }
     }
 }
 
