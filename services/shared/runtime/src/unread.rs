@@ -33,18 +33,24 @@ where
     let is_http1 = request.version() < Version::HTTP_2;
     // Such a client waits to be told to send its body, and reading it would tell it.
     let waits = request.headers().contains_key(EXPECT);
+    // Nobody is told to send nothing: the answer is the first that such a client hears. Botocore
+    // takes the status it then read for that of the next answer on the connection, too.
+    let is_untold = is_http1 && waits && request.body().is_end_stream();
     let left = Left::default();
     let mut response = {
         let left = is_http1.then(|| Arc::clone(&left));
         handler(request.map(|body| Kept { body: Some(body), was_read: false, left })).await
     };
     let rest = left.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some((body, was_read)) = rest {
-        let is_done = (was_read || !waits)
-            && tokio::time::timeout(TIME_MAX, discard(body)).await.unwrap_or(false);
-        if !is_done {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    let is_done = match rest {
+        Some((body, was_read)) => {
+            (was_read || !waits)
+                && tokio::time::timeout(TIME_MAX, discard(body)).await.unwrap_or(false)
         }
+        None => !is_untold,
+    };
+    if !is_done {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
@@ -106,5 +112,47 @@ impl<B: Body> Drop for Kept<B> {
             let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
             *left = Some((body, self.was_read));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use bytes::Bytes;
+    use http_body_util::{BodyExt as _, Empty, Full};
+
+    use super::*;
+
+    /// Whether the answer to a body says that it is the last one of its connection.
+    async fn closes<B>(body: B, version: Version, waits: bool, reads: bool) -> bool
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Unpin,
+    {
+        let mut request = Request::new(body);
+        *request.version_mut() = version;
+        if waits {
+            request.headers_mut().insert(EXPECT, HeaderValue::from_static("100-continue"));
+        }
+        let response = read_out(request, async |request: Request<Kept<B>>| {
+            if reads {
+                request.into_body().collect().await.unwrap();
+            }
+            Response::new(())
+        });
+        response.await.headers().get(CONNECTION).is_some_and(|value| value == "close")
+    }
+
+    #[tokio::test]
+    async fn a_client_that_was_not_told_to_send_hears_that_its_connection_ends() {
+        let (one, two) = (Version::HTTP_11, Version::HTTP_2);
+        let full = || Full::new(Bytes::from_static(b"body"));
+        assert!(closes(full(), one, true, false).await);
+        assert!(closes(Empty::new(), one, true, true).await);
+        assert!(closes(Empty::new(), one, true, false).await);
+        assert!(!closes(full(), one, true, true).await);
+        assert!(!closes(full(), one, false, false).await);
+        assert!(!closes(Empty::new(), one, false, false).await);
+        assert!(!closes(Empty::new(), two, true, false).await);
     }
 }

@@ -5,7 +5,7 @@
 //! `cargo xtask test` installs all four. Where one is missing its test fails and says so: a test
 //! that skips itself is not there when it is needed.
 
-mod aws;
+mod aws_cli;
 mod boto;
 mod rclone;
 mod s3cmd;
