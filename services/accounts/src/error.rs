@@ -70,6 +70,12 @@ pub enum Error {
         /// `SWITCHED` or `NOT_SWITCHED`.
         state: &'static str,
     },
+    /// Who is at an engine cannot become this account.
+    #[error("this cannot become an account: {why}")]
+    AdoptionRefused {
+        /// For the operator.
+        why: String,
+    },
     /// A change was undone.
     #[error("the change failed, and all is as before: {why}")]
     ChangeFailed {
@@ -215,6 +221,7 @@ impl Error {
             Self::AccountMoving => (Code::FailedPrecondition, Reason::AccountMoving),
             Self::AccountMoveNotFound => (Code::NotFound, Reason::AccountMoveNotFound),
             Self::AccountMoveState { .. } => (Code::FailedPrecondition, Reason::AccountMoveState),
+            Self::AdoptionRefused { .. } => (Code::FailedPrecondition, Reason::AdoptionRefused),
             Self::ChangeFailed { .. } => (Code::FailedPrecondition, Reason::ChangeFailed),
             Self::AccessKeyNotFound => (Code::NotFound, Reason::AccessKeyNotFound),
             Self::PlanMismatch { .. } => (Code::FailedPrecondition, Reason::PlanMismatch),
@@ -263,7 +270,9 @@ impl From<Error> for Status {
             Error::AccountBusy => builder.retry_after(RETRY_AFTER),
             Error::ChangeFailed { step, why } => builder.meta("step", step).meta("why", why),
             Error::PlanMismatch { what } => builder.meta("what", what),
-            Error::BucketCreationFailed { why } => builder.meta("why", why),
+            Error::BucketCreationFailed { why } | Error::AdoptionRefused { why } => {
+                builder.meta("why", why)
+            }
             Error::OrderFailed { step, why } => builder.meta("step", step).meta("why", why),
             Error::SagaEnded { status } => builder.meta("status", status),
             Error::SagaForwardOnly { kind } => builder.meta("kind", kind),

@@ -31,6 +31,7 @@ pub use config::Config;
 pub use error::Error;
 
 use domain::account_move_saga::{GoOnMove, StartMove};
+use domain::adoption_saga::AdoptAccount;
 use domain::cancellation_saga::ChangeCancellation;
 use domain::change_saga::{ChangeAccount, EndAccount};
 use domain::deletion::{DeleteAccount, DeleteAccountV1};
@@ -171,6 +172,7 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
     let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
     let sagas: Sagas<Shared> = Builder::new(deps.db.clone(), Arc::clone(&shared), clock, random)
         .kind::<CreateAccount>()
+        .kind::<AdoptAccount>()
         .kind::<DeleteAccount>()
         .kind::<DeleteAccountV1>()
         .kind::<ChangeAccount>()

@@ -11,10 +11,12 @@ use stowage_types::{
 use time::OffsetDateTime;
 use tonic::{Code, Status};
 
+mod adopting;
 mod issuing;
 mod listing;
 mod moving;
 
+pub(crate) use adopting::Foreign;
 pub(crate) use issuing::Place;
 pub(crate) use listing::{OnEngine, Open};
 pub(crate) use moving::{Moving, Switched};
@@ -24,6 +26,7 @@ use crate::error::Error;
 use billing::subscription_service_client::SubscriptionServiceClient;
 use metering::meter_service_client::MeterServiceClient;
 use storage::account_move_service_client::AccountMoveServiceClient;
+use storage::adoption_service_client::AdoptionServiceClient;
 use storage::bucket_service_client::BucketServiceClient;
 use storage::engine_account_service_client::EngineAccountServiceClient;
 use storage::keyring_service_client::KeyringServiceClient;
@@ -169,6 +172,7 @@ pub(crate) struct Roles {
     buckets: BucketServiceClient<RoleChannel>,
     engine_accounts: EngineAccountServiceClient<RoleChannel>,
     moves: AccountMoveServiceClient<RoleChannel>,
+    adoptions: AdoptionServiceClient<RoleChannel>,
     subscriptions: SubscriptionServiceClient<RoleChannel>,
     meters: MeterServiceClient<RoleChannel>,
     usage: UsageServiceClient<RoleChannel>,
@@ -189,6 +193,7 @@ impl Roles {
             buckets: BucketServiceClient::new(storage.clone()),
             engine_accounts: EngineAccountServiceClient::new(storage.clone()),
             moves: AccountMoveServiceClient::new(storage.clone()),
+            adoptions: AdoptionServiceClient::new(storage.clone()),
             usage: UsageServiceClient::new(storage.clone()),
             keyring: KeyringServiceClient::new(storage.clone()),
             locations: LocationServiceClient::new(storage),

@@ -6,6 +6,7 @@ mod account_move_job;
 mod account_move_pass;
 pub(crate) mod account_move_start;
 mod account_move_switch;
+pub(crate) mod adoption;
 pub(crate) mod bucket;
 mod bucket_change;
 pub(crate) mod bucket_deletion;

@@ -49,6 +49,15 @@ pub(crate) enum Error {
         /// `COPYING`.
         state: &'static str,
     },
+    /// Nobody at the engine has the name, or who has it is an account.
+    #[error("nobody at the engine has that name without being an account")]
+    ForeignAccountNotFound,
+    /// Who is at the engine cannot become this account.
+    #[error("this cannot become an account: {why}")]
+    AdoptionRefused {
+        /// For the operator.
+        why: String,
+    },
     /// No such location, or not shown to customers.
     #[error("location not found")]
     LocationNotFound,
@@ -206,6 +215,10 @@ impl Error {
             Self::AccountNotFound => (Code::NotFound, ErrorReason::AccountNotFound),
             Self::AccountState { .. } => (Code::FailedPrecondition, ErrorReason::AccountState),
             Self::AccountMoving => (Code::FailedPrecondition, ErrorReason::AccountMoving),
+            Self::ForeignAccountNotFound => (Code::NotFound, ErrorReason::ForeignAccountNotFound),
+            Self::AdoptionRefused { .. } => {
+                (Code::FailedPrecondition, ErrorReason::AdoptionRefused)
+            }
             Self::AccountMoveRefused { .. } => {
                 (Code::FailedPrecondition, ErrorReason::AccountMoveRefused)
             }
@@ -259,7 +272,9 @@ impl Error {
             | Self::BucketDeletionState { state } => {
                 vec![("state", (*state).to_owned())]
             }
-            Self::AccountMoveRefused { why } => vec![("why", why.clone())],
+            Self::AccountMoveRefused { why } | Self::AdoptionRefused { why } => {
+                vec![("why", why.clone())]
+            }
             Self::LocationClosed { location }
             | Self::LocationExists { location, .. }
             | Self::LocationConfigured { location, .. }

@@ -1,6 +1,7 @@
 //! Proto to domain and back; one file per resource. No rule lives here.
 
 pub(crate) mod account_move;
+pub(crate) mod adoption;
 pub(crate) mod bucket;
 pub(crate) mod bucket_deletion;
 pub(crate) mod engine_account;

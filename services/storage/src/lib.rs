@@ -22,6 +22,7 @@ use stowage_db::lease::Turns;
 use stowage_engine::Engine;
 use stowage_keyring::Keyring;
 use stowage_proto::storage::account_move_service_server::AccountMoveServiceServer;
+use stowage_proto::storage::adoption_service_server::AdoptionServiceServer;
 use stowage_proto::storage::bucket_deletion_service_server::BucketDeletionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
@@ -207,6 +208,7 @@ fn serve(domain: Domain, stack: StackConfig) -> RoleChannel {
     let routes = Routes::new(LocationServiceServer::new(api.clone()))
         .add_service(EngineAccountServiceServer::new(api.clone()))
         .add_service(AccountMoveServiceServer::new(api.clone()))
+        .add_service(AdoptionServiceServer::new(api.clone()))
         .add_service(BucketServiceServer::new(api.clone()))
         .add_service(BucketDeletionServiceServer::new(api.clone()))
         .add_service(ObjectServiceServer::new(api.clone()))

@@ -4,6 +4,8 @@ pub(crate) mod access_key;
 pub(crate) mod account;
 pub(crate) mod account_move;
 pub(crate) mod account_move_saga;
+pub(crate) mod adoption;
+pub(crate) mod adoption_saga;
 pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod cancellation;

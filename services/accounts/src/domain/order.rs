@@ -119,7 +119,9 @@ impl Domain {
     ) -> Result<Account, Error> {
         let shared = &self.shared;
         let s3uid = S3uid::generate(&*shared.random);
-        let mut state = order_state(cx, (customer, order), (s3uid, place), quote);
+        let ordered =
+            Ordered { plan: order.plan, location: &order.location, bucket: order.bucket.as_str() };
+        let mut state = order_state(cx, (customer, &ordered), (s3uid, place), quote);
         state.guard_key = (!once.is_named()).then(|| order.guard_key(customer));
         state.pending = once.pending();
         let s3uid = state.s3uid.clone();
@@ -181,9 +183,18 @@ impl Domain {
     }
 }
 
-fn order_state(
+/// What an account is made of, or adopted into.
+pub(super) struct Ordered<'a> {
+    pub(super) plan: PlanId,
+    /// Code of the location.
+    pub(super) location: &'a str,
+    /// Its first; empty: an account that is adopted has what it has.
+    pub(super) bucket: &'a str,
+}
+
+pub(super) fn order_state(
     cx: &RequestContext,
-    (customer, order): (&Customer, &NewOrder),
+    (customer, ordered): (&Customer, &Ordered<'_>),
     (s3uid, place): (S3uid, Place),
     quote: Quote,
 ) -> OrderState {
@@ -193,16 +204,16 @@ fn order_state(
         customer: customer.id,
         email: customer.email.clone(),
         currency: customer.currency,
-        plan: order.plan,
+        plan: ordered.plan,
         plan_version: quote.plan_version,
-        location: order.location.clone(),
+        location: ordered.location.to_owned(),
         storage_type: quote.storage_type,
         endpoint: place.endpoint,
         issues_keys: place.issues_keys,
         quota_bytes: quote.quota_bytes,
         bucket_max: quote.bucket_max,
         gb_bytes: quote.gb_bytes,
-        bucket: order.bucket.as_str().to_owned(),
+        bucket: ordered.bucket.to_owned(),
         billing: quote.billing,
         service_id: 0,
         order_id: 0,

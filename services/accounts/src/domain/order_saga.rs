@@ -58,7 +58,7 @@ pub(crate) struct OrderState {
 }
 
 impl OrderState {
-    fn cx(&self) -> RequestContext {
+    pub(super) fn cx(&self) -> RequestContext {
         RequestContext::background(self.request_id.clone())
     }
 
@@ -69,7 +69,7 @@ impl OrderState {
         self.billing = subscription.billing;
     }
 
-    fn entry(&self, event: Event, state: State) -> Entry {
+    pub(super) fn entry(&self, event: Event, state: State) -> Entry {
         let summary = serde_json::json!({
             "account_id": self.account_id,
             "plan_id": self.plan,
@@ -151,7 +151,7 @@ async fn mark_failed(shared: &Shared, state: &mut OrderState, tx: &mut Tx) -> St
     Ok(())
 }
 
-async fn place(shared: &Shared, state: &mut OrderState) -> StepResult {
+pub(super) async fn place(shared: &Shared, state: &mut OrderState) -> StepResult {
     let order = Order {
         s3uid: &state.s3uid,
         customer: state.customer,
@@ -221,7 +221,7 @@ async fn delete_bucket(shared: &Shared, state: &mut OrderState) -> StepResult {
     Ok(shared.roles.delete_bucket(&state.cx(), &state.s3uid, &state.bucket).await?)
 }
 
-async fn open_meter(shared: &Shared, state: &mut OrderState) -> StepResult {
+pub(super) async fn open_meter(shared: &Shared, state: &mut OrderState) -> StepResult {
     let metered = Metered {
         s3uid: &state.s3uid,
         account_id: state.account_id,
@@ -240,7 +240,7 @@ async fn close_meter(shared: &Shared, state: &mut OrderState) -> StepResult {
     Ok(shared.roles.close_meter(&state.cx(), &state.s3uid).await?)
 }
 
-async fn activate_subscription(shared: &Shared, state: &mut OrderState) -> StepResult {
+pub(super) async fn activate_subscription(shared: &Shared, state: &mut OrderState) -> StepResult {
     let active = shared.roles.activate_subscription(&state.cx(), &state.s3uid).await?;
     state.learn(active);
     Ok(())

@@ -2,6 +2,7 @@
 
 mod account;
 mod account_move;
+mod adoption;
 mod audit;
 mod customer;
 mod dead_letter;
@@ -12,6 +13,7 @@ mod session;
 
 use stowage_proto::accounts::account_move_service_server::AccountMoveServiceServer;
 use stowage_proto::accounts::account_service_server::AccountServiceServer;
+use stowage_proto::accounts::adoption_service_server::AdoptionServiceServer;
 use stowage_proto::accounts::audit_service_server::AuditServiceServer;
 use stowage_proto::accounts::customer_service_server::CustomerServiceServer;
 use stowage_proto::accounts::dead_letter_service_server::DeadLetterServiceServer;
@@ -45,6 +47,7 @@ pub(crate) fn routes(domain: Domain) -> Routes {
         .add_service(KeyringServiceServer::new(service.clone()))
         .add_service(ReconcileServiceServer::new(service.clone()))
         .add_service(AccountMoveServiceServer::new(service.clone()))
+        .add_service(AdoptionServiceServer::new(service.clone()))
         .add_service(AuditServiceServer::new(service.clone()))
         .add_service(AccountServiceServer::new(service))
 }

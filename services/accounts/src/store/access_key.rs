@@ -45,6 +45,23 @@ pub(crate) async fn list_of(
     from.fetch_all_built(sql, args).await
 }
 
+/// Which of these ids is of an account's key, erased or not.
+pub(crate) async fn find_known(
+    mut from: impl Query,
+    access_keys: &[String],
+) -> Result<Option<String>, Error> {
+    if access_keys.is_empty() {
+        return Ok(None);
+    }
+    let mut args = Args::new();
+    let wanted: Vec<_> =
+        access_keys.iter().map(|key| format!("${}", args.push(key.as_str()))).collect();
+    let wanted = wanted.join(", ");
+    let sql = format!("SELECT access_key FROM access_key WHERE access_key IN ({wanted}) LIMIT 1");
+    let rows: Vec<(String,)> = from.fetch_all_built(sql, args).await?;
+    Ok(rows.into_iter().next().map(|(access_key,)| access_key))
+}
+
 /// A key of an account, revoked or not.
 pub(crate) async fn find(
     mut from: impl Query,

@@ -128,6 +128,27 @@ pub(crate) fn insert(tx: &mut Tx, state: &OrderState, account_id: i64, now: Offs
     tx.defer(SQL, args);
 }
 
+/// Notes who became the account. A clash with another account shows with the next statement.
+pub(crate) fn set_adopted_from(tx: &mut Tx, s3uid: &S3uid, from: &str) {
+    const SQL: &str = "UPDATE account SET adopted_from = $2 WHERE s3uid = $1";
+    tx.defer(SQL, args![s3uid.as_str(), from]);
+}
+
+/// The account that somebody has become.
+pub(crate) async fn find_adopted(
+    mut from: impl Query,
+    adopted_from: &str,
+) -> Result<Option<Account>, Error> {
+    const SQL: &str = select!("WHERE a.adopted_from = $1 AND a.state NOT IN ('FAILED', 'DELETED')");
+    from.fetch_optional::<Row>(SQL, args![adopted_from]).await?.map(Account::try_from).transpose()
+}
+
+/// Writes the bounds of an account that is not active yet, as they were found.
+pub(crate) fn set_bounds(tx: &mut Tx, s3uid: &S3uid, (quota_bytes, bucket_max): (i64, i32)) {
+    const SQL: &str = "UPDATE account SET quota_bytes = $2, bucket_max = $3 WHERE s3uid = $1";
+    tx.defer(SQL, args![s3uid.as_str(), quota_bytes, bucket_max]);
+}
+
 /// Notes which saga an order runs as.
 pub(crate) fn set_order_saga(tx: &mut Tx, s3uid: &S3uid, saga: Uuid) {
     const SQL: &str = "UPDATE account SET order_saga = $2 WHERE s3uid = $1";

@@ -10,6 +10,7 @@ use stowage_saga::matrix::{Case, Fault, Faults, Injection, Moment};
 use tokio::task::JoinHandle;
 use tonic::Status;
 
+use crate::adoptions::{adopt, somebodys};
 use crate::changes::{Change, ask, assert_agreement, get, keys};
 use crate::double::{BIGGER, LOCATION, World};
 use crate::double_moves::ELSEWHERE;
@@ -303,6 +304,25 @@ async fn outlive_going_on(case: Case, what: What) {
     assert_eq!(noted, i64::from(what == What::Switch), "{context}");
 }
 
+/// An adoption, which has no way back.
+async fn outlive_adoption(case: Case) {
+    let faults = Arc::new(Faults::new(case.faults.clone()));
+    let mut kit = kit_in(World::inhabited(), &faults).await;
+    let customer = kit.customer("a@example.com").await.customer.unwrap().0;
+    tokio::select! {
+        answer = adopt(&kit, somebodys(customer, "r1")) => { answer.unwrap(); }
+        () = faults.crashed() => {}
+    }
+    kit.restart().await;
+    answered_without_its_caller(&kit, "r1").await;
+    let made = adopt(&kit, somebodys(customer, "r1")).await.unwrap();
+    let context = format!("{case:?}");
+    assert_eq!(made.state(), pb::AccountState::Active, "{context}");
+    assert_eq!(kit.world.left(), ONE, "{context}");
+    assert_agreement(&kit, &made.name, &context).await;
+    assert!(faults.is_used_up(), "{context}");
+}
+
 /// What of a move the faults happen to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum What {
@@ -356,6 +376,11 @@ async fn every_registered_kind_of_saga_outlives_every_fault() {
                 assert_eq!(cases.len(), 6 * 6 + 6 + 5 * 3 + 6 * 6 + 5);
                 for_each(cases.clone(), |case| outlive_order(case, World::default())).await;
                 for_each(cases, |case| outlive_order(case, World::issuing())).await;
+            }
+            // 4 calls and a write.
+            "accounts.adopt_account.v1" => {
+                assert_eq!(cases.len(), 5 * 6);
+                for_each(cases, outlive_adoption).await;
             }
             // It has no way back.
             "accounts.delete_account.v2" => {

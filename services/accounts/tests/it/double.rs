@@ -60,6 +60,10 @@ pub(crate) struct State {
     /// Whether the engine makes keys itself; then those that it has, by s3uid.
     pub(crate) issues_keys: bool,
     pub(crate) issued: BTreeMap<String, Vec<storage::EngineKey>>,
+    /// Who is on the engine and no account, by what it calls them.
+    pub(crate) foreign: BTreeMap<String, storage::ForeignAccount>,
+    /// Who was, by s3uid.
+    pub(crate) adopted: BTreeMap<String, storage::ForeignAccount>,
     /// What storage has sealed.
     pub(crate) keyring: RoleKeyring,
     /// Every call that changes something.
@@ -364,7 +368,7 @@ fn name_id(name: &str) -> i64 {
     name.rsplit('/').next().and_then(|id| id.parse().ok()).unwrap_or_default()
 }
 
-fn uid_of(name: &str) -> String {
+pub(crate) fn uid_of(name: &str) -> String {
     name.split('/').nth(1).unwrap_or_default().to_owned()
 }
 

@@ -15,6 +15,7 @@ use stowage_proto::billing::subscription_service_server::SubscriptionServiceServ
 use stowage_proto::common::ErrorReason;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::storage::account_move_service_server::AccountMoveServiceServer;
+use stowage_proto::storage::adoption_service_server::AdoptionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
 use stowage_proto::storage::engine_account_service_server::EngineAccountServiceServer;
 use stowage_proto::storage::keyring_service_server::KeyringServiceServer;
@@ -158,6 +159,7 @@ impl Kit {
         let storage = Routes::new(BucketServiceServer::new(world.clone()))
             .add_service(EngineAccountServiceServer::new(world.clone()))
             .add_service(AccountMoveServiceServer::new(world.clone()))
+            .add_service(AdoptionServiceServer::new(world.clone()))
             .add_service(UsageServiceServer::new(world.clone()))
             .add_service(KeyringServiceServer::new(world.clone()))
             .add_service(LocationServiceServer::new(world.clone()));

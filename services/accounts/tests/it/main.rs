@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails there says where")]
 
 mod access;
+mod adoptions;
 mod audit;
 mod audit_upgrade;
 mod changes;
@@ -9,6 +10,7 @@ mod crash;
 mod customers;
 mod dead_letters;
 mod double;
+mod double_adoptions;
 mod double_keys;
 mod double_moves;
 mod history;

@@ -9,6 +9,7 @@ use stowage_auth::RequestContext;
 use stowage_db::Tx;
 use stowage_engine::{AccountAccess, AccountSpec, Engine, KeyPair};
 use stowage_types::{CustomerId, S3uid};
+use time::OffsetDateTime;
 
 use super::Storage;
 use super::account_move::AccountMove;
@@ -64,9 +65,18 @@ pub(crate) struct Ensure {
     pub(crate) spec: AccountSpec,
 }
 
-impl Ensure {
+/// An account that is about to be on an engine.
+pub(crate) struct Noted<'a> {
+    pub(crate) uid: &'a S3uid,
+    pub(crate) customer: CustomerId,
+    pub(crate) location: &'a Location,
+    /// Traffic of hours before is not metered; `None`: there is none.
+    pub(crate) count_from: Option<OffsetDateTime>,
+}
+
+impl Noted<'_> {
     /// Refuses what an account that is known cannot become.
-    fn check_known(&self, account: &Account, location: &Location) -> Result<(), Error> {
+    fn check_known(&self, account: &Account) -> Result<(), Error> {
         if let Some(state) = account.state.is_going() {
             return Err(Error::AccountState { state });
         }
@@ -77,7 +87,7 @@ impl Ensure {
         if account.customer != Some(self.customer) {
             return Err(Error::field("customer_id", "is not the account's customer"));
         }
-        if account.location.as_deref() != Some(location.code.as_str()) {
+        if account.location.as_deref() != Some(self.location.code.as_str()) {
             return Err(Error::field("location", "is not the account's location"));
         }
         Ok(())
@@ -110,7 +120,9 @@ impl Storage {
         if ensure.spec.keys.is_empty() && !site.engine.capabilities().issues_keys {
             return Err(Error::field("keys", "must hold at least one key"));
         }
-        if let Err(error) = self.note_pending(&ensure, &location).await {
+        let customer = ensure.customer;
+        let noted = Noted { uid, customer, location: &location, count_from: None };
+        if let Err(error) = self.note_pending(&noted).await {
             if matches!(error, Error::AccountState { .. }) {
                 self.remove_leftover(&*site.engine, uid).await?;
             }
@@ -158,27 +170,24 @@ impl Storage {
         }
     }
 
-    /// Writes that the account is about to be made, unless that cannot be.
-    async fn note_pending(&self, ensure: &Ensure, location: &Location) -> Result<(), Error> {
-        let uid = &ensure.spec.uid;
+    /// Writes that the account is about to be on its engine, unless that cannot be.
+    pub(super) async fn note_pending(&self, noted: &Noted<'_>) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
-        if let Some(account) = store::account::find(&mut tx, uid).await? {
-            return ensure.check_known(&account, location);
+        if let Some(account) = store::account::find(&mut tx, noted.uid).await? {
+            return noted.check_known(&account);
         }
-        if location.state != LocationState::Open {
-            return Err(Error::LocationClosed { location: location.code.clone() });
+        if noted.location.state != LocationState::Open {
+            return Err(Error::LocationClosed { location: noted.location.code.clone() });
         }
-        let (customer, now) = (ensure.customer, self.clock.now());
-        if store::account::insert_pending(&mut tx, uid, customer, &location.code, now).await? {
+        if store::account::insert_pending(&mut tx, noted, self.clock.now()).await? {
             // Its row refers to the location, so that a removal waits for it, or was waited for:
             // then this is another answer than before.
-            self.check_open(&mut tx, &location.code).await?;
+            self.check_open(&mut tx, &noted.location.code).await?;
             return Ok(tx.commit().await?);
         }
         // Another was faster, and has committed.
-        let account = store::account::find(&mut tx, uid).await?;
-        let account = account.ok_or(stowage_db::Error::RowNotFound)?;
-        ensure.check_known(&account, location)
+        let account = store::account::find(&mut tx, noted.uid).await?;
+        noted.check_known(&account.ok_or(stowage_db::Error::RowNotFound)?)
     }
 
     /// Refuses a location that takes no orders, as a transaction sees it.

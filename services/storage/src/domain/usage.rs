@@ -131,9 +131,13 @@ impl Storage {
         }
         let rows = batch.storage.len() + batch.traffic.len();
         let mut accounts: BTreeMap<S3uid, Collected> = BTreeMap::new();
+        let moved = batch.traffic.iter().map(|row| &row.uid).collect::<BTreeSet<_>>();
+        let count_from = store::account::count_from(&mut tx, moved.into_iter()).await?;
         for row in &batch.traffic {
             if row.hour < now - time::Duration::days(TAKEN_DAYS) {
                 tracing::warn!(account = %row.uid, hour = %row.hour, "traffic too old is dropped");
+            } else if count_from.get(row.uid.as_str()).is_some_and(|from| row.hour < *from) {
+                // It moved before the account was ours, or in the hour in which it became ours.
             } else if let Some(increment) = advance(&mut tx, &site.code, row).await? {
                 accounts.entry(row.uid.clone()).or_default().traffic.push(increment);
             }

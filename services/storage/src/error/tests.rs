@@ -163,3 +163,15 @@ fn engine_errors_become_ours() {
         assert_eq!(reason_of(&status), Some(reason), "{label}");
     }
 }
+
+#[test]
+fn what_cannot_be_adopted_has_its_code_and_reason() {
+    assert_answers([
+        (Error::ForeignAccountNotFound, Code::NotFound, ErrorReason::ForeignAccountNotFound),
+        (
+            Error::AdoptionRefused { why: "it has no key".to_owned() },
+            Code::FailedPrecondition,
+            ErrorReason::AdoptionRefused,
+        ),
+    ]);
+}

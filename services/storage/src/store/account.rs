@@ -1,10 +1,12 @@
 //! Accounts and their tombstones.
 
-use stowage_db::{Db, Error, Query, Tx, args};
+use std::collections::BTreeMap;
+
+use stowage_db::{Args, Db, Error, Query, Tx, args};
 use stowage_types::{CustomerId, S3uid};
 use time::OffsetDateTime;
 
-use crate::domain::engine_account::{Account, Limits, State};
+use crate::domain::engine_account::{Account, Limits, Noted, State};
 
 #[derive(sqlx::FromRow)]
 struct Row {
@@ -82,16 +84,17 @@ pub(crate) async fn list_at(
 /// Notes that an account is about to be made; `false` if one is known, which stays as it is.
 pub(crate) async fn insert_pending(
     tx: &mut Tx,
-    uid: &S3uid,
-    customer: CustomerId,
-    location: &str,
+    noted: &Noted<'_>,
     now: OffsetDateTime,
 ) -> Result<bool, Error> {
+    let args =
+        args![noted.uid.as_str(), noted.customer.0, &noted.location.code, now, noted.count_from,];
     let rows = tx
         .execute(
-            "INSERT INTO account (s3uid, customer_id, location, state, create_time, update_time) \
-             VALUES ($1, $2, $3, 'PENDING', $4, $4) ON CONFLICT (s3uid) DO NOTHING",
-            args![uid.as_str(), customer.0, location, now],
+            "INSERT INTO account \
+             (s3uid, customer_id, location, state, create_time, update_time, count_from) \
+             VALUES ($1, $2, $3, 'PENDING', $4, $4, $5) ON CONFLICT (s3uid) DO NOTHING",
+            args,
         )
         .await?;
     Ok(rows == 1)
@@ -200,4 +203,22 @@ pub(crate) async fn elsewhere(
     let sql = format!("SELECT s3uid FROM account WHERE location <> $1 AND s3uid IN ({places})");
     let rows: Vec<(String,)> = tx.fetch_all_built(sql, args).await?;
     Ok(rows.into_iter().map(|(uid,)| uid).collect())
+}
+
+/// From which hour on the traffic of accounts is metered; those that are not told: from the first.
+pub(crate) async fn count_from(
+    tx: &mut Tx,
+    uids: impl Iterator<Item = &S3uid>,
+) -> Result<BTreeMap<String, OffsetDateTime>, Error> {
+    let mut args = Args::new();
+    let places: Vec<String> = uids.map(|uid| format!("${}", args.push(uid.as_str()))).collect();
+    if places.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let places = places.join(", ");
+    let sql = format!(
+        "SELECT s3uid, count_from FROM account WHERE count_from IS NOT NULL AND s3uid IN ({places})"
+    );
+    let rows: Vec<(String, OffsetDateTime)> = tx.fetch_all_built(sql, args).await?;
+    Ok(rows.into_iter().collect())
 }

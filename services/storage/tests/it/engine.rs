@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stowage_engine::{
-    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
-    Capabilities, Engine, Error, KeyPair, KeyUsage, ListQuery, NewObject, ObjectInfo, ObjectPage,
-    OpenObject, Quota, QuotaSupport, StorageFigures, TrafficTotals, UploadCursor, UploadInfo,
-    UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, BucketInfo, BucketNamespace,
+    Capabilities, Engine, Error, Foreign, KeyPair, KeyUsage, ListQuery, NewObject, ObjectInfo,
+    ObjectPage, OpenObject, Quota, QuotaSupport, StorageFigures, TrafficTotals, UploadCursor,
+    UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
@@ -27,6 +27,9 @@ struct State {
     /// What the next call to `ensure_account` ends with after it has done its work.
     ensure_fails_after: bool,
     accounts: BTreeMap<S3uid, AccountSpec>,
+    /// Who is no account, by name; then who was one of them, by uid.
+    foreign: BTreeMap<String, Foreign>,
+    adopted: BTreeMap<S3uid, String>,
     buckets: BTreeMap<BucketName, Bucket>,
     /// Changes in order; the cursor counts them.
     changes: Vec<Change>,
@@ -95,6 +98,10 @@ impl Memory {
         if state.is_down { Err(Error::unavailable("told to be down")) } else { Ok(state) }
     }
 
+    fn adopting_state(&self) -> Result<std::sync::MutexGuard<'_, State>, Error> {
+        if self.capabilities.adopts { self.up() } else { Err(Error::Unsupported) }
+    }
+
     pub(crate) fn set_down(&self, is_down: bool) {
         self.state.lock().unwrap().is_down = is_down;
     }
@@ -133,6 +140,15 @@ impl Memory {
     /// Puts an account behind the role's back.
     pub(crate) fn insert_account(&self, spec: AccountSpec) {
         self.state.lock().unwrap().accounts.insert(spec.uid.clone(), spec);
+    }
+
+    /// One that adopts who is on it.
+    pub(crate) fn adopting(foreign: Vec<Foreign>) -> Self {
+        let mut engine = Self::default();
+        engine.capabilities.adopts = true;
+        let named = foreign.into_iter().map(|foreign| (foreign.name.clone(), foreign));
+        engine.state.lock().unwrap().foreign.extend(named);
+        engine
     }
 
     pub(crate) fn put(&self, bucket: &str, key: &str, size: u64) {
@@ -268,6 +284,36 @@ impl Engine for Memory {
         let state = self.up()?;
         let has = |spec: &&AccountSpec| spec.keys.iter().any(|key| key.access_key == access_key);
         Ok(state.accounts.values().find(has).map(|spec| spec.uid.clone()))
+    }
+
+    async fn list_foreign(&self, after: Option<&str>, max: u32) -> Result<Vec<Foreign>, Error> {
+        let state = self.adopting_state()?;
+        let later = state.foreign.values().filter(|f| after.is_none_or(|after| &*f.name > after));
+        Ok(later.take(max as usize).cloned().collect())
+    }
+
+    async fn find_foreign(&self, name: &str) -> Result<Option<Foreign>, Error> {
+        Ok(self.adopting_state()?.foreign.get(name).cloned())
+    }
+
+    async fn adopt(&self, name: &str, uid: &S3uid) -> Result<Adopted, Error> {
+        let mut state = self.adopting_state()?;
+        if state.adopted.get(uid).is_none_or(|known| known != name) {
+            let foreign = state.foreign.remove(name).ok_or(Error::NotFound)?;
+            let key = |access_key: String| KeyPair { access_key, secret_key: "hush".into() };
+            let spec = AccountSpec {
+                uid: uid.clone(),
+                keys: foreign.access_keys.into_iter().map(key).collect(),
+                quota: foreign.quota,
+                bucket_max: foreign.bucket_max,
+                access: foreign.access,
+            };
+            state.accounts.insert(uid.clone(), spec);
+            state.adopted.insert(uid.clone(), name.to_owned());
+        }
+        let spec = state.accounts.get(uid).ok_or(Error::NotFound)?;
+        let AccountSpec { keys, quota, bucket_max, access, .. } = spec.clone();
+        Ok(Adopted { keys, quota, bucket_max, access })
     }
 
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {

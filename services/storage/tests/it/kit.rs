@@ -12,6 +12,7 @@ use stowage_engine::Engine;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::storage as pb;
 use stowage_proto::storage::account_move_service_client::AccountMoveServiceClient;
+use stowage_proto::storage::adoption_service_client::AdoptionServiceClient;
 use stowage_proto::storage::bucket_deletion_service_client::BucketDeletionServiceClient;
 use stowage_proto::storage::bucket_service_client::BucketServiceClient;
 use stowage_proto::storage::engine_account_service_client::EngineAccountServiceClient;
@@ -282,6 +283,10 @@ impl<E: Engine + 'static> Kit<E> {
 
     pub(crate) fn moves(&self) -> AccountMoveServiceClient<RoleChannel> {
         AccountMoveServiceClient::new(self.channel())
+    }
+
+    pub(crate) fn adoptions(&self) -> AdoptionServiceClient<RoleChannel> {
+        AdoptionServiceClient::new(self.channel())
     }
 
     pub(crate) fn objects(&self) -> ObjectServiceClient<RoleChannel> {

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod accounts;
+mod adoptions;
 mod bucket_deletion_ends;
 mod bucket_deletions;
 mod buckets;

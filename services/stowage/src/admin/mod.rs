@@ -17,6 +17,7 @@ mod bucket;
 mod client;
 mod customer;
 mod dead_letter;
+mod import;
 mod invoice;
 mod keyring;
 mod location;
@@ -108,6 +109,11 @@ enum OfServer {
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(Box<location::Command>),
+    /// Take over the accounts that are on a location's engine already, with all they have
+    ///
+    /// Keys, buckets, objects, quota and bounds stay as they are. Exit code 1: one of those in the
+    /// file was not taken over, or with --dry-run could not be.
+    Import(import::Import),
     /// Master keys: what secrets are sealed under
     #[command(subcommand)]
     Keyring(keyring::Command),
@@ -166,6 +172,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Object(command) => object::run(command, &session).await,
         OfServer::Reconcile(command) => reconcile::run(command, &session).await,
         OfServer::Location(command) => location::run(*command, &session).await,
+        OfServer::Import(command) => import::run(command, &session).await,
         OfServer::Keyring(command) => keyring::run(command, &session).await,
         OfServer::Saga(command) => saga::run(command, &session).await,
         OfServer::DeadLetter(command) => dead_letter::run(command, &session).await,

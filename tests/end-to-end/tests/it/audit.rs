@@ -113,6 +113,8 @@ const TOLD: &[(&str, Told)] = &[
     ("storage.v1.EngineAccountService/IssueEngineKey", Not(STEP)),
     ("storage.v1.EngineAccountService/RemoveEngineAccount", Not(STEP)),
     ("storage.v1.UsageService/CollectUsage", Not(FIGURES)),
+    ("accounts.v1.AdoptionService/AdoptAccount", Elsewhere(ADOPTIONS)),
+    ("storage.v1.AdoptionService/AdoptEngineAccount", Not(STEP)),
     ("accounts.v1.AccountMoveService/MoveAccount", Elsewhere(MOVES)),
     ("accounts.v1.AccountMoveService/ConfirmAccountMove", Elsewhere(MOVES)),
     ("accounts.v1.AccountMoveService/CancelAccountMove", Elsewhere(MOVES)),
@@ -145,6 +147,8 @@ fn every_method_that_changes_something_or_answers_a_secret_is_told_or_says_why_n
 const LOCATIONS: &str = "needs an engine that is another server: tests/end-to-end/tests/it/ceph.rs";
 /// Where moves are seen in the audit.
 const MOVES: &str = "needs a second location: tests/end-to-end/tests/it/ceph.rs";
+/// Where adoptions are seen in the audit.
+const ADOPTIONS: &str = "needs somebody on an engine: tests/end-to-end/tests/it/ceph/import.rs";
 const STEP_OF_MOVE: &str = "a step of a move of an account, which accounts tells as a whole";
 
 /// Calls as one principal, each call under a request id that is its method's path.

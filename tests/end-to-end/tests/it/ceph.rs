@@ -1,5 +1,7 @@
 //! A location whose engine is a real Ceph RADOS Gateway, from the order to the deletion.
 
+mod import;
+
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;

@@ -174,6 +174,15 @@ pub trait Engine: Send + Sync + std::fmt::Debug {
         Err(Error::Unsupported)
     }
 
+    /// Returns who is on the engine under a name; `None`: nobody, an account of ours, or one of the
+    /// engine's operators.
+    ///
+    /// # Errors
+    /// - [`Error::Unsupported`]: see [`Capabilities::adopts`].
+    async fn find_foreign(&self, _name: &str) -> Result<Option<Foreign>, Error> {
+        Err(Error::Unsupported)
+    }
+
     /// Makes who is on the engine an account of ours: with what it has, and so that its customer
     /// notices nothing. One that is an account of this uid already is told as it is.
     ///

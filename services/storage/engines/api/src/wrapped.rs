@@ -97,6 +97,10 @@ impl<A: Around> Engine for Wrapped<A> {
         call!(self.list_foreign(after, max))
     }
 
+    async fn find_foreign(&self, name: &str) -> Result<Option<Foreign>, Error> {
+        call!(self.find_foreign(name))
+    }
+
     async fn adopt(&self, name: &str, uid: &S3uid) -> Result<Adopted, Error> {
         call!(self.adopt(name, uid))
     }

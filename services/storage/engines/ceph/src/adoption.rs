@@ -43,7 +43,14 @@ impl Ceph {
         Ok(found)
     }
 
-    /// `None`: it is ours, or one of RGW's operators, or has just gone.
+    pub(crate) async fn foreign_named(&self, name: &str) -> Result<Option<Foreign>, Error> {
+        match UserId::try_from(name.to_owned()) {
+            Ok(id) => self.look_foreign(&id).await,
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// `None`: it is ours, or one of RGW's operators, or is not there.
     async fn look_foreign(&self, id: &UserId) -> Result<Option<Foreign>, Error> {
         let Some(user) = self.admin.user(id).await? else { return Ok(None) };
         if self.account_of(&user).is_some() || self.is_operator(&user) {

@@ -155,6 +155,10 @@ impl Engine for Ceph {
         self.foreign(after, max).await
     }
 
+    async fn find_foreign(&self, name: &str) -> Result<Option<Foreign>, Error> {
+        self.foreign_named(name).await
+    }
+
     async fn adopt(&self, name: &str, uid: &S3uid) -> Result<Adopted, Error> {
         self.take_over(name, uid).await
     }

@@ -208,4 +208,32 @@ pub(super) const ROWS: &[Row] = &[
     )
     .needs(Need::Serial)
     .answers(Fails("ACCOUNT_MOVE_NOT_FOUND")),
+    // The engine that is embedded cannot tell who is on it.
+    Row::new(
+        "/stowage.accounts.v1.AdoptionService/CheckAdoption",
+        ADMINISTRATORS,
+        Installation,
+        |n| {
+            let (location, foreign) = ("locations/NL".to_owned(), "somebody".to_owned());
+            let (customer, plan) =
+                (format!("customers/{}", n.customer), format!("plans/{}", n.plan));
+            pb::CheckAdoptionRequest { location, foreign, customer, plan }.encode_to_vec()
+        },
+    )
+    .answers(Fails("ENGINE_UNSUPPORTED")),
+    Row::new(
+        "/stowage.accounts.v1.AdoptionService/AdoptAccount",
+        ADMINISTRATORS,
+        Installation,
+        |n| {
+            let (location, foreign) = ("locations/NL".to_owned(), "somebody".to_owned());
+            let (customer, plan) =
+                (format!("customers/{}", n.customer), format!("plans/{}", n.plan));
+            let request =
+                pb::AdoptAccountRequest { location, foreign, customer, plan, ..Default::default() };
+            request.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("ENGINE_UNSUPPORTED")),
 ];

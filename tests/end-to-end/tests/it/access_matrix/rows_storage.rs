@@ -322,4 +322,35 @@ pub(super) const ROWS: &[Row] = &[
                 .encode_to_vec()
         },
     ),
+    // The engine that is embedded cannot tell who is on it.
+    Row::new(
+        "/stowage.storage.v1.AdoptionService/ListForeignAccounts",
+        OPERATORS,
+        Installation,
+        |_| {
+            let parent = "locations/NL".to_owned();
+            pb::ListForeignAccountsRequest { parent, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .answers(Fails("ENGINE_UNSUPPORTED")),
+    Row::new(
+        "/stowage.storage.v1.AdoptionService/GetForeignAccount",
+        OPERATORS,
+        Installation,
+        |_| {
+            let (parent, foreign) = ("locations/NL".to_owned(), "somebody".to_owned());
+            pb::GetForeignAccountRequest { parent, foreign }.encode_to_vec()
+        },
+    )
+    .answers(Fails("ENGINE_UNSUPPORTED")),
+    Row::new("/stowage.storage.v1.AdoptionService/AdoptEngineAccount", ROLES, AsMissing, |n| {
+        let adopt = pb::AdoptEngineAccountRequest {
+            name: n.account(),
+            customer_id: n.customer,
+            location: "locations/NL".to_owned(),
+            foreign: "somebody".to_owned(),
+        };
+        adopt.encode_to_vec()
+    })
+    .answers(Fails("ENGINE_UNSUPPORTED")),
 ];

@@ -40,6 +40,8 @@ impl Suite<'_> {
         if !self.engine.capabilities().adopts {
             let released = self.engine.release(&self.uid(60)?).await;
             refused(released, |e| matches!(e, Error::Unsupported))?;
+            let found = self.engine.find_foreign("who").await;
+            refused(found, |e| matches!(e, Error::Unsupported))?;
             let listed = self.engine.list_foreign(None, 10).await;
             return refused(listed, |e| matches!(e, Error::Unsupported));
         }
@@ -48,6 +50,8 @@ impl Suite<'_> {
         ensure(foreign.obstacle.is_none(), &format!("it could not come back: {foreign:?}"))?;
         ensure(foreign.buckets == [name.as_str()], &format!("told as {foreign:?}"))?;
         ensure(foreign.quota == Quota::bytes(1 << 20), &format!("told as {foreign:?}"))?;
+        let found = self.engine.find_foreign(&foreign.name).await.map_err(text)?;
+        ensure(found.as_ref() == Some(&foreign), &format!("by its name it is {found:?}"))?;
         self.engine.release(&uid).await.map_err(text)?;
         // What is not ours is not touched.
         self.engine.remove_account(&uid, true).await.map_err(text)?;
@@ -93,6 +97,8 @@ impl Suite<'_> {
         refused(other, |e| matches!(e, Error::AlreadyExists))?;
         let left = self.foreign_with(&self.keys(61, 0).access_key).await?;
         ensure(left.is_none(), &format!("it is still told as {left:?}"))?;
+        let left = self.engine.find_foreign(&foreign.name).await.map_err(text)?;
+        ensure(left.is_none(), &format!("it is still found as {left:?}"))?;
         let buckets = self.engine.list_buckets(&uid, None, 10).await.map_err(text)?;
         ensure(buckets.len() == 1 && buckets[0].bucket == name, &format!("it has {buckets:?}"))?;
         self.with_keys(61, &[0, 1], false).await?;
@@ -114,6 +120,8 @@ impl Suite<'_> {
         for odd in ["", "nobody-of-this-name", "a b&c=d/..", "\u{e4}\u{1f511}"] {
             let adopted = self.engine.adopt(odd, &self.uid(63)?).await;
             refused(adopted, |e| matches!(e, Error::NotFound))?;
+            let found = self.engine.find_foreign(odd).await.map_err(text)?;
+            ensure(found.is_none(), &format!("{odd:?} is found as {found:?}"))?;
         }
         self.engine.release(&self.uid(63)?).await.map_err(text)
     }

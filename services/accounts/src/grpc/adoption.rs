@@ -1,0 +1,62 @@
+//! `AdoptionService`.
+
+use stowage_auth::RequestContext;
+use stowage_proto::accounts as pb;
+use stowage_proto::accounts::adoption_service_server::AdoptionService;
+use stowage_types::{Violations, name};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::Service;
+use crate::domain::adoption::Adoption;
+use crate::error::Error;
+
+/// Longest name that an engine may have for somebody, in bytes.
+const FOREIGN_BYTES_MAX: usize = 1024;
+
+impl TryFrom<pb::AdoptAccountRequest> for Adoption {
+    type Error = Error;
+
+    fn try_from(request: pb::AdoptAccountRequest) -> Result<Self, Error> {
+        let mut violations = Violations::default();
+        let location = violations.check("location", name::parse_location(&request.location));
+        let foreign = request.foreign;
+        if foreign.is_empty() || foreign.len() > FOREIGN_BYTES_MAX {
+            violations.push("foreign", format!("must have 1 to {FOREIGN_BYTES_MAX} bytes"));
+        }
+        let customer = violations.check("customer", name::parse_customer(&request.customer));
+        let plan = violations.check("plan", name::parse_plan(&request.plan));
+        violations.finish()?;
+        match (location, customer, plan) {
+            (Some(location), Some(customer), Some(plan)) => {
+                Ok(Self { location, foreign, customer, plan })
+            }
+            _ => Err(Error::internal("a field was refused without a violation")),
+        }
+    }
+}
+
+#[async_trait]
+impl AdoptionService for Service {
+    async fn check_adoption(
+        &self,
+        request: Request<pb::CheckAdoptionRequest>,
+    ) -> Result<Response<pb::CheckAdoptionResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let pb::CheckAdoptionRequest { location, foreign, customer, plan } = request.into_inner();
+        let same =
+            pb::AdoptAccountRequest { location, foreign, customer, plan, ..Default::default() };
+        let adoption = Adoption::try_from(same)?;
+        let known = self.domain.check_adoption(&cx, &adoption).await?;
+        let account = known.as_ref().map(name::account).unwrap_or_default();
+        Ok(Response::new(pb::CheckAdoptionResponse { account }))
+    }
+
+    async fn adopt_account(
+        &self,
+        request: Request<pb::AdoptAccountRequest>,
+    ) -> Result<Response<pb::Account>, Status> {
+        let work =
+            async |cx, adoption, once| self.domain.adopt_account(&cx, &adoption, &once).await;
+        self.domain.requests.once(request, Adoption::try_from, work).await
+    }
+}
