@@ -50,16 +50,11 @@ impl Storage {
         let site = self.site(&location).await?;
         let after = page::decode(LISTING, &location, page_token);
         let after = after.map_err(|_| Error::PageTokenInvalid)?;
-        let size = usize::try_from(page_size).unwrap_or(usize::MAX);
-        let max = u32::try_from(page_size + 1).unwrap_or(u32::MAX);
+        let max = u32::try_from(page_size).unwrap_or(u32::MAX);
+        // An engine may tell fewer than it is asked for: the end is where it tells none.
         let mut accounts = site.engine.list_foreign(after.as_deref(), max).await?;
-        let mut next_page_token = String::new();
-        if accounts.len() > size {
-            accounts.truncate(size);
-            if let Some(last) = accounts.last() {
-                next_page_token = page::encode(LISTING, &location, &last.name);
-            }
-        }
+        let next = accounts.last().map(|last| page::encode(LISTING, &location, &last.name));
+        let next_page_token = next.unwrap_or_default();
         for account in &mut accounts {
             shut_is_an_obstacle(account);
         }

@@ -11,6 +11,9 @@ use super::{Api, complete, signed};
 use crate::domain::adoption::Adopt;
 use crate::error::Error;
 
+/// Rows of a page: an engine may have to ask for each by several calls.
+const PAGE_DEFAULT: i32 = 50;
+const PAGE_MAX: i32 = 100;
 /// Longest name that an engine may have for somebody, in bytes.
 const FOREIGN_BYTES_MAX: usize = 1024;
 
@@ -69,7 +72,7 @@ impl AdoptionService for Api {
         let request = request.into_inner();
         let mut violations = Violations::default();
         let location = violations.check("parent", name::parse_location(&request.parent));
-        let size = page::size(request.page_size, 100, 1000, &mut violations);
+        let size = page::size(request.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
         let location = complete(location, violations)?;
         let from = (size, request.page_token.as_str());
         let page = self.0.storage.foreign_accounts(&cx, &location, from).await?;

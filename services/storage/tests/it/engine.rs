@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stowage_engine::{
-    AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, BucketInfo, BucketNamespace,
-    Capabilities, Engine, Error, Foreign, KeyPair, KeyUsage, ListQuery, NewObject, ObjectInfo,
-    ObjectPage, OpenObject, Quota, QuotaSupport, StorageFigures, TrafficTotals, UploadCursor,
-    UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, AdoptionSupport, BucketInfo,
+    BucketNamespace, Capabilities, Engine, Error, Foreign, KeyPair, KeyUsage, ListQuery, NewObject,
+    ObjectInfo, ObjectPage, OpenObject, Quota, QuotaSupport, StorageFigures, TrafficTotals,
+    UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
@@ -27,7 +27,6 @@ struct State {
     /// What the next call to `ensure_account` ends with after it has done its work.
     ensure_fails_after: bool,
     accounts: BTreeMap<S3uid, AccountSpec>,
-    /// Who is no account, by name; then who was one of them, by uid.
     foreign: BTreeMap<String, Foreign>,
     adopted: BTreeMap<S3uid, String>,
     buckets: BTreeMap<BucketName, Bucket>,
@@ -75,7 +74,7 @@ impl Default for Memory {
                 changes_at_once: true,
                 deletions_at_once: true,
                 keys_reusable: true,
-                adopts: false,
+                adopts: AdoptionSupport::Absent,
                 issues_keys: false,
                 keys_max: None,
                 client_buckets: true,
@@ -99,7 +98,11 @@ impl Memory {
     }
 
     fn adopting_state(&self) -> Result<std::sync::MutexGuard<'_, State>, Error> {
-        if self.capabilities.adopts { self.up() } else { Err(Error::Unsupported) }
+        if self.capabilities.adopts == AdoptionSupport::Bounded {
+            self.up()
+        } else {
+            Err(Error::Unsupported)
+        }
     }
 
     pub(crate) fn set_down(&self, is_down: bool) {
@@ -145,7 +148,7 @@ impl Memory {
     /// One that adopts who is on it.
     pub(crate) fn adopting(foreign: Vec<Foreign>) -> Self {
         let mut engine = Self::default();
-        engine.capabilities.adopts = true;
+        engine.capabilities.adopts = AdoptionSupport::Bounded;
         let named = foreign.into_iter().map(|foreign| (foreign.name.clone(), foreign));
         engine.state.lock().unwrap().foreign.extend(named);
         engine
@@ -311,8 +314,7 @@ impl Engine for Memory {
             state.accounts.insert(uid.clone(), spec);
             state.adopted.insert(uid.clone(), name.to_owned());
         }
-        let spec = state.accounts.get(uid).ok_or(Error::NotFound)?;
-        let AccountSpec { keys, quota, bucket_max, access, .. } = spec.clone();
+        let AccountSpec { keys, quota, bucket_max, access, .. } = state.accounts[uid].clone();
         Ok(Adopted { keys, quota, bucket_max, access })
     }
 

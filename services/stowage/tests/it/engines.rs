@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use stowage_engine::{BucketNamespace, Capabilities, QuotaSupport};
+use stowage_engine::{AdoptionSupport, BucketNamespace, Capabilities, QuotaSupport};
 
 /// Set to write the table instead of comparing it.
 const UPDATE: &str = "UPDATE_GOLDENS";
@@ -28,6 +28,14 @@ fn quota(support: QuotaSupport) -> &'static str {
         QuotaSupport::Approximate => "approximate",
         QuotaSupport::Sampled => "sampled",
         QuotaSupport::Absent => "absent",
+    }
+}
+
+fn adoption(support: AdoptionSupport) -> &'static str {
+    match support {
+        AdoptionSupport::Bounded => "yes",
+        AdoptionSupport::Unbounded => "yes, without bounds of the account",
+        AdoptionSupport::Absent => "no",
     }
 }
 
@@ -78,7 +86,7 @@ fn rows(of: Capabilities) -> Vec<(&'static str, &'static str)> {
         ("read-only accounts", yes(read_only)),
         ("transfers under way end with the account's access", yes(cuts_transfers)),
         ("a key that was removed may come again", yes(keys_reusable)),
-        ("adopts who was there before", yes(adopts)),
+        ("adopts who was there before", adoption(adopts)),
         ("makes keys itself, and takes no others", yes(issues_keys)),
         ("keys of an account at once", many(keys_max)),
         ("customers make buckets over S3", yes(client_buckets)),

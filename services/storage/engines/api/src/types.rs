@@ -56,7 +56,7 @@ pub struct Capabilities {
     /// Whether an access key once removed can be given again.
     pub keys_reusable: bool,
     /// Whether it tells who is on it beside our accounts and makes them such; see `Engine::adopt`.
-    pub adopts: bool,
+    pub adopts: AdoptionSupport,
     /// Whether it makes access keys by itself and takes none that was made elsewhere; see
     /// `Engine::issue_key`.
     pub issues_keys: bool,
@@ -79,6 +79,17 @@ pub struct Capabilities {
     pub presign: bool,
     /// Whether it says how many bytes it has room for; see `Engine::capacity`.
     pub capacity: bool,
+}
+
+/// Whether an engine makes accounts of who was there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdoptionSupport {
+    /// It does not.
+    Absent,
+    /// It does, and itself bounds what each of them stores: an account keeps its bounds.
+    Bounded,
+    /// It does, but itself knows bounds of single buckets only: an account begins without any.
+    Unbounded,
 }
 
 /// Bounds of what is stored, in all buckets of an account or in one bucket. `None`: no bound.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use stowage_engine::{
-    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
-    Capabilities, Engine, Error, KeyPair, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject,
-    QuotaSupport, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, AdoptionSupport, BucketInfo,
+    BucketNamespace, Capabilities, Engine, Error, KeyPair, KeyUsage, ListQuery, NewObject,
+    ObjectPage, OpenObject, QuotaSupport, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_engine_remote::{Connector, Hand, Locks, Net, OpenError, S3, endpoint_of};
 use stowage_types::{BucketName, Clock, Random, S3uid};
@@ -31,7 +31,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     changes_at_once: false,
     deletions_at_once: false,
     keys_reusable: false,
-    adopts: false,
+    adopts: AdoptionSupport::Absent,
     issues_keys: true,
     keys_max: Some(2),
     client_buckets: false,

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aws_sdk_s3::primitives::SdkBody;
 use stowage_engine::{
-    AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, BucketInfo, BucketNamespace,
-    Capabilities, Engine, Error, Foreign, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject,
-    Presign, Quota, QuotaSupport, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, AdoptionSupport, BucketInfo,
+    BucketNamespace, Capabilities, Engine, Error, Foreign, KeyUsage, ListQuery, NewObject,
+    ObjectPage, OpenObject, Presign, Quota, QuotaSupport, UploadCursor, UploadInfo, UsageBatch,
+    UsageCursor,
 };
 use stowage_engine_remote::{Connector, Fault, Hand, Locks, Net, OpenError, S3, endpoint_of};
 use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
@@ -32,7 +33,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     changes_at_once: false,
     deletions_at_once: false,
     keys_reusable: true,
-    adopts: true,
+    adopts: AdoptionSupport::Bounded,
     issues_keys: false,
     keys_max: None,
     client_buckets: true,

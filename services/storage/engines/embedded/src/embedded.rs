@@ -8,10 +8,10 @@ use async_trait::async_trait;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use stowage_db::Db;
 use stowage_engine::{
-    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
-    Capabilities, Capacity, Engine, EngineKeyring, Error as Refusal, KeyUsage, ListQuery,
-    NewObject, ObjectInfo, ObjectPage, OpenObject, Presign, Quota, QuotaSupport, Rewrapped,
-    UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, AdoptionSupport, BucketInfo,
+    BucketNamespace, Capabilities, Capacity, Engine, EngineKeyring, Error as Refusal, KeyUsage,
+    ListQuery, NewObject, ObjectInfo, ObjectPage, OpenObject, Presign, Quota, QuotaSupport,
+    Rewrapped, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
 };
 use stowage_keyring::Keyring;
 use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
@@ -77,7 +77,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     changes_at_once: true,
     deletions_at_once: true,
     keys_reusable: true,
-    adopts: false,
+    adopts: AdoptionSupport::Absent,
     issues_keys: false,
     keys_max: None,
     client_buckets: true,

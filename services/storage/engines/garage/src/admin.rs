@@ -115,6 +115,12 @@ impl Admin {
         self.act("AddBucketAlias", "", &body).await
     }
 
+    /// Takes such a name away.
+    pub(crate) async fn unname(&self, id: &str, key: &str, alias: &str) -> Result<(), Fault> {
+        let body = json!({"bucketId": id, "accessKeyId": key, "localAlias": alias});
+        self.act("RemoveBucketAlias", "", &body).await
+    }
+
     pub(crate) async fn allow(&self, id: &str, key: &str, which: Permissions) -> Result<(), Fault> {
         self.permit("AllowBucketKey", (id, key), which).await
     }

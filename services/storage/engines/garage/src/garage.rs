@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use stowage_engine::{
-    AccountAccess, AccountInfo, AccountSpec, AccountUsage, BucketInfo, BucketNamespace,
-    Capabilities, Capacity, Engine, Error, KeyUsage, ListQuery, NewObject, ObjectPage, OpenObject,
-    Presign, Quota, QuotaSupport, UploadCursor, UploadInfo, UsageBatch, UsageCursor,
+    AccountAccess, AccountInfo, AccountSpec, AccountUsage, Adopted, AdoptionSupport, BucketInfo,
+    BucketNamespace, Capabilities, Capacity, Engine, Error, Foreign, KeyUsage, ListQuery,
+    NewObject, ObjectPage, OpenObject, Presign, Quota, QuotaSupport, UploadCursor, UploadInfo,
+    UsageBatch, UsageCursor,
 };
 use stowage_engine_remote::{Connector, Locks, Net, OpenError, S3, endpoint_of};
 use stowage_types::{BucketName, Clock, Random, S3uid, SecretString};
@@ -30,7 +31,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     changes_at_once: false,
     deletions_at_once: true,
     keys_reusable: false,
-    adopts: false,
+    adopts: AdoptionSupport::Unbounded,
     issues_keys: false,
     keys_max: None,
     client_buckets: true,
@@ -120,6 +121,22 @@ impl Engine for Garage {
 
     async fn key_owner(&self, access_key: &str) -> Result<Option<S3uid>, Error> {
         self.owner_of_key(access_key).await
+    }
+
+    async fn list_foreign(&self, after: Option<&str>, max: u32) -> Result<Vec<Foreign>, Error> {
+        self.foreign(after, max).await
+    }
+
+    async fn find_foreign(&self, name: &str) -> Result<Option<Foreign>, Error> {
+        self.foreign_named(name).await
+    }
+
+    async fn adopt(&self, name: &str, uid: &S3uid) -> Result<Adopted, Error> {
+        self.take_over(name, uid).await
+    }
+
+    async fn release(&self, uid: &S3uid) -> Result<(), Error> {
+        self.give_up(uid).await
     }
 
     async fn create_bucket(&self, uid: &S3uid, bucket: &BucketName) -> Result<(), Error> {

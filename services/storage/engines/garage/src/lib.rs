@@ -29,9 +29,11 @@
 
 mod account;
 mod admin;
+mod adoption;
 mod bucket;
 mod cursor;
 mod garage;
+mod group;
 mod look;
 mod options;
 mod record;

@@ -123,13 +123,18 @@ impl Garage {
         }
     }
 
-    /// Whose customer's key it is. Our own keys are of nobody: what we do costs no customer.
-    pub(crate) async fn owner_of_key(&self, id: &str) -> Result<Option<S3uid>, Error> {
+    /// A key by an id that somebody has given us.
+    pub(crate) async fn known_key(&self, id: &str) -> Result<Option<Key>, Error> {
         // Garage's own are letters and digits; of others it says that they are malformed.
         if id.is_empty() || !id.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)) {
             return Ok(None);
         }
-        let Some(key) = self.admin.key(id, false).await? else { return Ok(None) };
+        Ok(self.admin.key(id, false).await?)
+    }
+
+    /// Whose customer's key it is. Our own keys are of nobody: what we do costs no customer.
+    pub(crate) async fn owner_of_key(&self, id: &str) -> Result<Option<S3uid>, Error> {
+        let Some(key) = self.known_key(id).await? else { return Ok(None) };
         Ok(match self.names.read(&key.access_key_id, &key.name) {
             Some((uid, Role::Customer { .. })) => Some(uid),
             _ => None,

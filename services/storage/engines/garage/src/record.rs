@@ -33,6 +33,9 @@ pub(crate) struct Record {
     /// is left of the account's, too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     own: BTreeMap<String, (Option<u64>, Option<u64>)>,
+    /// Keys that were there before the account, by id, with the names that they had.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) was: BTreeMap<String, String>,
     /// When the account was removed, in seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) removed: Option<i64>,
@@ -55,6 +58,7 @@ impl Record {
             bucket_max: spec.bucket_max,
             access: Access::Full,
             own: BTreeMap::new(),
+            was: BTreeMap::new(),
             removed: None,
         };
         record.set_access(spec.access);
@@ -63,7 +67,7 @@ impl Record {
 
     /// The same account by another specification.
     pub(crate) fn changed_to(&self, spec: &AccountSpec) -> Self {
-        Self { own: self.own.clone(), ..Self::of(spec) }
+        Self { own: self.own.clone(), was: self.was.clone(), ..Self::of(spec) }
     }
 
     pub(crate) fn quota(&self) -> Quota {
@@ -165,6 +169,11 @@ impl Names {
         Ok(format!("{} {uid} {LOG}{text}", self.marker))
     }
 
+    /// A key that is ours no more.
+    pub(crate) fn released(&self) -> String {
+        format!("{} released", self.marker)
+    }
+
     /// Whose key it is, and which; `None`: it is not ours. One of ours by its id that we cannot
     /// read is not ours either: a newer version has written it, or somebody by hand.
     pub(crate) fn read(&self, id: &str, name: &str) -> Option<(S3uid, Role)> {
@@ -193,6 +202,11 @@ pub(crate) fn steward_id(uid: &S3uid) -> String {
 
 pub(crate) fn log_id(uid: &S3uid) -> String {
     format!("{OWN}{uid}-log")
+}
+
+/// Whether a key is ours, or another installation's, by its id: no customer has such a one.
+pub(crate) fn is_own(id: &str) -> bool {
+    id.starts_with(OWN)
 }
 
 /// Whether it is the steward of some account, of this installation or another.
@@ -245,6 +259,7 @@ mod tests {
             ("AKEY0000", "stowage".to_owned()),
             ("AKEY0000", "stowage nobody".to_owned()),
             ("AKEY0000", String::new()),
+            ("AKEY0000", Names::new("stowage").released()),
         ] {
             assert_eq!(names.read(id, &name), None, "{id} {name}");
         }

@@ -294,6 +294,7 @@ mod tests {
         Bucket {
             id: id.to_owned(),
             created: String::new(),
+            global_aliases: Vec::new(),
             keys: Vec::new(),
             objects,
             bytes,

@@ -32,6 +32,11 @@ pub(crate) struct Key {
     pub(crate) secret_access_key: Option<SecretString>,
     #[serde(default)]
     pub(crate) buckets: Vec<Granted>,
+    /// RFC 3339; absent: it does not expire.
+    #[serde(default)]
+    pub(crate) expiration: Option<String>,
+    #[serde(default)]
+    pub(crate) permissions: KeyPermissions,
 }
 
 impl Key {
@@ -45,13 +50,15 @@ impl Key {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Granted {
+    pub(crate) id: String,
     #[serde(default)]
     pub(crate) local_aliases: Vec<String>,
 }
 
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct KeyPermissions {
+    #[serde(default)]
     pub(crate) create_bucket: bool,
 }
 
@@ -106,6 +113,9 @@ pub(crate) struct KeyChange {
 pub(crate) struct Bucket {
     pub(crate) id: String,
     pub(crate) created: String,
+    /// Names that all keys know it by.
+    #[serde(default)]
+    pub(crate) global_aliases: Vec<String>,
     #[serde(default)]
     pub(crate) keys: Vec<Holder>,
     pub(crate) objects: u64,

@@ -3,9 +3,21 @@
 use stowage_types::BucketName;
 
 use super::{Outcome, Suite, ensure, refused, text};
-use crate::{AccountSpec, Adopted, Error, Foreign, Quota};
+use crate::{AccountSpec, Adopted, AdoptionSupport, Error, Foreign, Quota};
 
 impl Suite<'_> {
+    fn adoption(&self) -> AdoptionSupport {
+        self.engine.capabilities().adopts
+    }
+
+    /// What is kept of the bounds of who is given up.
+    fn kept_bounds(&self) -> (Quota, Option<u32>) {
+        match self.adoption() {
+            AdoptionSupport::Bounded => (Quota::bytes(1 << 20), Some(7)),
+            AdoptionSupport::Absent | AdoptionSupport::Unbounded => (Quota::default(), None),
+        }
+    }
+
     /// An account with a bucket and an object that was given up; answers what it is called.
     async fn given_up(&self, number: u32, bucket: &BucketName) -> Result<Foreign, String> {
         let bounds = |spec: &mut AccountSpec| {
@@ -37,7 +49,7 @@ impl Suite<'_> {
     }
 
     pub(super) async fn account_is_given_up(&self) -> Outcome {
-        if !self.engine.capabilities().adopts {
+        if self.adoption() == AdoptionSupport::Absent {
             let released = self.engine.release(&self.uid(60)?).await;
             refused(released, |e| matches!(e, Error::Unsupported))?;
             let found = self.engine.find_foreign("who").await;
@@ -49,7 +61,7 @@ impl Suite<'_> {
         let foreign = self.given_up(60, &name).await?;
         ensure(foreign.obstacle.is_none(), &format!("it could not come back: {foreign:?}"))?;
         ensure(foreign.buckets == [name.as_str()], &format!("told as {foreign:?}"))?;
-        ensure(foreign.quota == Quota::bytes(1 << 20), &format!("told as {foreign:?}"))?;
+        ensure(foreign.quota == self.kept_bounds().0, &format!("told as {foreign:?}"))?;
         let found = self.engine.find_foreign(&foreign.name).await.map_err(text)?;
         ensure(found.as_ref() == Some(&foreign), &format!("by its name it is {found:?}"))?;
         self.engine.release(&uid).await.map_err(text)?;
@@ -79,11 +91,11 @@ impl Suite<'_> {
             &format!("it has {} keys, or others", secrets.len()),
         )?;
         let bounds = (adopted.quota, adopted.bucket_max);
-        ensure(bounds == (Quota::bytes(1 << 20), Some(7)), &format!("its bounds are {bounds:?}"))
+        ensure(bounds == self.kept_bounds(), &format!("its bounds are {bounds:?}"))
     }
 
     pub(super) async fn who_was_there_is_adopted(&self) -> Outcome {
-        if !self.engine.capabilities().adopts {
+        if self.adoption() == AdoptionSupport::Absent {
             let adopted = self.engine.adopt("who", &self.uid(61)?).await;
             return refused(adopted, |e| matches!(e, Error::Unsupported));
         }
@@ -114,7 +126,7 @@ impl Suite<'_> {
     }
 
     pub(super) async fn nobody_is_not_adopted(&self) -> Outcome {
-        if !self.engine.capabilities().adopts {
+        if self.adoption() == AdoptionSupport::Absent {
             return Ok(());
         }
         for odd in ["", "nobody-of-this-name", "a b&c=d/..", "\u{e4}\u{1f511}"] {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::primitives::SdkBody;
 use stowage_engine::conformance::ObjectClient as _;
 use stowage_engine::{AccountInfo, AccountSpec, Engine, KeyPair};
 use stowage_engine_garage::{Garage, GarageOptions};
 use stowage_engine_remote::testing::{self, Place};
 pub(crate) use stowage_engine_remote::testing::{assert_is, bucket, refusal, seed, twice};
+use stowage_engine_remote::{Connector, Net};
 use stowage_types::{BucketName, S3uid, SystemClock, SystemRandom};
 
 fn setting(name: &str) -> String {
@@ -73,4 +75,18 @@ pub(crate) async fn account(engine: &Garage) -> AccountSpec {
 /// An account as Garage has it.
 pub(crate) async fn info(engine: &Garage, uid: &S3uid) -> Option<AccountInfo> {
     testing::info(engine, uid).await
+}
+
+/// Does something at the Admin API that no account of ours needs; answers what it answers.
+pub(crate) async fn operator(operation: &str, body: &serde_json::Value) -> serde_json::Value {
+    let uri = format!("{}/v2/{operation}", admin_url());
+    let token = setting("STOWAGE_TEST_GARAGE_ADMIN_TOKEN");
+    let request = http::Request::builder().method("POST").uri(&uri);
+    let request = request.header("authorization", format!("Bearer {token}"));
+    let request = request.header("content-type", "application/json");
+    let request = request.body(SdkBody::from(body.to_string())).unwrap();
+    let net = Net::new(Connector::new(None, ["", ""], Duration::from_secs(3)).unwrap());
+    let (status, body) = net.ask(request, Duration::from_secs(20), 1 << 20).await.unwrap();
+    assert!(status.is_success(), "{operation}: {}", String::from_utf8_lossy(&body));
+    serde_json::from_slice(&body).unwrap_or_default()
 }
