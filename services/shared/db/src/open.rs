@@ -17,6 +17,9 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS_MAX: u32 = 4;
 /// How long a read waits for a connection.
 const READER_WAIT: Duration = Duration::from_secs(10);
+/// Rows that a connection's thread reads before they are taken: a page of a listing, so that it
+/// does not wait for who takes them, and each does not wake the other again and again.
+const ROWS_AHEAD: usize = 1000;
 /// Statements that a connection keeps prepared.
 const STATEMENTS_KEPT: usize = 256;
 /// The log file is cut back to this size, in bytes, once it has been written into the database.
@@ -86,6 +89,7 @@ pub(crate) fn base(path: &Path) -> SqliteConnectOptions {
         .foreign_keys(true)
         .busy_timeout(BUSY_TIMEOUT)
         .statement_cache_capacity(STATEMENTS_KEPT)
+        .row_buffer_size(ROWS_AHEAD)
         .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1))
         .log_statements(tracing::log::LevelFilter::Off)
 }
