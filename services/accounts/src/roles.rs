@@ -144,6 +144,12 @@ pub(crate) struct EngineKey {
     pub(crate) secret_key: SecretString,
 }
 
+impl From<storage::EngineKey> for EngineKey {
+    fn from(storage::EngineKey { access_key, secret_key }: storage::EngineKey) -> Self {
+        Self { access_key, secret_key: secret_key.into() }
+    }
+}
+
 impl From<&EngineKey> for storage::EngineKey {
     fn from(key: &EngineKey) -> Self {
         Self {

@@ -40,10 +40,6 @@ struct Terms {
 }
 
 impl Adoption {
-    fn from(&self) -> String {
-        AdoptionState::adopted_from(&self.location, &self.foreign)
-    }
-
     /// Whether an account is what this one would have made.
     fn is_of(&self, account: &Account) -> Result<(), Error> {
         if account.customer == self.customer && account.plan == self.plan {
@@ -98,7 +94,8 @@ impl Domain {
 
     /// The account that an adoption has made, if one has.
     async fn adopted(&self, adoption: &Adoption) -> Result<Option<Account>, Error> {
-        let known = store::account::find_adopted(&self.shared.db, &adoption.from()).await?;
+        let from = AdoptionState::adopted_from(&adoption.location, &adoption.foreign);
+        let known = store::account::find_adopted(&self.shared.db, &from).await?;
         known.map(|known| adoption.is_of(&known).map(|()| known)).transpose()
     }
 
@@ -153,20 +150,8 @@ impl Domain {
         order.pending = once.pending();
         (order.quota_bytes, order.bucket_max) = (foreign.quota_bytes, foreign.bucket_max);
         let state = AdoptionState { order, foreign: adoption.foreign.clone() };
-        let mut tx = shared.db.begin().await?;
-        let saga = match self.sagas.start::<AdoptAccount>(&mut tx, &state).await {
-            Ok(saga) => saga,
-            Err(error) => {
-                // Most likely the row is a twin's.
-                drop(tx);
-                self.settle().await?;
-                return Err(error.into());
-            }
-        };
-        store::account::set_order_saga(&mut tx, &s3uid, saga);
-        let begun = store::account::find(&mut tx, &s3uid, None).await?;
-        tx.commit().await?;
-        begun.ok_or_else(|| Error::internal("the account just written is not there"))
+        let tx = shared.db.begin().await?;
+        self.begin_account::<AdoptAccount>(tx, &s3uid, &state).await
     }
 
     async fn end_of_adoption(&self, cx: &RequestContext, begun: Account) -> Result<Account, Error> {

@@ -8,17 +8,18 @@
 use std::time::Duration;
 
 use stowage_auth::RequestContext;
+use stowage_db::Tx;
 use stowage_proto::common::ErrorReason;
 use stowage_request::Once;
-use stowage_saga::{Failure, Outcome};
+use stowage_saga::{Failure, Outcome, Saga};
 use stowage_types::{BucketName, PlanId, S3uid};
 use tonic::Code;
 
-use super::Domain;
 use super::account::Account;
 use super::customer::Customer;
 use super::life::State;
 use super::order_saga::{BUCKET_STEP, CreateAccount, OrderState, describe_bucket_error};
+use super::{Domain, Shared};
 use crate::error::Error;
 use crate::roles::{CallError, Place, Quote};
 use crate::store;
@@ -131,19 +132,29 @@ impl Domain {
         if let Some(guard) = &state.guard_key {
             store::account::free_guard(&mut tx, guard, now - GUARD_AFTER);
         }
-        let saga = match self.sagas.start::<CreateAccount>(&mut tx, &state).await {
+        self.begin_account::<CreateAccount>(tx, &s3uid, &state).await
+    }
+
+    /// Begins the saga of a new account, and ends the transaction; answers the account.
+    pub(super) async fn begin_account<K: Saga<Context = Shared>>(
+        &self,
+        mut tx: Tx,
+        s3uid: &S3uid,
+        state: &K::State,
+    ) -> Result<Account, Error> {
+        let saga = match self.sagas.start::<K>(&mut tx, state).await {
             Ok(saga) => saga,
             Err(error) => {
-                // Most likely the guard is a twin's.
+                // Most likely what tells it apart is a twin's.
                 drop(tx);
                 self.settle().await?;
                 return Err(error.into());
             }
         };
-        store::account::set_order_saga(&mut tx, &s3uid, saga);
-        let placed = store::account::find(&mut tx, &s3uid, Some(customer.id)).await?;
+        store::account::set_order_saga(&mut tx, s3uid, saga);
+        let begun = store::account::find(&mut tx, s3uid, None).await?;
         tx.commit().await?;
-        placed.ok_or_else(|| Error::internal("the account just written is not there"))
+        begun.ok_or_else(|| Error::internal("the account just written is not there"))
     }
 
     /// Waits for the end of an order and says what it came to.

@@ -10,24 +10,18 @@ use super::Service;
 use crate::domain::adoption::Adoption;
 use crate::error::Error;
 
-/// Longest name that an engine may have for somebody, in bytes.
-const FOREIGN_BYTES_MAX: usize = 1024;
-
 impl TryFrom<pb::AdoptAccountRequest> for Adoption {
     type Error = Error;
 
     fn try_from(request: pb::AdoptAccountRequest) -> Result<Self, Error> {
         let mut violations = Violations::default();
         let location = violations.check("location", name::parse_location(&request.location));
-        let foreign = request.foreign;
-        if foreign.is_empty() || foreign.len() > FOREIGN_BYTES_MAX {
-            violations.push("foreign", format!("must have 1 to {FOREIGN_BYTES_MAX} bytes"));
-        }
+        let foreign = violations.check("foreign", name::check_foreign(request.foreign));
         let customer = violations.check("customer", name::parse_customer(&request.customer));
         let plan = violations.check("plan", name::parse_plan(&request.plan));
         violations.finish()?;
-        match (location, customer, plan) {
-            (Some(location), Some(customer), Some(plan)) => {
+        match (location, foreign, customer, plan) {
+            (Some(location), Some(foreign), Some(customer), Some(plan)) => {
                 Ok(Self { location, foreign, customer, plan })
             }
             _ => Err(Error::internal("a field was refused without a violation")),

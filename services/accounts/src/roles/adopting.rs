@@ -62,10 +62,11 @@ impl Roles {
         let adopted = self.adoptions.clone().adopt_engine_account(cx.outgoing(message)).await?;
         let storage::AdoptEngineAccountResponse { endpoint, keys, quota_bytes, bucket_max } =
             adopted.into_inner();
-        let key = |storage::EngineKey { access_key, secret_key }: storage::EngineKey| EngineKey {
-            access_key,
-            secret_key: secret_key.into(),
-        };
-        Ok(Adopted { endpoint, keys: keys.into_iter().map(key).collect(), quota_bytes, bucket_max })
+        Ok(Adopted {
+            endpoint,
+            keys: keys.into_iter().map(EngineKey::from).collect(),
+            quota_bytes,
+            bucket_max,
+        })
     }
 }

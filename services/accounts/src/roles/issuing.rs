@@ -50,7 +50,6 @@ impl Roles {
     ) -> Result<EngineKey, CallError> {
         let message = storage::IssueEngineKeyRequest { name: name::account(s3uid) };
         let made = self.engine_accounts.clone().issue_engine_key(cx.outgoing(message)).await?;
-        let storage::EngineKey { access_key, secret_key } = made.into_inner();
-        Ok(EngineKey { access_key, secret_key: secret_key.into() })
+        Ok(made.into_inner().into())
     }
 }

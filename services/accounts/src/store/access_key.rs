@@ -37,10 +37,9 @@ pub(crate) async fn list_of(
         return Ok(Vec::new());
     }
     let mut args = Args::new();
-    let wanted: Vec<_> = s3uids.iter().map(|uid| format!("${}", args.push(*uid))).collect();
+    let wanted = args.push_all(s3uids.iter().copied());
     let sql = format!(
-        "SELECT s3uid, access_key FROM access_key WHERE sealed IS NOT NULL AND s3uid IN ({})",
-        wanted.join(", "),
+        "SELECT s3uid, access_key FROM access_key WHERE sealed IS NOT NULL AND s3uid IN ({wanted})"
     );
     from.fetch_all_built(sql, args).await
 }
@@ -54,9 +53,7 @@ pub(crate) async fn find_known(
         return Ok(None);
     }
     let mut args = Args::new();
-    let wanted: Vec<_> =
-        access_keys.iter().map(|key| format!("${}", args.push(key.as_str()))).collect();
-    let wanted = wanted.join(", ");
+    let wanted = args.push_all(access_keys.iter().map(String::as_str));
     let sql = format!("SELECT access_key FROM access_key WHERE access_key IN ({wanted}) LIMIT 1");
     let rows: Vec<(String,)> = from.fetch_all_built(sql, args).await?;
     Ok(rows.into_iter().next().map(|(access_key,)| access_key))

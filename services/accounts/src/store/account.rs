@@ -359,13 +359,12 @@ pub(crate) async fn list_of(
     (after, max): (i64, i64),
 ) -> Result<Vec<Account>, Error> {
     let mut args = Args::new();
-    let wanted: Vec<_> = s3uids.iter().map(|u| format!("${}", args.push(u.as_str()))).collect();
+    let wanted = args.push_all(s3uids.iter().map(S3uid::as_str));
     let sql = format!(
         "{select}WHERE a.s3uid IN ({wanted}) AND a.state NOT IN ('FAILED', 'DELETED') \
          AND (${owner} IS NULL OR a.customer_id = ${owner}) AND a.account_id > ${after} \
          ORDER BY a.account_id LIMIT ${max}",
         select = select!(""),
-        wanted = wanted.join(", "),
         owner = args.push(owner.map(|id| id.0)),
         after = args.push(after),
         max = args.push(max),
@@ -382,8 +381,8 @@ pub(crate) async fn list_whatever(
         return Ok(Vec::new());
     }
     let mut args = Args::new();
-    let wanted: Vec<_> = s3uids.iter().map(|uid| format!("${}", args.push(*uid))).collect();
-    let sql = format!("{}WHERE a.s3uid IN ({})", select!(""), wanted.join(", "));
+    let wanted = args.push_all(s3uids.iter().copied());
+    let sql = format!("{}WHERE a.s3uid IN ({wanted})", select!(""));
     read(from.fetch_all_built(sql, args).await?)
 }
 

@@ -104,12 +104,10 @@ pub(crate) async fn announced(
         return Ok(BTreeMap::new());
     }
     let mut args: Args = args![provider];
-    let numbers: Vec<String> =
-        invoice_ids.iter().map(|id| format!("${}", args.push(*id))).collect();
+    let numbers = args.push_all(invoice_ids.iter().copied());
     let sql = format!(
         "SELECT invoice_id, overdue_time FROM dunning \
-         WHERE provider = $1 AND invoice_id IN ({})",
-        numbers.join(", ")
+         WHERE provider = $1 AND invoice_id IN ({numbers})"
     );
     Ok(db.fetch_all_built(sql, args).await?.into_iter().collect())
 }

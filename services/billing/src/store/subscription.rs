@@ -141,13 +141,11 @@ pub(crate) async fn list(
         return Ok(Vec::new());
     }
     let mut args: Args = args![provider, customer.is_none(), customer.unwrap_or(0)];
-    let numbers: Vec<String> =
-        service_ids.iter().map(|id| format!("${}", args.push(*id))).collect();
+    let numbers = args.push_all(service_ids.iter().copied());
     let sql = format!(
-        "{} WHERE s.provider = $1 AND ($2 OR s.customer_id = $3) AND s.service_id IN ({}) \
+        "{} WHERE s.provider = $1 AND ($2 OR s.customer_id = $3) AND s.service_id IN ({numbers}) \
          ORDER BY s.service_id",
         select!(),
-        numbers.join(", ")
     );
     from.fetch_all_built(sql, args).await?.into_iter().map(subscription_of).collect()
 }

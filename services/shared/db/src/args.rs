@@ -65,6 +65,13 @@ impl Args {
         self.0.len()
     }
 
+    /// Adds arguments and returns what stands for them in a list: `$2, $3`; empty for none, which
+    /// PostgreSQL refuses between the parentheses of `IN`.
+    pub fn push_all<V: Into<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> String {
+        let places = values.into_iter().map(|value| format!("${}", self.push(value)));
+        places.collect::<Vec<_>>().join(", ")
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -152,7 +152,7 @@ pub(crate) async fn count_sealed(
     let sql = format!(
         "SELECT substr(answer, 1, 5), count(*) FROM request \
          WHERE answer IS NOT NULL AND method IN ({}) GROUP BY substr(answer, 1, 5)",
-        listed(&mut args, methods)
+        args.push_all(methods.iter().copied())
     );
     from.fetch_all_built(sql, args).await
 }
@@ -170,7 +170,7 @@ pub(crate) async fn list_sealed(
          WHERE answer IS NOT NULL AND substr(answer, 1, 5) <> $1 \
          AND (scope, request_id) > ($2, $3) AND method IN ({}) \
          ORDER BY scope, request_id LIMIT $4",
-        listed(&mut args, methods)
+        args.push_all(methods.iter().copied())
     );
     let rows: Vec<(String, String, Vec<u8>)> = from.fetch_all_built(sql, args).await?;
     let sealed = |(scope, request_id, answer)| Sealed { scope, request_id, answer };
@@ -182,9 +182,4 @@ pub(crate) async fn replace_sealed(tx: &mut Tx, old: &Sealed, new: Vec<u8>) -> R
     const SQL: &str = "UPDATE request SET answer = $1 \
         WHERE scope = $2 AND request_id = $3 AND answer = $4";
     Ok(tx.execute(SQL, args![new, &old.scope, &old.request_id, &old.answer]).await? == 1)
-}
-
-fn listed(args: &mut Args, methods: &[&'static str]) -> String {
-    let places = methods.iter().map(|method| format!("${}", args.push(*method)));
-    places.collect::<Vec<_>>().join(", ")
 }

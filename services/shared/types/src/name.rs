@@ -82,6 +82,17 @@ pub fn check_location_code(code: &str) -> Result<(), Malformed> {
     }
 }
 
+/// Checks what an engine calls somebody who is no account.
+///
+/// # Errors
+/// `Malformed` if it is empty or longer than 1024 bytes.
+pub fn check_foreign(text: String) -> Result<String, Malformed> {
+    match text.len() {
+        1..=1024 => Ok(text),
+        _ => Err(Malformed::new("must have 1 to 1024 bytes")),
+    }
+}
+
 /// `accounts/{s3uid}/buckets/{bucket}`.
 #[must_use]
 pub fn bucket(uid: &S3uid, bucket: &BucketName) -> String {

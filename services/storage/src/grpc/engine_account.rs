@@ -94,7 +94,13 @@ pub(super) fn keys_of(keys: Vec<pb::EngineKey>, violations: &mut Violations) -> 
         .collect()
 }
 
-fn bucket_max_of(max: Option<u32>) -> i32 {
+/// A key as the roles that keep it get it.
+pub(super) fn key_message(KeyPair { access_key, secret_key }: KeyPair) -> pb::EngineKey {
+    pb::EngineKey { access_key, secret_key: secret_key.expose_secret().to_owned() }
+}
+
+/// 0 is no bound.
+pub(super) fn bucket_max_of(max: Option<u32>) -> i32 {
     max.map_or(0, |max| i32::try_from(max).unwrap_or(i32::MAX))
 }
 
@@ -161,9 +167,8 @@ impl EngineAccountService for Api {
         let mut violations = Violations::default();
         let uid = violations.check("name", name::parse_account(&request.get_ref().name));
         let uid = complete(uid, violations)?;
-        let KeyPair { access_key, secret_key } = self.0.storage.issue_key(&cx, &uid).await?;
-        let secret_key = secret_key.expose_secret().to_owned();
-        Ok(Response::new(pb::EngineKey { access_key, secret_key }))
+        let made = self.0.storage.issue_key(&cx, &uid).await?;
+        Ok(Response::new(key_message(made)))
     }
 
     async fn remove_engine_account(

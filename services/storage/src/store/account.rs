@@ -195,11 +195,10 @@ pub(crate) async fn elsewhere(
     uids: impl Iterator<Item = &S3uid>,
 ) -> Result<Vec<String>, Error> {
     let mut args = args![location];
-    let places: Vec<String> = uids.map(|uid| format!("${}", args.push(uid.as_str()))).collect();
+    let places = args.push_all(uids.map(S3uid::as_str));
     if places.is_empty() {
         return Ok(Vec::new());
     }
-    let places = places.join(", ");
     let sql = format!("SELECT s3uid FROM account WHERE location <> $1 AND s3uid IN ({places})");
     let rows: Vec<(String,)> = tx.fetch_all_built(sql, args).await?;
     Ok(rows.into_iter().map(|(uid,)| uid).collect())
@@ -211,11 +210,10 @@ pub(crate) async fn count_from(
     uids: impl Iterator<Item = &S3uid>,
 ) -> Result<BTreeMap<String, OffsetDateTime>, Error> {
     let mut args = Args::new();
-    let places: Vec<String> = uids.map(|uid| format!("${}", args.push(uid.as_str()))).collect();
+    let places = args.push_all(uids.map(S3uid::as_str));
     if places.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let places = places.join(", ");
     let sql = format!(
         "SELECT s3uid, count_from FROM account WHERE count_from IS NOT NULL AND s3uid IN ({places})"
     );

@@ -2,7 +2,7 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, Error, KeyPair, KeyUsage};
-use stowage_engine_remote::BackOff;
+use stowage_engine_remote::{ASKED_AT_ONCE, BackOff};
 use stowage_types::S3uid;
 
 use crate::aws::Aws;
@@ -15,8 +15,6 @@ const NAMES_PAGE: u32 = 1000;
 const NAME_PAGES_MAX: usize = 100;
 /// Accounts of one answer.
 const ACCOUNTS_MAX: u32 = 1000;
-/// Calls under way at once for one answer.
-pub(crate) const ASKED_AT_ONCE: usize = 8;
 
 /// Whose user of a uid it is.
 pub(crate) enum Found {

@@ -10,11 +10,10 @@ use std::collections::BTreeMap;
 use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration, Tag, Tagging};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use stowage_engine::{AccountUsage, BucketInfo, Error, ListQuery, Quota};
-use stowage_engine_remote::{Fault, Hand, fault_of, until_won};
+use stowage_engine_remote::{ASKED_AT_ONCE, Fault, Hand, fault_of, until_won};
 use stowage_types::{BucketName, S3uid};
 use time::OffsetDateTime;
 
-use crate::account::ASKED_AT_ONCE;
 use crate::aws::Aws;
 use crate::count::Amount;
 use crate::record::Record;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use secrecy::ExposeSecret as _;
 use stowage_engine::{AccountAccess, AccountInfo, AccountSpec, Error, KeyPair};
-use stowage_engine_remote::{BackOff, until_won};
+use stowage_engine_remote::{ASKED_AT_ONCE, BackOff, until_won};
 use stowage_types::S3uid;
 
 use crate::ceph::Ceph;
@@ -18,8 +18,6 @@ const NAMES_PAGE: u32 = 1000;
 const NAME_PAGES_MAX: usize = 1000;
 /// Accounts of one answer.
 const ACCOUNTS_MAX: u32 = 1000;
-/// Calls under way at once for one answer.
-pub(crate) const ASKED_AT_ONCE: usize = 8;
 
 /// Whose user of a uid it is.
 pub(crate) enum Found {

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt as _, stream};
 use secrecy::SecretString;
 use stowage_engine::{Adopted, Error, Foreign, KeyPair};
-use stowage_engine_remote::until_won;
+use stowage_engine_remote::{page_of, until_won};
 use stowage_types::{BucketName, S3uid};
 
-use crate::account::{ASKED_AT_ONCE, Found, bucket_max_of};
+use crate::account::{Found, bucket_max_of};
 use crate::ceph::Ceph;
 use crate::user::UserId;
 use crate::wire::User;
@@ -26,21 +25,9 @@ impl Ceph {
         after: Option<&str>,
         max: u32,
     ) -> Result<Vec<Foreign>, Error> {
-        let max = usize::try_from(max.min(FOREIGN_MAX)).unwrap_or(0);
-        let mut names = self.user_names().await?;
-        names.retain(|name| after.is_none_or(|after| name.as_str() > after));
-        names.sort_unstable();
-        names.dedup();
-        let asked = names.into_iter().filter_map(|name| UserId::try_from(name).ok());
-        let asked = asked.map(|id| async move { self.look_foreign(&id).await });
-        let mut asked = std::pin::pin!(stream::iter(asked).buffered(ASKED_AT_ONCE));
-        let mut found = Vec::new();
-        while found.len() < max
-            && let Some(foreign) = asked.next().await
-        {
-            found.extend(foreign?);
-        }
-        Ok(found)
+        let names = self.user_names().await?;
+        let page = (after, max.min(FOREIGN_MAX));
+        page_of(names, page, async |name: String| self.foreign_named(&name).await).await
     }
 
     pub(crate) async fn foreign_named(&self, name: &str) -> Result<Option<Foreign>, Error> {

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use stowage_engine::{Error, StorageFigures, TrafficTotals, UsageBatch, UsageCursor};
+use stowage_engine_remote::ASKED_AT_ONCE;
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use crate::account::{ASKED_AT_ONCE, Found};
+use crate::account::Found;
 use crate::admin::Hours;
 use crate::ceph::Ceph;
 use crate::cursor::{AGAIN, Pace, Place, Work, hour_of};

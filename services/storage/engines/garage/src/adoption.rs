@@ -8,14 +8,13 @@
 
 use std::collections::BTreeMap;
 
-use futures_util::{StreamExt as _, stream};
 use stowage_engine::{AccountAccess, Adopted, Error, Foreign, KeyPair, Quota};
-use stowage_engine_remote::until_won;
+use stowage_engine_remote::{page_of, until_won};
 use stowage_types::S3uid;
 
 use crate::garage::Garage;
 use crate::group::Group;
-use crate::look::{ASKED_AT_ONCE, Found, lost};
+use crate::look::{Found, lost};
 use crate::record::{Record, Role, is_own, steward_id};
 use crate::settle::Held;
 use crate::wire::{ListedKey, Permissions, Quotas};
@@ -29,24 +28,11 @@ impl Garage {
         after: Option<&str>,
         max: u32,
     ) -> Result<Vec<Foreign>, Error> {
-        let max = usize::try_from(max.min(FOREIGN_MAX)).unwrap_or(0);
-        let listed = self.admin.keys().await?;
-        let mut ids: Vec<_> = listed
-            .into_iter()
-            .filter(|key| self.is_foreign(&key.id, &key.name))
-            .map(|key| key.id)
-            .filter(|id| after.is_none_or(|after| id.as_str() > after))
-            .collect();
-        ids.sort_unstable();
-        let asked = ids.into_iter().map(|id| async move { self.foreign_named(&id).await });
-        let mut asked = std::pin::pin!(stream::iter(asked).buffered(ASKED_AT_ONCE));
-        let mut found = Vec::new();
-        while found.len() < max
-            && let Some(foreign) = asked.next().await
-        {
-            found.extend(foreign?);
-        }
-        Ok(found)
+        let mut keys = self.admin.keys().await?;
+        keys.retain(|key| self.is_foreign(&key.id, &key.name));
+        let ids = keys.into_iter().map(|key| key.id).collect();
+        let page = (after, max.min(FOREIGN_MAX));
+        page_of(ids, page, async |id: String| self.foreign_named(&id).await).await
     }
 
     /// `None`: it is ours, or not there, or not what it is called with those that it shares with.

@@ -7,15 +7,12 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use stowage_engine::Error;
-use stowage_engine_remote::Fault;
+use stowage_engine_remote::{ASKED_AT_ONCE, Fault};
 use stowage_types::S3uid;
 
 use crate::garage::Garage;
 use crate::record::{Record, Role, is_steward, steward_id};
 use crate::wire::{Bucket, Key, ListedBucket, ListedKey};
-
-/// Calls under way at once for one answer.
-pub(crate) const ASKED_AT_ONCE: usize = 8;
 
 /// All keys and buckets, ours or not.
 pub(crate) struct Lists {

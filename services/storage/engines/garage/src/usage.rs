@@ -7,11 +7,12 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use stowage_engine::{Error, StorageFigures, UsageBatch, UsageCursor};
+use stowage_engine_remote::ASKED_AT_ONCE;
 use stowage_types::S3uid;
 
 use crate::cursor::Place;
 use crate::garage::Garage;
-use crate::look::{ASKED_AT_ONCE, Lists};
+use crate::look::Lists;
 use crate::record::{HISTORY, Log, Record, Role, log_id, steward_id};
 
 /// Accounts looked at for one batch.

@@ -1,17 +1,13 @@
-//! Users of RGW that were there before, from the list to the invoice's figures.
+//! Users of RGW that were there before, from the list to their figures.
 
 use std::fs;
 use std::process::Output;
-use std::time::SystemTime;
 
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings, sign,
-};
-use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use http::Request;
 use serde_json::Value;
+use stowage_engine::KeyPair;
+use stowage_engine_embedded::fuzzing::sign_request;
 use stowage_testkit::Facade;
 use stowage_types::{Clock as _, SystemClock};
 
@@ -31,29 +27,17 @@ async fn operator(method: &str, path: &str, query: &[(&str, &str)]) {
         .replace('+', "%20");
     let path = format!("/admin/{path}?{query}");
     let url = setting("STOWAGE_TEST_CEPH_URL");
-    let address = url.trim_start_matches("http://").parse().expect("an address");
-    let (key, secret) =
-        (setting("STOWAGE_TEST_CEPH_ACCESS_KEY"), setting("STOWAGE_TEST_CEPH_SECRET_KEY"));
-    let identity = Credentials::new(key, secret, None, None, "tests").into();
-    let mut settings = SigningSettings::default();
-    settings.percent_encoding_mode = PercentEncodingMode::Single;
-    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-    let params = v4::SigningParams::builder()
-        .identity(&identity)
-        .region("us-east-1")
-        .name("s3")
-        .time(SystemTime::from(SystemClock.now()))
-        .settings(settings)
-        .build()
-        .expect("all is set")
-        .into();
-    let uri = format!("{url}{path}");
-    let signable = SignableRequest::new(method, &uri, std::iter::empty(), SignableBody::Bytes(&[]));
-    let (instructions, _) =
-        sign(signable.expect("a request"), &params).expect("a signature").into_parts();
-    let request = Request::builder().method(method).uri(&path).body(Bytes::new());
+    let place = url.trim_start_matches("http://");
+    let keys = KeyPair {
+        access_key: setting("STOWAGE_TEST_CEPH_ACCESS_KEY"),
+        secret_key: setting("STOWAGE_TEST_CEPH_SECRET_KEY").into(),
+    };
+    let request = Request::builder().method(method).uri(format!("{url}{path}"));
+    let request = request.header("host", place).body(Bytes::new());
     let mut request = request.expect("a request");
-    instructions.apply_to_request_http1x(&mut request);
+    sign_request(&mut request, &keys, "us-east-1", SystemClock.now()).expect("a signature");
+    *request.uri_mut() = path.parse().expect("a path");
+    let address = place.parse().expect("an address");
     let answer = Facade::new(address).send(request).await;
     assert!(answer.status.is_success(), "{method} {path}: {}", answer.text());
 }

@@ -196,8 +196,8 @@ pub(crate) async fn find_all(db: &Db, ids: &[i64]) -> Result<Vec<Invoice>, Error
         return Ok(Vec::new());
     }
     let mut args = Args::new();
-    let numbers: Vec<String> = ids.iter().map(|id| format!("${}", args.push(*id))).collect();
-    let filter = format!("WHERE i.invoice_id IN ({}) ORDER BY i.invoice_id", numbers.join(", "));
+    let numbers = args.push_all(ids.iter().copied());
+    let filter = format!("WHERE i.invoice_id IN ({numbers}) ORDER BY i.invoice_id");
     let rows: Vec<Row> = db.fetch_all_built(select!("").to_owned() + &filter, args).await?;
     rows.into_iter().map(Invoice::try_from).collect()
 }

@@ -16,7 +16,7 @@ pub(crate) mod usage;
 
 use std::sync::Arc;
 
-use stowage_db::{Args, Db, Tx, Value, args, next_id};
+use stowage_db::{Args, Db, Tx, args, next_id};
 use stowage_keyring::Keyring;
 use stowage_types::{Clock, Random, S3uid};
 
@@ -151,21 +151,15 @@ async fn discard_contents<'a>(
         return Ok(());
     }
     let mut args = Args::new();
-    let places = placeholders(&mut args, contents.clone());
+    let places = args.push_all(contents.clone());
     let sql = format!(
         "INSERT INTO gc (blob, content)
          SELECT blob, content FROM segment WHERE content IN ({places}) AND blob IS NOT NULL"
     );
     tx.execute_built(sql, args).await?;
     let mut args = Args::new();
-    let places = placeholders(&mut args, contents);
+    let places = args.push_all(contents);
     let sql = format!("DELETE FROM segment WHERE content IN ({places})");
     tx.execute_built(sql, args).await?;
     Ok(())
-}
-
-/// Adds values to a statement's arguments; answers what stands for them: `$2, $3`.
-fn placeholders<V: Into<Value>>(args: &mut Args, values: impl Iterator<Item = V>) -> String {
-    let places: Vec<String> = values.map(|value| format!("${}", args.push(value))).collect();
-    places.join(", ")
 }

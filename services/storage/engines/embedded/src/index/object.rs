@@ -3,9 +3,7 @@
 use stowage_db::{Args, Tx, args};
 use time::OffsetDateTime;
 
-use super::{
-    BucketRef, Delta, Index, charge, discard_content, discard_contents, placeholders, signed,
-};
+use super::{BucketRef, Delta, Index, charge, discard_content, discard_contents, signed};
 use crate::error::Error;
 use crate::s3::condition::WriteCondition;
 
@@ -110,7 +108,7 @@ async fn delete_rows(
     keys: &[&[u8]],
 ) -> Result<Vec<(String, i64)>, Error> {
     let mut args = args![bucket.id];
-    let places = placeholders(&mut args, keys.iter().copied());
+    let places = args.push_all(keys.iter().copied());
     let sql = format!(
         "DELETE FROM object WHERE bucket_id = $1 AND key IN ({places})
          RETURNING content, size_bytes"
