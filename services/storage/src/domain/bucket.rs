@@ -107,12 +107,11 @@ impl Storage {
         }
         let site = self.site(&location.code).await?;
         let engine = &*site.engine;
-        let capabilities = engine.capabilities();
-        let is_shared = capabilities.namespace == BucketNamespace::Engine;
+        let is_shared = engine.capabilities().namespace == BucketNamespace::Engine;
         if is_shared && engine.bucket_owner(bucket).await?.is_some() {
             return Err(Error::BucketNameTaken { bucket: bucket.as_str().to_owned() });
         }
-        Ok(Location { issues_keys: capabilities.issues_keys, ..location })
+        Ok(location)
     }
 }
 

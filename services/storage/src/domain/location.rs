@@ -22,7 +22,7 @@ pub(crate) struct Location {
     /// Whether it takes orders, by all that says so.
     pub(crate) state: LocationState,
     pub(crate) origin: Origin,
-    /// Whether its engine makes access keys by itself. A row does not tell.
+    /// Whether its engine makes access keys by itself.
     pub(crate) issues_keys: bool,
 }
 
@@ -118,16 +118,9 @@ impl Storage {
         code: &str,
     ) -> Result<Location, Error> {
         let location = store::location::find(&self.db, code).await?;
-        let location = location
+        location
             .filter(|found| !sees_only_open(cx) || found.state == LocationState::Open)
-            .ok_or(Error::LocationNotFound)?;
-        Ok(Location { issues_keys: self.issues_keys(code).await, ..location })
-    }
-
-    /// Whether the engine of a location makes keys by itself; not, where it cannot be opened.
-    pub(crate) async fn issues_keys(&self, code: &str) -> bool {
-        let site = self.site(code).await;
-        site.is_ok_and(|site| site.engine.capabilities().issues_keys)
+            .ok_or(Error::LocationNotFound)
     }
 
     pub(crate) async fn locations(
@@ -148,9 +141,6 @@ impl Storage {
             if let Some(last) = locations.last() {
                 next_page_token = page::encode(LISTING, "", &last.code);
             }
-        }
-        for location in &mut locations {
-            location.issues_keys = self.issues_keys(&location.code).await;
         }
         Ok(LocationPage { locations, next_page_token })
     }

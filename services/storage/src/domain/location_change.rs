@@ -175,12 +175,10 @@ impl Storage {
             None => Some(self.tried(&new.config, &new.settings).await?),
             Some(_) => None,
         };
-        let issues_keys = self.issues_keys(&new.config.code).await;
         let mut tx = self.db.begin().await?;
         // One after the other, and not beside a start.
         stowage_db::next_id(&mut tx, "locations").await?;
         if let Some(same) = self.known(&mut tx, &new).await? {
-            let same = Location { issues_keys, ..same };
             once.answer(&mut tx, &same).await?;
             tx.commit().await?;
             return Ok(same);
@@ -309,8 +307,7 @@ impl Storage {
         let new = Some(json!({ "location": code, "changed": changed }));
         let change = Change { event: "location.updated", code, old: None, new };
         self.push_location(&mut tx, cx, change).await?;
-        let issues_keys = engine.capabilities().issues_keys;
-        let location = Location { issues_keys, ..known.location };
+        let location = known.location;
         once.answer(&mut tx, &location).await?;
         tx.commit().await?;
         self.drive(code, &engine, generation);
@@ -325,7 +322,6 @@ impl Storage {
         once: &Once<Location>,
     ) -> Result<Location, Error> {
         check_operator(cx, WHAT)?;
-        let issues_keys = self.issues_keys(code).await;
         let mut tx = self.db.begin().await?;
         let standing = store::location::lock(&mut tx, code).await?.filter(|at| !at.is_removed);
         let Standing { location: old, is_drained: was_drained, .. } =
@@ -333,7 +329,6 @@ impl Storage {
         store::location::set_drained(&mut tx, code, is_drained, self.clock.now()).await?;
         let location = store::location::find(&mut tx, code).await?;
         let location = location.ok_or(Error::LocationNotFound)?;
-        let location = Location { issues_keys, ..location };
         if !is_drained && location.state != LocationState::Open {
             let why = match self.configured.contains(code) {
                 true => "the configuration drains it",

@@ -12,7 +12,7 @@ use crate::domain::location_change::{Occupants, Standing};
 
 macro_rules! columns {
     () => {
-        "code, engine, endpoint, region, storage_types, state, drained, origin"
+        "code, engine, endpoint, region, storage_types, state, drained, origin, issues_keys"
     };
 }
 
@@ -26,6 +26,7 @@ struct Row {
     state: String,
     drained: bool,
     origin: String,
+    issues_keys: bool,
 }
 
 #[derive(sqlx::FromRow)]
@@ -48,7 +49,7 @@ impl From<Row> for Location {
             storage_types: row.storage_types.0,
             state: if is_open { LocationState::Open } else { LocationState::Draining },
             origin: Origin::of(&row.origin),
-            issues_keys: false,
+            issues_keys: row.issues_keys,
         }
     }
 }
@@ -77,11 +78,12 @@ pub(crate) async fn upsert(
     now: OffsetDateTime,
 ) -> Result<(), Error> {
     tx.execute(
-        "INSERT INTO location (code, engine, endpoint, region, storage_types, state, update_time) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) \
+        "INSERT INTO location \
+         (code, engine, endpoint, region, storage_types, state, update_time, issues_keys) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
          ON CONFLICT (code) DO UPDATE SET engine = $2, endpoint = $3, region = $4, \
-         storage_types = $5, state = $6, update_time = $7, origin = 'CONFIGURED', \
-         remove_time = NULL, settings = NULL",
+         storage_types = $5, state = $6, update_time = $7, issues_keys = $8, \
+         origin = 'CONFIGURED', remove_time = NULL, settings = NULL",
         args![
             &location.code,
             &location.engine,
@@ -90,6 +92,7 @@ pub(crate) async fn upsert(
             serde_json::Value::from(location.storage_types.clone()),
             state_text(location.state),
             now,
+            location.issues_keys,
         ],
     )
     .await?;
@@ -116,12 +119,12 @@ pub(crate) async fn insert_added(
     let (generation,): (i64,) = tx
         .fetch_one(
             "INSERT INTO location (code, engine, endpoint, region, storage_types, state, \
-             update_time, origin, settings, generation) \
-             VALUES ($1, $2, $3, $4, $5, 'OPEN', $6, 'ADDED', $7, 1) \
+             update_time, origin, settings, generation, issues_keys) \
+             VALUES ($1, $2, $3, $4, $5, 'OPEN', $6, 'ADDED', $7, 1, $8) \
              ON CONFLICT (code) DO UPDATE SET engine = $2, endpoint = $3, region = $4, \
              storage_types = $5, state = 'OPEN', update_time = $6, origin = 'ADDED', \
-             remove_time = NULL, settings = $7, generation = location.generation + 1 \
-             RETURNING generation",
+             remove_time = NULL, settings = $7, generation = location.generation + 1, \
+             issues_keys = $8 RETURNING generation",
             args![
                 &location.code,
                 &location.engine,
@@ -130,6 +133,7 @@ pub(crate) async fn insert_added(
                 serde_json::Value::from(location.storage_types.clone()),
                 now,
                 sealed,
+                location.issues_keys,
             ],
         )
         .await?;

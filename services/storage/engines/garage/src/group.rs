@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt as _, stream};
 use stowage_engine::Error;
+use stowage_engine_remote::ASKED_AT_ONCE;
 use stowage_types::{BucketName, S3uid};
 
 use crate::garage::Garage;
@@ -39,7 +41,7 @@ impl Garage {
         let mut unseen = BTreeSet::new();
         self.widen(&mut group, &mut unseen, first).await?;
         while let Some(id) = unseen.pop_first() {
-            if group.keys.len() >= KEYS_MAX || group.buckets.len() >= BUCKETS_MAX {
+            if group.is_cut || group.keys.len() >= KEYS_MAX {
                 group.is_cut = true;
                 break;
             }
@@ -57,23 +59,22 @@ impl Garage {
         unseen: &mut BTreeSet<String>,
         key: Key,
     ) -> Result<(), Error> {
-        for granted in &key.buckets {
-            if group.buckets.contains_key(&granted.id) || group.buckets.len() >= BUCKETS_MAX {
-                continue;
-            }
-            let Some(bucket) = self.admin.bucket(&granted.id).await? else { continue };
+        let mut new: Vec<&str> = key.buckets.iter().map(|granted| granted.id.as_str()).collect();
+        new.retain(|id| !group.buckets.contains_key(*id));
+        let room = BUCKETS_MAX.saturating_sub(group.buckets.len());
+        group.is_cut |= new.len() > room;
+        let asked: Vec<_> = new.into_iter().take(room).map(|id| self.admin.bucket(id)).collect();
+        let mut asked = stream::iter(asked).buffered(ASKED_AT_ONCE);
+        while let Some(bucket) = asked.next().await {
+            let Some(bucket) = bucket? else { continue };
             if !bucket.holder(&key.access_key_id).is_some_and(has_any) {
                 continue;
             }
-            unseen.extend(
-                bucket
-                    .keys
-                    .iter()
-                    .filter(|holder| has_any(holder))
-                    .map(|h| h.access_key_id.clone()),
-            );
+            let holders = bucket.keys.iter().filter(|holder| has_any(holder));
+            unseen.extend(holders.map(|holder| holder.access_key_id.clone()));
             group.buckets.insert(bucket.id.clone(), bucket);
         }
+        drop(asked);
         group.keys.insert(key.access_key_id.clone(), key);
         unseen.retain(|id| !group.keys.contains_key(id));
         Ok(())
