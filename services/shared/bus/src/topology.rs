@@ -28,6 +28,7 @@ pub const CONSUMERS: &[Consumer] = &[
         name: "accounts.history",
         kinds: &[
             "stowage.billing.payment.recorded.v1",
+            "stowage.billing.standing.changed.v1",
             "stowage.billing.plan.changed.v1",
             "stowage.storage.content.changed.v1",
             "stowage.storage.location.changed.v1",
