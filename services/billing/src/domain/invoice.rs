@@ -12,6 +12,7 @@ use stowage_types::{CustomerId, Malformed, Money, name, page};
 use time::OffsetDateTime;
 
 use super::Billing;
+use super::dunning::Stage;
 use super::subscription::Subscription;
 use crate::error::Error;
 use crate::events::{PAYMENT_RECORDED, PaymentRecorded};
@@ -23,8 +24,10 @@ pub(crate) struct Bill {
     pub(crate) invoice: Invoice,
     /// The account it is for; empty: none of ours.
     pub(crate) s3uid: String,
-    /// When it was announced as overdue.
+    /// When it was first announced as overdue.
     pub(crate) overdue_time: Option<OffsetDateTime>,
+    /// The highest stage that it was announced at.
+    pub(crate) dunning_stage: Option<Stage>,
 }
 
 /// Which invoices are listed.
@@ -191,7 +194,8 @@ impl Billing {
         let s3uid = |service_id| of.get(&service_id).map(|of| of.s3uid.to_string());
         let bill = |invoice: Invoice| Bill {
             s3uid: s3uid(invoice.service_id).unwrap_or_default(),
-            overdue_time: announced.get(&invoice.id).copied(),
+            overdue_time: announced.get(&invoice.id).map(|known| known.overdue_time),
+            dunning_stage: announced.get(&invoice.id).map(|known| known.reached.stage),
             invoice,
         };
         Ok(invoices.into_iter().map(bill).collect())

@@ -30,8 +30,8 @@ pub(crate) struct Billing {
     outbox: Outbox,
     provider: Arc<dyn Provider>,
     provider_timeout: Duration,
-    /// How long after an invoice was due its account is suspended; absent: never.
-    suspend_after: Option<time::Duration>,
+    /// What an unpaid invoice comes to, in the order of time.
+    dunning_steps: Vec<dunning::Step>,
     /// Woken when a scheduled end was changed.
     schedule_changed: Arc<Notify>,
 }
@@ -46,8 +46,8 @@ impl Billing {
     ) -> Self {
         let provider_timeout = config.provider_timeout();
         let schedule_changed = Arc::new(Notify::new());
-        let suspend_after = config.suspend_after();
-        Self { db, clock, outbox, provider, provider_timeout, suspend_after, schedule_changed }
+        let dunning_steps = config.dunning_steps();
+        Self { db, clock, outbox, provider, provider_timeout, dunning_steps, schedule_changed }
     }
 
     /// Waits for the provider for its bounded time. What it has not answered by then is unclear.

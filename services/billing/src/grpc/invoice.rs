@@ -123,7 +123,7 @@ fn state_to_proto(state: InvoiceState) -> pb::InvoiceState {
 }
 
 impl From<Bill> for pb::Invoice {
-    fn from(Bill { invoice, s3uid, overdue_time }: Bill) -> Self {
+    fn from(Bill { invoice, s3uid, overdue_time, dunning_stage }: Bill) -> Self {
         Self {
             name: name::invoice(invoice.id),
             invoice_id: invoice.id,
@@ -140,6 +140,7 @@ impl From<Bill> for pb::Invoice {
             due_time: invoice.due_time.map(timestamp),
             settle_time: invoice.settle_time.map(timestamp),
             overdue_time: overdue_time.map(timestamp),
+            dunning_stage: dunning_stage.map(pb::DunningStage::from).unwrap_or_default().into(),
         }
     }
 }

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::{
-    GetInvoiceRequest, Invoice, InvoiceState, ListInvoicesRequest, RecordPaymentRequest,
+    DunningStage, GetInvoiceRequest, Invoice, InvoiceState, ListInvoicesRequest, RecordPaymentRequest,
 };
 use stowage_types::{CustomerId, Money, name};
 
@@ -91,11 +91,15 @@ struct InvoiceRow {
     due_time: Option<String>,
     settle_time: Option<String>,
     overdue_time: Option<String>,
+    dunning_stage: Option<String>,
 }
 
 impl From<Invoice> for InvoiceRow {
     fn from(invoice: Invoice) -> Self {
         let state = output::value(invoice.state().as_str_name(), "INVOICE_STATE_");
+        let stage = invoice.dunning_stage();
+        let dunning_stage = (stage != DunningStage::Unspecified)
+            .then(|| output::value(stage.as_str_name(), "DUNNING_STAGE_"));
         let text = |wire: &Option<stowage_proto::Money>| {
             let money = wire.as_ref().and_then(|wire| Money::from_proto(wire).ok());
             money.map(Money::to_decimal_string).unwrap_or_default()
@@ -116,6 +120,7 @@ impl From<Invoice> for InvoiceRow {
             due_time: output::time(invoice.due_time),
             settle_time: output::time(invoice.settle_time),
             overdue_time: output::time(invoice.overdue_time),
+            dunning_stage,
         }
     }
 }
