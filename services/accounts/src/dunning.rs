@@ -9,6 +9,7 @@ use stowage_types::S3uid;
 
 use crate::domain::Domain;
 use crate::domain::dunning::{Stage, Told, Word};
+use crate::error::Error;
 
 /// Type of [`InvoiceOverdue`].
 pub(crate) const INVOICE_OVERDUE: &str = "stowage.billing.invoice.overdue.v1";
@@ -35,7 +36,13 @@ impl Handler for Dunning {
         drop(tx);
         let word = read(event)?;
         let cx = RequestContext::background(format!("invoice-{}", word.invoice_id));
-        self.0.take_word(&cx, &word).await?;
+        match self.0.take_word(&cx, &word).await {
+            // One account that somebody must look at does not hold up what is said of the others.
+            Err(error @ (Error::AccountBusy | Error::ChangeFailed { .. })) => {
+                return Err(refused(&error.to_string()));
+            }
+            taken => taken?,
+        }
         let mut tx = shared.db.begin().await?;
         first_time(&mut tx, DUNNING_CONSUMER, event, &*shared.clock).await?;
         Ok(tx.commit().await?)

@@ -362,7 +362,11 @@ impl Domain {
     }
 
     /// Waits for a change that has begun.
-    pub(super) async fn ended(&self, cx: &RequestContext, begun: Option<Uuid>) -> Result<Changed, Error> {
+    pub(super) async fn ended(
+        &self,
+        cx: &RequestContext,
+        begun: Option<Uuid>,
+    ) -> Result<Changed, Error> {
         let Some(saga) = begun else { return Ok(Changed::Overtaken) };
         match self.wait_for(cx, saga).await? {
             Outcome::Completed => Ok(Changed::Done),

@@ -25,9 +25,7 @@ use crate::error::Error;
 use crate::store;
 
 /// How far an unpaid invoice has come; later is greater.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Stage {
     /// Nothing is overdue.
     #[default]
@@ -372,7 +370,12 @@ mod tests {
                 Stage::Suspended,
                 Some(What::Suspend),
             ),
-            (unpaid(Stage::Suspended), overdue(Stage::Ended), Stage::Ended, Some(What::ScheduleEnd)),
+            (
+                unpaid(Stage::Suspended),
+                overdue(Stage::Ended),
+                Stage::Ended,
+                Some(What::ScheduleEnd),
+            ),
             (unpaid(Stage::Ended), Told::Settled, Stage::Suspended, Some(What::WithdrawEnd)),
             (unpaid(Stage::Ended), Told::Settled, Stage::ReadOnly, Some(What::KeepReading)),
             (unpaid(Stage::Ended), Told::Settled, Stage::Nothing, Some(What::Resume)),

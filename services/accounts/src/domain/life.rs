@@ -285,8 +285,7 @@ mod tests {
             };
             assert_eq!(State::parse(state.stored(), hold), Some(state));
         }
-        for hold in
-            [Hold::Nothing, Hold::Administrator, Hold::ReadOnly, Hold::Unpaid, Hold::Ended]
+        for hold in [Hold::Nothing, Hold::Administrator, Hold::ReadOnly, Hold::Unpaid, Hold::Ended]
         {
             let (text, is_read_only) = hold.stored();
             assert_eq!(Hold::parse(text, is_read_only), Some(hold));

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod catalogue;
+mod dunning;
 mod invoices;
 mod kit;
 mod orders;

@@ -4,7 +4,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::{
-    DunningStage, GetInvoiceRequest, Invoice, InvoiceState, ListInvoicesRequest, RecordPaymentRequest,
+    DunningStage, GetInvoiceRequest, Invoice, InvoiceState, ListInvoicesRequest,
+    RecordPaymentRequest,
 };
 use stowage_types::{CustomerId, Money, name};
 
