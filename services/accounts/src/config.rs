@@ -17,8 +17,8 @@ pub struct Config {
     /// How long the data of an account whose subscription has ended is kept, in days. Default 14;
     /// 0: it is deleted at once.
     pub retention_days: u32,
-    /// How long after an invoice was unpaid to the last its account ends, unless it is paid, in days.
-    /// Default 14; 0: at once.
+    /// How long an account that is unpaid to the last goes on before it ends, unless it is paid, in
+    /// days. Default 14; 0: it ends at once.
     pub unpaid_end_grace_days: u32,
     /// How long an access key works beside the one that replaces it, when the caller does not say,
     /// in hours. Default 48.

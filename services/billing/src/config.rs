@@ -101,6 +101,7 @@ impl Config {
             faults.push("billing.reminder_after_days must ascend".to_owned());
         }
         let last = reminders.iter().max().copied();
+        // The latest so far.
         let mut before: Option<(&str, u32)> = None;
         for (name, days) in [
             ("reminder_after_days", last),
@@ -114,12 +115,12 @@ impl Config {
                     "billing.{name} must be from 0 to {OVERDUE_DAYS_MAX}, it is {days}"
                 ));
             }
-            if let Some((earlier, least)) = before.filter(|(_, least)| days < *least) {
-                faults.push(format!(
+            match before {
+                Some((earlier, least)) if days < least => faults.push(format!(
                     "billing.{name} must not be before billing.{earlier}: {days} and {least}"
-                ));
+                )),
+                _ => before = Some((name, days)),
             }
-            before = Some((name, before.map_or(days, |(_, least)| days.max(least))));
         }
     }
 

@@ -173,12 +173,12 @@ impl Kit {
         InvoiceServiceClient::new(self.channel(principal))
     }
 
-    /// Another process of the role, over the same database, until `stop`.
+    /// Another process that looks for overdue invoices, over the same database, until `stop`.
     pub(crate) async fn join(&self, config: Config, stop: CancellationToken) {
         let role = build(config, Deps { stop, ..self.deps.clone() }).await.unwrap();
-        for task in role.tasks {
-            tokio::spawn(task.future);
-        }
+        // One relay, as there is one of several processes: SQLite's takes itself for the only one.
+        let dunning = role.tasks.into_iter().find(|task| task.name == "billing.dunning").unwrap();
+        tokio::spawn(dunning.future);
     }
 
     /// Waits until so many things were told of invoices, and answers all of them: the event, the

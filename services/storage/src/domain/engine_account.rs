@@ -82,8 +82,8 @@ impl Limits {
     }
 }
 
-/// What an engine makes of an access. One that keeps nobody to reading leaves an account open, since
-/// to suspend it before its time would take more than was asked for.
+/// What an engine makes of an access. One that keeps nobody to reading leaves an account open: to
+/// suspend it before its time would take more than was asked for.
 pub(super) fn kept_by(engine: &dyn Engine, access: AccountAccess) -> AccountAccess {
     match access {
         AccountAccess::ReadOnly if !engine.capabilities().read_only => AccountAccess::Full,

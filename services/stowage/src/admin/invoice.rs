@@ -129,7 +129,7 @@ impl From<Invoice> for InvoiceRow {
 impl Row for InvoiceRow {
     const COLUMNS: &'static [&'static str] = &[
         "INVOICE", "CUSTOMER", "ACCOUNT", "STATE", "CURRENCY", "TOTAL", "PAID", "BALANCE", "DUE",
-        "OVERDUE",
+        "OVERDUE", "STAGE",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -144,6 +144,7 @@ impl Row for InvoiceRow {
             self.balance.clone(),
             self.due_time.clone().unwrap_or_default(),
             self.overdue_time.clone().unwrap_or_default(),
+            self.dunning_stage.clone().unwrap_or_default(),
         ]
     }
 }
