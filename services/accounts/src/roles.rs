@@ -15,6 +15,7 @@ mod adopting;
 mod issuing;
 mod listing;
 mod moving;
+mod owing;
 
 pub(crate) use adopting::Foreign;
 pub(crate) use issuing::Place;
@@ -23,6 +24,7 @@ pub(crate) use moving::{Moving, Switched};
 
 use crate::error::Error;
 
+use billing::invoice_service_client::InvoiceServiceClient;
 use billing::subscription_service_client::SubscriptionServiceClient;
 use metering::meter_service_client::MeterServiceClient;
 use storage::account_move_service_client::AccountMoveServiceClient;
@@ -136,6 +138,7 @@ pub(crate) struct EngineAccount<'a> {
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
     pub(crate) suspended: bool,
+    pub(crate) read_only: bool,
 }
 
 /// A key pair, for the engine.
@@ -180,6 +183,7 @@ pub(crate) struct Roles {
     moves: AccountMoveServiceClient<RoleChannel>,
     adoptions: AdoptionServiceClient<RoleChannel>,
     subscriptions: SubscriptionServiceClient<RoleChannel>,
+    invoices: InvoiceServiceClient<RoleChannel>,
     meters: MeterServiceClient<RoleChannel>,
     usage: UsageServiceClient<RoleChannel>,
     locations: LocationServiceClient<RoleChannel>,
@@ -203,7 +207,8 @@ impl Roles {
             usage: UsageServiceClient::new(storage.clone()),
             keyring: KeyringServiceClient::new(storage.clone()),
             locations: LocationServiceClient::new(storage),
-            subscriptions: SubscriptionServiceClient::new(billing),
+            subscriptions: SubscriptionServiceClient::new(billing.clone()),
+            invoices: InvoiceServiceClient::new(billing),
             meters: MeterServiceClient::new(metering),
         }
     }
@@ -347,6 +352,7 @@ impl Roles {
             quota_bytes: account.quota_bytes,
             bucket_max: account.bucket_max,
             suspended: account.suspended,
+            read_only: account.read_only,
         };
         Ok(call!(self.engine_accounts, ensure_engine_account, cx, message)?.endpoint)
     }

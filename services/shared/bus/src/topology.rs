@@ -36,7 +36,11 @@ pub const CONSUMERS: &[Consumer] = &[
     },
     Consumer {
         name: "accounts.dunning",
-        kinds: &["stowage.billing.invoice.overdue.v1", "stowage.billing.invoice.settled.v1"],
+        kinds: &[
+            "stowage.billing.invoice.overdue.v1",
+            "stowage.billing.invoice.eased.v1",
+            "stowage.billing.invoice.settled.v1",
+        ],
     },
 ];
 
