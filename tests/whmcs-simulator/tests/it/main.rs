@@ -1,0 +1,3 @@
+//! The simulator with whoever speaks to it.
+
+mod foreign;
