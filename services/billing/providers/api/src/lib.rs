@@ -17,6 +17,7 @@
 pub mod conformance;
 mod error;
 mod invoice;
+mod links;
 mod order;
 
 use async_trait::async_trait;
@@ -24,6 +25,7 @@ use time::OffsetDateTime;
 
 pub use error::{BoxError, Error};
 pub use invoice::{Invoice, InvoiceListing, InvoiceState, OverdueListing, Payment, PaymentRefusal};
+pub use links::{CustomerLinks, SpentKeys};
 pub use order::{NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
 
 /// A billing provider, as the billing role sees it.

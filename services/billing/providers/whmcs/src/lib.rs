@@ -1,0 +1,145 @@
+//! WHMCS as a billing provider, by its remote API.
+//!
+//! WHMCS has no key by which a repeated call is known, so every call that changes something is
+//! preceded by a look for what an earlier one has done:
+//! - an order is found by its **domain**, `<key>.s3.invalid` ([`domain`](domain.rs)); it is placed
+//!   only if there is none, by one at a time for each client, and if there are two all the same
+//!   (a proxy that repeats) the younger is cancelled;
+//! - a payment is found by its reference, an invoice of ours by its notes, credit by its text;
+//! - what has no clear answer is `Pending`, and the repeat looks.
+//!
+//! All state is in WHMCS, but for three things that it has no room for: which client a customer is
+//! ([`CustomerLinks`](stowage_provider::CustomerLinks)), which keys were undone before their order
+//! was seen ([`SpentKeys`](stowage_provider::SpentKeys)), and a memory of clients' currencies, which
+//! never change.
+//!
+//! An order's invoice is WHMCS' own and `Unpaid` from the beginning. It is told as a draft while
+//! the order is not accepted. What an undo finds paid is given back as credit.
+//!
+//! An order that arrives after its undo, from a call that was given up and went on in PHP, is
+//! cancelled by whoever sees it: a repeat of the order, or of the undo.
+//!
+//! Rejected: making every invoice a draft (WHMCS says nowhere that an unpaid one may become one),
+//! cancellation requests for planned ends (no action takes one back), billable items (no action
+//! lists them, so a lost answer is never settled).
+
+#![deny(clippy::float_arithmetic)]
+
+mod amount;
+mod api;
+mod breaker;
+mod customers;
+mod domain;
+mod ending;
+mod fault;
+mod invoices;
+mod issuing;
+mod loose;
+mod net;
+mod options;
+mod orders;
+mod pace;
+mod payments;
+mod turns;
+mod wire;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use stowage_provider::{
+    BoxError, CustomerLinks, Error, Invoice, InvoiceListing, NewOrder, OrderRef, OverdueListing,
+    Payment, PlacedOrder, Provider, SpentKeys,
+};
+use stowage_types::{Clock, Currency, Random};
+use time::OffsetDateTime;
+
+pub use options::{Ending, Product, WhmcsOptions};
+
+/// What subscriptions billed by WHMCS say in `provider`.
+pub const NAME: &str = "whmcs";
+
+/// Why an installation cannot be used. Nothing was asked of it yet.
+#[derive(Debug, thiserror::Error)]
+#[error("WHMCS cannot be used: {0}")]
+pub struct OpenError(#[source] BoxError);
+
+/// What the adapter has WHMCS not remember.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// Which client a customer is.
+    pub links: Arc<dyn CustomerLinks>,
+    /// Which keys were undone.
+    pub keys: Arc<dyn SpentKeys>,
+}
+
+/// An installation of WHMCS.
+#[derive(Debug)]
+pub struct Whmcs {
+    api: api::Api,
+    options: WhmcsOptions,
+    memory: Memory,
+    turns: turns::Turns,
+    currencies: Mutex<HashMap<i64, Currency>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Whmcs {
+    /// A provider that asks WHMCS when it is asked. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// The options have faults, or the certificates of authorities cannot be read.
+    pub fn new(
+        options: WhmcsOptions,
+        memory: Memory,
+        clock: Arc<dyn Clock>,
+        random: Arc<dyn Random>,
+    ) -> Result<Self, OpenError> {
+        let api = api::Api::new(&options, random).map_err(OpenError)?;
+        let turns = turns::Turns::new(options.calls_max);
+        Ok(Self { api, options, memory, turns, currencies: Mutex::default(), clock })
+    }
+}
+
+#[async_trait]
+impl Provider for Whmcs {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    async fn place_order(&self, order: &NewOrder) -> Result<PlacedOrder, Error> {
+        self.place(order).await
+    }
+
+    async fn activate(&self, order: &OrderRef) -> Result<(), Error> {
+        self.accept(order).await
+    }
+
+    async fn undo_order(&self, order: &OrderRef) -> Result<(), Error> {
+        self.undo(order).await
+    }
+
+    async fn terminate(&self, order: &OrderRef) -> Result<(), Error> {
+        self.end(order).await
+    }
+
+    async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error> {
+        self.mirror(order, end).await
+    }
+
+    async fn find_invoices(&self, ids: &[i64]) -> Result<Vec<Invoice>, Error> {
+        self.find(ids).await
+    }
+
+    async fn list_invoices(&self, listing: InvoiceListing) -> Result<Vec<Invoice>, Error> {
+        self.list(listing).await
+    }
+
+    async fn list_overdue(&self, listing: OverdueListing) -> Result<Vec<Invoice>, Error> {
+        self.overdue(listing).await
+    }
+
+    async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error> {
+        self.pay(payment).await
+    }
+}

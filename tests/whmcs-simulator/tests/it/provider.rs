@@ -1,0 +1,1 @@
+//! The provider, fact by fact.
