@@ -5,7 +5,7 @@ use time::macros::format_description;
 use time::{Duration, OffsetDateTime, Time};
 
 use crate::Whmcs;
-use crate::amount::text_of;
+use crate::fault::Fault;
 use crate::options::Ending;
 use crate::wire::{InvoiceStatus, Order, OrderState, Service, ServiceState};
 
@@ -37,7 +37,7 @@ impl Whmcs {
             self.cancel_order(service.order).await?;
         }
         // A cancelled order takes its pending services with it, an accepted one does not.
-        let seen = self.api.service(service.id).await.map_err(|fault| fault.halfway())?;
+        let seen = self.api.service(service.id).await.map_err(Fault::halfway)?;
         match seen.map(|service| service.state) {
             None | Some(ServiceState::Ended) => {}
             Some(ServiceState::Pending) => self.set_status(service.id, "Cancelled").await?,
@@ -51,22 +51,20 @@ impl Whmcs {
 
     /// Withdraws an invoice, and gives back what was paid of it.
     async fn withdraw(&self, invoice_id: i64) -> Result<(), Error> {
-        let found = self.api.invoice(invoice_id).await.map_err(|fault| fault.halfway())?;
+        let found = self.api.invoice(invoice_id).await.map_err(Fault::halfway)?;
         let Some(invoice) = found else { return Ok(()) };
-        let paid = self.api.paid(invoice_id).await.map_err(|fault| fault.halfway())?;
+        let paid = self.api.paid(invoice_id).await.map_err(Fault::halfway)?;
         // Whether a cancelled one gives its credit back by itself is written nowhere.
         let is_gone = invoice.status == InvoiceStatus::Gone;
         let back = if is_gone { paid } else { paid + invoice.credit };
         if back > 0 {
-            let amount = text_of(back);
-            let amount = amount.ok_or_else(|| Error::pending("a payment of less than a cent"))?;
-            let text = format!("Stowage: paid for an order that was undone [{invoice_id}]");
-            self.add_credit_once(invoice.client, &text, &amount).await?;
+            let text = format!("Paid for an order that was undone [{invoice_id}]");
+            self.give_once(invoice.client, &text, back).await?;
         }
         if matches!(invoice.status, InvoiceStatus::Draft | InvoiceStatus::Owed) {
             let id = invoice_id.to_string();
             let what = [("invoiceid", id.as_str()), ("status", "Cancelled")];
-            self.api.write("UpdateInvoice", &what).await.map_err(|fault| fault.halfway())?;
+            self.api.write("UpdateInvoice", &what).await.map_err(Fault::halfway)?;
         }
         Ok(())
     }
@@ -103,7 +101,7 @@ impl Whmcs {
             // What the module says may be anything; it may have ended the service all the same.
             Err(fault) => return Err(fault.halfway()),
         }
-        let seen = self.api.service(service).await.map_err(|fault| fault.halfway())?;
+        let seen = self.api.service(service).await.map_err(Fault::halfway)?;
         match seen.map(|service| service.state) {
             None | Some(ServiceState::Ended) => Ok(()),
             Some(_) => Err(Error::pending("a module has terminated a service, and it runs")),
@@ -123,7 +121,7 @@ impl Whmcs {
         let date = end.map_or_else(|| NEVER.to_owned(), date_of);
         let what = [("serviceid", id.as_str()), ("terminationdate", &date)];
         let written = self.api.write("UpdateClientProduct", &what).await;
-        written.map(drop).map_err(|fault| fault.halfway())
+        written.map(drop).map_err(Fault::halfway)
     }
 }
 

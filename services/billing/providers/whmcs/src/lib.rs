@@ -28,6 +28,7 @@
 mod amount;
 mod api;
 mod breaker;
+mod credit;
 mod customers;
 mod domain;
 mod ending;
@@ -54,6 +55,7 @@ use stowage_provider::{
 use stowage_types::{Clock, Currency, Random};
 use time::OffsetDateTime;
 
+pub use issuing::UsageInvoice;
 pub use options::{Ending, Product, WhmcsOptions};
 
 /// What subscriptions billed by WHMCS say in `provider`.

@@ -35,6 +35,8 @@ pub struct WhmcsOptions {
     /// Whether planned ends are written to services as their termination date, on which WHMCS'
     /// own automation may end them. Default no.
     pub mirror_ends: bool,
+    /// Whether taxes come on top of usage. Default no.
+    pub usage_is_taxed: bool,
     /// Longest time a connection may take, TLS included. Default 3 s.
     pub connect_timeout: Duration,
     /// Longest time a call may take; modules run within it. Default 30 s.
@@ -94,6 +96,7 @@ impl WhmcsOptions {
             autosetup: false,
             ending: Ending::Status,
             mirror_ends: false,
+            usage_is_taxed: false,
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(30),
             calls_per_second: 20,

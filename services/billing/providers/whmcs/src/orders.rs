@@ -4,6 +4,7 @@ use stowage_provider::{Error, NewOrder, OrderKey, OrderRef, Period, PlacedOrder}
 
 use crate::amount::{shown, text_of};
 use crate::domain::domain_of;
+use crate::fault::Fault;
 use crate::options::Product;
 use crate::wire::{OrderState, Service, ServiceState};
 use crate::{Whmcs, loose};
@@ -41,7 +42,7 @@ impl Whmcs {
             self.check_currency(client, order).await?;
             added = Some(self.add(order, (client, &domain), (product, &price)).await?);
             // It must be seen, or a repeat would not see it either; and there may be two.
-            found = self.api.services(client, &domain).await.map_err(|fault| fault.halfway())?;
+            found = self.api.services(client, &domain).await.map_err(Fault::halfway)?;
         }
         let Some((kept, others)) = found.split_first() else {
             return Err(Error::pending("an order that was placed is not to be seen"));
@@ -91,7 +92,7 @@ impl Whmcs {
             what.push(("priceoverride[0]", price));
         }
         let answer = match self.api.write("AddOrder", &what).await {
-            Err(crate::fault::Fault::Refused { message }) => {
+            Err(Fault::Refused { message }) => {
                 tracing::warn!(message, customer.id = order.customer.0, "WHMCS refused an order");
                 return refused(message);
             }
@@ -128,12 +129,12 @@ impl Whmcs {
             let id = kept.id.to_string();
             let what = [("serviceid", id.as_str()), ("serviceusername", order.s3uid.as_str())];
             let written = self.api.write("UpdateClientProduct", &what).await;
-            written.map_err(|fault| fault.halfway())?;
+            written.map_err(Fault::halfway)?;
         }
         let invoice_id = match added.filter(|added| added.order == kept.order) {
             Some(added) => added.invoice,
             None => {
-                let found = self.api.order(kept.order).await.map_err(|fault| fault.halfway())?;
+                let found = self.api.order(kept.order).await.map_err(Fault::halfway)?;
                 found.ok_or_else(|| Error::pending("a service without an order"))?.invoice
             }
         };
@@ -184,7 +185,7 @@ impl Whmcs {
             ServiceState::Pending => {}
         }
         self.accept_order(service.order).await?;
-        let seen = self.api.service(service.id).await.map_err(|fault| fault.halfway())?;
+        let seen = self.api.service(service.id).await.map_err(Fault::halfway)?;
         match seen.map(|service| service.state) {
             Some(ServiceState::Running) => Ok(()),
             Some(ServiceState::Ended) => Err(Error::Undone),
@@ -231,6 +232,6 @@ impl Whmcs {
         let id = service.to_string();
         let what = [("serviceid", id.as_str()), ("status", status)];
         let written = self.api.write("UpdateClientProduct", &what).await;
-        written.map(drop).map_err(|fault| fault.halfway())
+        written.map(drop).map_err(Fault::halfway)
     }
 }

@@ -42,7 +42,7 @@ impl Whmcs {
             Err(Fault::Refused { message }) => {
                 // It may be there since we looked; the words for it are written nowhere.
                 let booked = self.api.transactions(&payment.reference).await;
-                match booked.map_err(|fault| fault.halfway())?.first() {
+                match booked.map_err(Fault::halfway)?.first() {
                     Some(booked) if booked.invoice == payment.invoice_id => Ok(()),
                     Some(_) => Err(reused()),
                     None => {
