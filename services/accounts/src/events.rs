@@ -18,6 +18,8 @@ const REVOKED: &str = "stowage.accounts.token.revoked.v1";
 
 /// Type of billing's event of a booked payment.
 pub(crate) const PAYMENT_RECORDED: &str = "stowage.billing.payment.recorded.v1";
+/// Type of billing's event of credit, credit notes and terms of payment.
+pub(crate) const STANDING_CHANGED: &str = "stowage.billing.standing.changed.v1";
 /// Type of billing's event of a changed plan.
 pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
 /// Type of storage's event of what a caller has changed.
@@ -80,6 +82,7 @@ impl Handler for History {
             CONTENT_CHANGED => self.of_content(event.data.as_slice()).await?,
             LOCATION_CHANGED => of_location(event.data.as_slice())?,
             PAYMENT_RECORDED => of_payment(event.data.as_slice())?,
+            STANDING_CHANGED => of_standing(event.data.as_slice())?,
             _ => of_plan(event.data.as_slice())?,
         };
         let mut tx = self.db.begin().await?;
@@ -131,6 +134,18 @@ fn of_payment(data: &[u8]) -> Result<Entry, BoxError> {
         old_json: String::new(),
         new_json: recorded.new_json,
         minor: false,
+    })
+}
+
+fn of_standing(data: &[u8]) -> Result<Entry, BoxError> {
+    let changed = billing::StandingChanged::decode(data)?;
+    Ok(Entry {
+        event: changed.event,
+        cause: Cause::told(&changed.actor, &changed.request_id),
+        customer_id: changed.customer_id,
+        s3uid: changed.s3uid,
+        new_json: changed.new_json,
+        ..Entry::default()
     })
 }
 

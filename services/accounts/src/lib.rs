@@ -40,6 +40,7 @@ use domain::{Domain, Shared};
 use dunning::{DUNNING_CONSUMER, Dunning, INVOICE_OVERDUE, INVOICE_SETTLED};
 use events::{
     CONTENT_CHANGED, HISTORY_CONSUMER, History, LOCATION_CHANGED, PAYMENT_RECORDED, PLAN_CHANGED,
+    STANDING_CHANGED,
 };
 use vault::AnswerVault;
 
@@ -138,7 +139,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
 fn subscribe(domain: &Domain, deps: &Deps) {
     let history = Subscription {
         consumer: HISTORY_CONSUMER,
-        kinds: &[PAYMENT_RECORDED, PLAN_CHANGED, CONTENT_CHANGED, LOCATION_CHANGED],
+        kinds: &[
+            PAYMENT_RECORDED,
+            STANDING_CHANGED,
+            PLAN_CHANGED,
+            CONTENT_CHANGED,
+            LOCATION_CHANGED,
+        ],
         audience: Audience::OneReplica,
         handler: Arc::new(History { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),
     };

@@ -288,10 +288,14 @@ impl Roles {
         &self,
         cx: &RequestContext,
         service_id: i64,
-        (plan, plan_version): (PlanId, i32),
+        (change_key, (plan, plan_version)): (&str, (PlanId, i32)),
     ) -> Result<(), CallError> {
-        let (name, plan) = (name::subscription(service_id), name::plan(plan));
-        let message = billing::ChangeSubscriptionPlanRequest { name, plan, plan_version };
+        let message = billing::ChangeSubscriptionPlanRequest {
+            name: name::subscription(service_id),
+            plan: name::plan(plan),
+            plan_version,
+            change_key: change_key.to_owned(),
+        };
         call!(self.subscriptions, change_subscription_plan, cx, message)?;
         Ok(())
     }

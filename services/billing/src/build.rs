@@ -2,22 +2,27 @@
 
 use std::sync::Arc;
 
-use stowage_auth::Verifier;
+use stowage_auth::{Signer, Verifier};
 use stowage_bus::{Bus, Outbox, relay};
 use stowage_db::Db;
+use stowage_proto::billing::credit_service_server::CreditServiceServer;
 use stowage_proto::billing::invoice_service_server::InvoiceServiceServer;
 use stowage_proto::billing::plan_service_server::PlanServiceServer;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
 use stowage_provider::Provider;
 use stowage_request::Requests;
-use stowage_runtime::{Role, StackConfig, Task, role_stack};
+use stowage_runtime::{Role, RoleChannel, StackConfig, Task, calling_as, role_stack};
 use stowage_types::{Clock, Random, new_id};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::Config;
 use crate::domain::Billing;
-use crate::grpc::{InvoiceGrpc, PlanGrpc, SubscriptionGrpc};
+use crate::grpc::{CreditGrpc, InvoiceGrpc, PlanGrpc, SubscriptionGrpc};
+use crate::usage::Usage;
+
+/// What the role calls itself where it calls.
+const SUBJECT: &str = "services/billing";
 
 /// What the role depends on.
 #[derive(Debug, Clone)]
@@ -36,6 +41,10 @@ pub struct Deps {
     pub stop: CancellationToken,
     /// Where orders are placed.
     pub provider: Arc<dyn Provider>,
+    /// Says who calls metering.
+    pub signer: Signer,
+    /// The metering role, which says what was used.
+    pub metering: RoleChannel,
 }
 
 /// The role could not be built.
@@ -46,8 +55,8 @@ pub enum BuildError {
     Config(Vec<String>),
 }
 
-/// Builds the role. Its tasks carry events from the outbox, and tell the provider of scheduled
-/// ends, and accounts of overdue invoices.
+/// Builds the role. Its tasks carry events from the outbox, close periods, and tell the provider of
+/// scheduled ends, and accounts of overdue invoices.
 ///
 /// # Errors
 /// `Config` with every fault of the settings.
@@ -56,15 +65,19 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     if !faults.is_empty() {
         return Err(BuildError::Config(faults));
     }
-    let Deps { db, bus, clock, random, verifier, stop, provider } = deps;
+    let Deps { db, bus, clock, random, verifier, stop, provider, signer, metering } = deps;
+    let usage = Usage::new(calling_as(metering, SUBJECT, signer));
     let outbox = Outbox::new("stowage/billing", Arc::clone(&clock), Arc::clone(&random));
     let owner = new_id(&*clock, &*random);
     let requests = Requests::new(db.clone(), Arc::clone(&clock), random, config.call_timeout())
         .taking_over(db.is_exclusive());
-    let billing = Arc::new(Billing::new(db.clone(), clock, outbox.clone(), provider, &config));
+    let billing =
+        Arc::new(Billing::new(db.clone(), clock, outbox.clone(), (provider, usage), &config));
     let plans = PlanGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let invoices = InvoiceGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
+    let credits = CreditGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let routes = Routes::new(PlanServiceServer::new(plans))
+        .add_service(CreditServiceServer::new(credits))
         .add_service(InvoiceServiceServer::new(invoices))
         .add_service(SubscriptionServiceServer::new(SubscriptionGrpc(Arc::clone(&billing))));
     let stack = StackConfig { role: "billing", verifier, call_timeout: config.call_timeout() };
@@ -74,6 +87,10 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Task::new(
             "billing.mirror",
             Arc::clone(&billing).mirror_until(config.mirror_interval(), owner, stop.clone()),
+        ),
+        Task::new(
+            "billing.closing",
+            Arc::clone(&billing).close_until(config.close_interval(), owner, stop.clone()),
         ),
         Task::new("billing.dunning", billing.dun_until(config.dunning_interval(), owner, stop)),
     ];

@@ -92,6 +92,20 @@ pub(crate) enum Error {
         /// Why, in words for the customer.
         why: String,
     },
+    /// The customer pays in advance, and has not enough credit.
+    #[error("the customer has {credit} of credit and needs {needed}")]
+    CreditTooLow {
+        /// What he may use, with its currency.
+        credit: String,
+        /// What it costs, with its currency.
+        needed: String,
+    },
+    /// No such customer, or not visible to the caller.
+    #[error("customer not found")]
+    CustomerNotFound,
+    /// Nothing is stored that the invoice could be computed from again.
+    #[error("the invoice was issued before invoices had lines")]
+    InvoiceNotRated,
     /// No such invoice, or not visible to the caller.
     #[error("invoice not found")]
     InvoiceNotFound,
@@ -115,6 +129,12 @@ pub(crate) enum Error {
     ProviderUnavailable {
         /// What the provider's adapter said.
         source: ProviderError,
+    },
+    /// Metering is away, or its answer was not understood.
+    #[error("metering is unavailable")]
+    MeteringUnavailable {
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The database is busy, full or closed; nothing was stored.
     #[error("billing is unavailable")]
@@ -161,16 +181,21 @@ impl Error {
             Self::SubscriptionState { .. } => {
                 (Code::FailedPrecondition, ErrorReason::SubscriptionState)
             }
+            Self::CustomerNotFound => (Code::NotFound, ErrorReason::CustomerNotFound),
+            Self::InvoiceNotRated => (Code::FailedPrecondition, ErrorReason::InvoiceNotRated),
             Self::InvoiceNotFound => (Code::NotFound, ErrorReason::InvoiceNotFound),
             Self::InvoiceState => (Code::FailedPrecondition, ErrorReason::InvoiceState),
             Self::PaymentTooHigh { .. } => (Code::FailedPrecondition, ErrorReason::PaymentTooHigh),
             Self::PaymentRefused { .. } => (Code::FailedPrecondition, ErrorReason::PaymentRefused),
             Self::OrderKeyReused => (Code::AlreadyExists, ErrorReason::RequestIdReused),
             Self::OrderRefused { .. } => (Code::FailedPrecondition, ErrorReason::OrderRefused),
+            Self::CreditTooLow { .. } => (Code::FailedPrecondition, ErrorReason::CreditTooLow),
             Self::ProviderUnavailable { .. } => {
                 (Code::Unavailable, ErrorReason::ProviderUnavailable)
             }
-            Self::Unavailable { .. } => (Code::Unavailable, ErrorReason::Unavailable),
+            Self::Unavailable { .. } | Self::MeteringUnavailable { .. } => {
+                (Code::Unavailable, ErrorReason::Unavailable)
+            }
             Self::Unclear { .. } => (Code::Unknown, ErrorReason::ConnectionBroken),
             // A request's error knows its own form.
             Self::Request(_) | Self::Internal { .. } => (Code::Internal, ErrorReason::Internal),
@@ -195,6 +220,9 @@ impl Error {
             }
             Self::SubscriptionState { state } => vec![("state", (*state).to_owned())],
             Self::OrderRefused { why } => vec![("why", why.clone())],
+            Self::CreditTooLow { credit, needed } => {
+                vec![("credit", credit.clone()), ("needed", needed.clone())]
+            }
             Self::PaymentTooHigh { balance } => vec![("balance", balance.clone())],
             _ => Vec::new(),
         }
@@ -249,6 +277,7 @@ impl From<ProviderError> for Error {
             error @ ProviderError::Payment(_) => Self::internal(error),
             ProviderError::Undone => Self::SubscriptionState { state: "cancelled" },
             ProviderError::Refused { why } => Self::OrderRefused { why },
+            ProviderError::CreditTooLow { credit, needed } => Self::CreditTooLow { credit, needed },
             source @ (ProviderError::Pending { .. } | ProviderError::Unavailable { .. }) => {
                 Self::ProviderUnavailable { source }
             }
@@ -268,6 +297,7 @@ mod tests {
         let text = || "x".to_owned();
         let full = stowage_db::Error::Full;
         let pending = || ProviderError::pending("lost");
+        const FAILED: Code = Code::FailedPrecondition;
         use ErrorReason as R;
         for (error, code, reason) in [
             (Violations::of("f", "w").into(), Code::InvalidArgument, R::InvalidField),
@@ -275,44 +305,36 @@ mod tests {
             (Error::PlanNotFound, Code::NotFound, R::PlanNotFound),
             (Error::PlanNameTaken { title: text() }, Code::AlreadyExists, R::PlanNameTaken),
             (Error::PlanChanged { version: 2 }, Code::Aborted, R::PlanChanged),
-            (Error::PlanArchived { plan }, Code::FailedPrecondition, R::PlanArchived),
-            (Error::PlanMismatch { what: "period" }, Code::FailedPrecondition, R::PlanMismatch),
-            (
-                Error::PlanNotPriced { plan, currency: text() },
-                Code::FailedPrecondition,
-                R::PlanNotPriced,
-            ),
-            (
-                Error::PlanNotOffered { plan, location: text() },
-                Code::FailedPrecondition,
-                R::PlanNotOffered,
-            ),
+            (Error::PlanArchived { plan }, FAILED, R::PlanArchived),
+            (Error::PlanMismatch { what: "period" }, FAILED, R::PlanMismatch),
+            (Error::PlanNotPriced { plan, currency: text() }, FAILED, R::PlanNotPriced),
+            (Error::PlanNotOffered { plan, location: text() }, FAILED, R::PlanNotOffered),
             (Error::PlanLimit { plan, limit: 1 }, Code::ResourceExhausted, R::FreePlanLimit),
             (Error::SubscriptionNotFound, Code::NotFound, R::SubscriptionNotFound),
-            (
-                Error::SubscriptionState { state: "active" },
-                Code::FailedPrecondition,
-                R::SubscriptionState,
-            ),
+            (Error::SubscriptionState { state: "active" }, FAILED, R::SubscriptionState),
             (Error::OrderKeyReused, Code::AlreadyExists, R::RequestIdReused),
-            (Error::OrderRefused { why: text() }, Code::FailedPrecondition, R::OrderRefused),
+            (Error::OrderRefused { why: text() }, FAILED, R::OrderRefused),
+            (Error::CreditTooLow { credit: text(), needed: text() }, FAILED, R::CreditTooLow),
             (pending().into(), Code::Unavailable, R::ProviderUnavailable),
-            (ProviderError::Undone.into(), Code::FailedPrecondition, R::SubscriptionState),
+            (ProviderError::Undone.into(), FAILED, R::SubscriptionState),
             (ProviderError::NotFound.into(), Code::Internal, R::Internal),
             (full.into(), Code::Unavailable, R::Unavailable),
+            (
+                Error::MeteringUnavailable { source: text().into() },
+                Code::Unavailable,
+                R::Unavailable,
+            ),
             (
                 stowage_db::Error::Unclear { source: None }.into(),
                 Code::Unknown,
                 R::ConnectionBroken,
             ),
+            (Error::CustomerNotFound, Code::NotFound, R::CustomerNotFound),
+            (Error::InvoiceNotRated, FAILED, R::InvoiceNotRated),
             (Error::InvoiceNotFound, Code::NotFound, R::InvoiceNotFound),
-            (Error::InvoiceState, Code::FailedPrecondition, R::InvoiceState),
-            (
-                Error::PaymentTooHigh { balance: text() },
-                Code::FailedPrecondition,
-                R::PaymentTooHigh,
-            ),
-            (Error::PaymentRefused { why: "" }, Code::FailedPrecondition, R::PaymentRefused),
+            (Error::InvoiceState, FAILED, R::InvoiceState),
+            (Error::PaymentTooHigh { balance: text() }, FAILED, R::PaymentTooHigh),
+            (Error::PaymentRefused { why: "" }, FAILED, R::PaymentRefused),
             (stowage_db::Error::Nul.into(), Code::InvalidArgument, R::InvalidField),
             (stowage_db::Error::RowNotFound.into(), Code::Internal, R::Internal),
             (Error::internal("fault"), Code::Internal, R::Internal),

@@ -2,7 +2,7 @@
 
 use stowage_auth::RequestContext;
 pub(crate) use stowage_proto::billing::{
-    InvoiceOverdue, InvoiceSettled, PaymentRecorded, PlanChanged,
+    InvoiceOverdue, InvoiceSettled, PaymentRecorded, PlanChanged, StandingChanged,
 };
 
 use crate::domain::plan::Plan;
@@ -11,6 +11,8 @@ use crate::domain::plan::Plan;
 pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
 /// Type of [`PaymentRecorded`].
 pub(crate) const PAYMENT_RECORDED: &str = "stowage.billing.payment.recorded.v1";
+/// Type of [`StandingChanged`].
+pub(crate) const STANDING_CHANGED: &str = "stowage.billing.standing.changed.v1";
 /// Type of [`InvoiceOverdue`].
 pub(crate) const INVOICE_OVERDUE: &str = "stowage.billing.invoice.overdue.v1";
 /// Type of [`InvoiceSettled`].

@@ -5,7 +5,7 @@ use stowage_provider::Period;
 use stowage_types::{Clock, Currency, Decimal, PlanId};
 
 use crate::domain::plan::Plan;
-use crate::domain::terms::{GB_BYTES_BINARY, Price, Terms};
+use crate::domain::terms::{GB_BYTES_BINARY, Price, StorageMode, Terms};
 use crate::store;
 
 /// Row of `marker` that says it was done.
@@ -33,7 +33,8 @@ pub async fn seed_catalogue(db: &Db, clock: &dyn Clock) -> Result<(), Error> {
     if plans == 0 {
         for terms in [standard(), free()] {
             let id = PlanId(next_id(&mut tx, "plan").await?);
-            let plan = Plan { id, version: 1, active: true, terms, update_time: now };
+            let (effective_time, update_time) = (now, now);
+            let plan = Plan { id, version: 1, active: true, terms, effective_time, update_time };
             store::plan::insert(&mut tx, &plan, ACTOR).await?;
         }
     }
@@ -54,6 +55,7 @@ fn standard() -> Terms {
         gb_bytes: GB_BYTES_BINARY,
         included_storage_gb: 0,
         included_traffic_gb: 0,
+        storage_mode: StorageMode::Peak,
         period: Period::Monthly,
         free: false,
         account_max_per_customer: 0,

@@ -78,8 +78,10 @@ pub(crate) async fn build(
     keyring: Arc<Keyring>,
 ) -> Result<Roles, StartError> {
     let storage = build_storage(settings.storage, common, &dbs.storage, driven).await?;
-    let billing = build_billing(settings.billing, common, &dbs.billing).await?;
     let metering = build_metering(settings.metering, common, &dbs.metering).await?;
+    let metering_channel = metering.channel.clone();
+    let billing = (settings.billing, &dbs.billing);
+    let billing = build_billing(billing, common, metering_channel).await?;
     let peers = Peers {
         storage: storage.channel.clone(),
         billing: billing.channel.clone(),
@@ -135,12 +137,13 @@ pub(crate) async fn build_storage(
 }
 
 pub(crate) async fn build_billing(
-    config: stowage_billing::Config,
+    (config, db): (stowage_billing::Config, &Db),
     common: &Common,
-    db: &Db,
+    metering: RoleChannel,
 ) -> Result<Role, StartError> {
     let clock = Arc::clone(&common.clock);
-    let provider = Ledger::new(db.clone(), clock, config.invoice_due_after());
+    let terms = (config.invoice_due_after(), config.payment_terms());
+    let provider = Ledger::new(db.clone(), clock, terms);
     let deps = stowage_billing::Deps {
         db: db.clone(),
         bus: common.bus.clone(),
@@ -149,6 +152,8 @@ pub(crate) async fn build_billing(
         verifier: common.signer.verifier(),
         stop: common.stop.clone(),
         provider: Arc::new(provider),
+        signer: common.signer.clone(),
+        metering,
     };
     stowage_billing::build(config, deps).await.map_err(|error| part("billing", error))
 }

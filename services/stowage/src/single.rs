@@ -205,7 +205,8 @@ impl Site {
         let db = self.db("billing", &stowage_billing::MIGRATOR).await?;
         seed_billing(&db, &self.common).await?;
         let config = std::mem::take(&mut self.config.billing.own);
-        let role = roles::build_billing(config, &self.common, &db).await?;
+        let metering = self.peer(&self.config.metering.urls(self.has_tls()))?;
+        let role = roles::build_billing((config, &db), &self.common, metering).await?;
         self.run_role(port, role, db)
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use stowage_auth::RequestContext;
 use stowage_request::Once;
 use stowage_saga::{Failure, Outcome, Saga};
-use stowage_types::{PlanId, S3uid, SecretString};
+use stowage_types::{PlanId, S3uid, SecretString, new_id};
 use uuid::Uuid;
 
 use super::access_key::{AccessKey, SealedKey};
@@ -350,6 +350,7 @@ impl Domain {
             reason: String::new(),
             actor: cx.actor(),
             request_id: cx.request_id.clone(),
+            change_key: new_id(&*self.shared.clock, &*self.shared.random).to_string(),
             pending: None,
         })
     }

@@ -73,6 +73,10 @@ pub(crate) struct ChangeState {
     pub(crate) reason: String,
     pub(crate) actor: String,
     pub(crate) request_id: String,
+    /// What billing knows a change of plan by, so that an undo takes back this one. Empty: one that
+    /// began before there was a key.
+    #[serde(default)]
+    pub(crate) change_key: String,
     pub(crate) pending: Option<Pending>,
 }
 
@@ -262,6 +266,7 @@ async fn change_subscription(
         return Ok(());
     }
     let to = (shape(state).plan, shape(state).plan_version);
+    let to = (state.change_key.as_str(), to);
     Ok(shared.roles.change_plan(&state.cx(), state.service_id, to).await?)
 }
 

@@ -95,7 +95,7 @@ impl Billing {
     }
 
     /// Settles what was announced and is open no more at the provider.
-    async fn settle_paid(&self) -> Result<(), Error> {
+    pub(crate) async fn settle_paid(&self) -> Result<(), Error> {
         let provider = self.provider.name();
         let mut after = 0;
         loop {

@@ -12,6 +12,7 @@ use stowage_types::{CustomerId, Malformed, Money, name, page};
 use time::OffsetDateTime;
 
 use super::Billing;
+use super::charge::Line;
 use super::subscription::Subscription;
 use crate::error::Error;
 use crate::events::{PAYMENT_RECORDED, PaymentRecorded};
@@ -19,17 +20,19 @@ use crate::store;
 
 /// An invoice, and what billing knows of it beside what the provider says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bill {
+pub(crate) struct ShownInvoice {
     pub(crate) invoice: Invoice,
     /// The account it is for; empty: none of ours.
     pub(crate) s3uid: String,
     /// When it was announced as overdue.
     pub(crate) overdue_time: Option<OffsetDateTime>,
+    /// What it is for; empty in lists, and if nothing was rated for it.
+    pub(crate) lines: Vec<Line>,
 }
 
 /// Which invoices are listed.
 #[derive(Debug, Clone)]
-pub(crate) struct BillListing {
+pub(crate) struct InvoicesListing {
     /// Rows of a page.
     pub(crate) size: i64,
     pub(crate) token: String,
@@ -46,7 +49,7 @@ pub(crate) struct Receipt {
     pub(crate) reference: String,
 }
 
-impl BillListing {
+impl InvoicesListing {
     /// Whose invoices the caller gets: what he asks for, of what he sees. `None`: nobody's.
     fn customers(&self, scope: Scope) -> Option<Option<CustomerId>> {
         match (scope, self.customer) {
@@ -65,17 +68,23 @@ impl BillListing {
 
 impl Billing {
     /// Returns an invoice that the caller sees.
-    pub(crate) async fn get_invoice(&self, cx: &RequestContext, id: i64) -> Result<Bill, Error> {
+    pub(crate) async fn get_invoice(
+        &self,
+        cx: &RequestContext,
+        id: i64,
+    ) -> Result<ShownInvoice, Error> {
         let found = self.find_seen(cx, id).await?;
-        self.to_bill(found).await
+        let mut shown = self.to_shown(found).await?;
+        shown.lines = self.lines_of(id).await?;
+        Ok(shown)
     }
 
     /// Returns a page of invoices, newest first, and the token of the next one; empty: the end.
     pub(crate) async fn list_invoices(
         &self,
         cx: &RequestContext,
-        listing: BillListing,
-    ) -> Result<(Vec<Bill>, String), Error> {
+        listing: InvoicesListing,
+    ) -> Result<(Vec<ShownInvoice>, String), Error> {
         let Some(customer) = listing.customers(cx.principal.scope()) else {
             return Ok((Vec::new(), String::new()));
         };
@@ -99,7 +108,7 @@ impl Billing {
             Some(last) if has_more => page::encode("invoices", &scope, &last.id.to_string()),
             _ => String::new(),
         };
-        Ok((self.to_bills(found).await?, next))
+        Ok((self.to_all_shown(found).await?, next))
     }
 
     /// Books a payment with the provider, and lets the account go if it was held for this.
@@ -107,8 +116,8 @@ impl Billing {
         &self,
         cx: &RequestContext,
         receipt: Receipt,
-        once: &Once<Bill>,
-    ) -> Result<Bill, Error> {
+        once: &Once<ShownInvoice>,
+    ) -> Result<ShownInvoice, Error> {
         let invoice_id = receipt.invoice_id;
         self.find_seen(cx, invoice_id).await?;
         let Receipt { amount, reference, .. } = receipt;
@@ -123,11 +132,11 @@ impl Billing {
         if paid.state != InvoiceState::Open {
             self.settle(&mut tx, invoice_id).await?;
         }
-        let bill = self.to_bill(paid).await?;
-        self.tell_payment(cx, &mut tx, &payment.reference, &bill).await?;
-        once.answer(&mut tx, &bill).await?;
+        let shown = self.to_shown(paid).await?;
+        self.tell_payment(cx, &mut tx, &payment.reference, &shown).await?;
+        once.answer(&mut tx, &shown).await?;
         tx.commit().await?;
-        Ok(bill)
+        Ok(shown)
     }
 
     /// Tells of a payment, the first time it is met.
@@ -136,7 +145,7 @@ impl Billing {
         cx: &RequestContext,
         tx: &mut Tx,
         reference: &str,
-        Bill { invoice, s3uid, .. }: &Bill,
+        ShownInvoice { invoice, s3uid, .. }: &ShownInvoice,
     ) -> Result<(), Error> {
         let key = (self.provider.name(), reference);
         if !store::payment::insert(tx, key, invoice.id, self.clock.now()).await? {
@@ -162,7 +171,7 @@ impl Billing {
     }
 
     /// The provider's invoice, if the caller sees it.
-    async fn find_seen(&self, cx: &RequestContext, id: i64) -> Result<Invoice, Error> {
+    pub(super) async fn find_seen(&self, cx: &RequestContext, id: i64) -> Result<Invoice, Error> {
         let found = self.ask(self.provider.find_invoices(&[id])).await?.pop();
         found.filter(|found| cx.sees(found.customer)).ok_or(Error::InvoiceNotFound)
     }
@@ -179,26 +188,27 @@ impl Billing {
         Ok(found.into_iter().filter_map(by_service).collect())
     }
 
-    async fn to_bill(&self, invoice: Invoice) -> Result<Bill, Error> {
-        let mut bills = self.to_bills(vec![invoice]).await?;
-        bills.pop().ok_or(Error::InvoiceNotFound)
+    pub(super) async fn to_shown(&self, invoice: Invoice) -> Result<ShownInvoice, Error> {
+        let mut shown = self.to_all_shown(vec![invoice]).await?;
+        shown.pop().ok_or(Error::InvoiceNotFound)
     }
 
-    async fn to_bills(&self, invoices: Vec<Invoice>) -> Result<Vec<Bill>, Error> {
+    async fn to_all_shown(&self, invoices: Vec<Invoice>) -> Result<Vec<ShownInvoice>, Error> {
         let of = self.subscriptions_of(&invoices).await?;
         let ids: Vec<i64> = invoices.iter().map(|invoice| invoice.id).collect();
         let announced = store::dunning::announced(&self.db, self.provider.name(), &ids).await?;
         let s3uid = |service_id| of.get(&service_id).map(|of| of.s3uid.to_string());
-        let bill = |invoice: Invoice| Bill {
+        let shown = |invoice: Invoice| ShownInvoice {
             s3uid: s3uid(invoice.service_id).unwrap_or_default(),
             overdue_time: announced.get(&invoice.id).copied(),
+            lines: Vec::new(),
             invoice,
         };
-        Ok(invoices.into_iter().map(bill).collect())
+        Ok(invoices.into_iter().map(shown).collect())
     }
 }
 
-fn refused(refusal: PaymentRefusal) -> Error {
+pub(super) fn refused(refusal: PaymentRefusal) -> Error {
     match refusal {
         PaymentRefusal::NotOpen => Error::InvoiceState,
         PaymentRefusal::TooHigh { balance } => Error::PaymentTooHigh { balance },

@@ -1,12 +1,19 @@
 //! The rules of billing.
 
+pub(crate) mod bill;
+pub(crate) mod charge;
+pub(crate) mod closing;
+pub(crate) mod credit;
+pub(crate) mod document;
 pub(crate) mod dunning;
 pub(crate) mod invoice;
 pub(crate) mod mirror;
 pub(crate) mod period;
 pub(crate) mod plan;
+pub(crate) mod plan_change;
 pub(crate) mod subscription;
 pub(crate) mod terms;
+pub(crate) mod verification;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +25,7 @@ use stowage_types::Clock;
 use tokio::sync::Notify;
 
 use crate::Config;
+use crate::usage::Usage;
 
 /// How long a replica that vanished holds up the timers of another.
 const LEASE: Duration = Duration::from_secs(30);
@@ -30,6 +38,11 @@ pub(crate) struct Billing {
     outbox: Outbox,
     provider: Arc<dyn Provider>,
     provider_timeout: Duration,
+    usage: Usage,
+    /// Who issues invoices, as their page shows it.
+    seller: String,
+    /// How long after the end of a period figures for it are waited for.
+    close_after: time::Duration,
     /// How long after an invoice was due its account is suspended; absent: never.
     suspend_after: Option<time::Duration>,
     /// Woken when a scheduled end was changed.
@@ -41,13 +54,23 @@ impl Billing {
         db: Db,
         clock: Arc<dyn Clock>,
         outbox: Outbox,
-        provider: Arc<dyn Provider>,
+        (provider, usage): (Arc<dyn Provider>, Usage),
         config: &Config,
     ) -> Self {
         let provider_timeout = config.provider_timeout();
         let schedule_changed = Arc::new(Notify::new());
-        let suspend_after = config.suspend_after();
-        Self { db, clock, outbox, provider, provider_timeout, suspend_after, schedule_changed }
+        Self {
+            db,
+            clock,
+            outbox,
+            provider,
+            provider_timeout,
+            usage,
+            seller: config.seller.clone(),
+            close_after: config.close_after(),
+            suspend_after: config.suspend_after(),
+            schedule_changed,
+        }
     }
 
     /// Waits for the provider for its bounded time. What it has not answered by then is unclear.

@@ -37,6 +37,20 @@ pub(crate) fn span_at(anchor: OffsetDateTime, period: Period, at: OffsetDateTime
     Some(Span { start, end })
 }
 
+/// The `number`-th period, from 1. `None` past the year 9999.
+pub(crate) fn nth(anchor: OffsetDateTime, period: Period, number: i64) -> Option<Span> {
+    let months = months_in(period);
+    let start = boundary(anchor, number.checked_sub(1)?.checked_mul(months)?)?;
+    let end = boundary(anchor, number.checked_mul(months)?)?;
+    Some(Span { start, end })
+}
+
+/// The number of the period that `at` lies in, from 1.
+pub(crate) fn number_at(anchor: OffsetDateTime, period: Period, at: OffsetDateTime) -> Option<i64> {
+    let span = span_at(anchor, period, at)?;
+    Some((month_number(span.start) - month_number(anchor)) / months_in(period) + 1)
+}
+
 /// Months since the year 0.
 fn month_number(time: OffsetDateTime) -> i64 {
     i64::from(time.year()) * 12 + i64::from(u8::from(time.month())) - 1
@@ -136,6 +150,9 @@ mod tests {
                 prop_assert_eq!(edge.day(), anchor.day().min(last));
                 prop_assert_eq!(edge.time(), anchor.time());
             }
+            let number = number_at(anchor, period, at).unwrap();
+            prop_assert_eq!(nth(anchor, period, number), Some(span));
+            prop_assert_eq!(nth(anchor, period, number + 1), Some(next));
             let months = (month_number(span.start) - month_number(anchor)) % months_in(period);
             prop_assert_eq!(months, 0);
         }

@@ -6,12 +6,14 @@ use stowage_db::{Tx, next_id};
 use stowage_request::Once;
 use stowage_types::{Currency, Malformed, PlanId, Violations, name, page};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Billing;
 use super::terms::{Field, Price, Terms};
 use crate::error::Error;
 use crate::events::{PLAN_CHANGED, PlanChanged, PlanEvent, plan_changed};
 use crate::store;
+use crate::store::plan::Which;
 
 /// A plan in one of its versions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) version: i32,
     pub(crate) active: bool,
     pub(crate) terms: Terms,
+    /// From when on it is sold.
+    pub(crate) effective_time: OffsetDateTime,
     /// When the version was made.
     pub(crate) update_time: OffsetDateTime,
 }
@@ -28,6 +32,8 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone)]
 pub(crate) struct Draft {
     pub(crate) terms: Terms,
+    /// From when on it is sold; absent: now.
+    pub(crate) effective_time: Option<OffsetDateTime>,
     pub(crate) violations: Violations,
 }
 
@@ -79,6 +85,7 @@ impl Plan {
         json["plan_id"] = self.id.0.into();
         json["version"] = self.version.into();
         json["active"] = self.active.into();
+        json["effective_time"] = self.effective_time.format(&Rfc3339).unwrap_or_default().into();
         json
     }
 
@@ -130,12 +137,14 @@ impl Billing {
         draft: Draft,
         once: &Once<Plan>,
     ) -> Result<Plan, Error> {
-        let Draft { terms, mut violations } = draft;
+        let Draft { terms, effective_time, mut violations } = draft;
         terms.check(&mut violations);
         violations.finish()?;
+        let now = self.clock.now();
+        let effective_time = effective_time.map_or(now, |time| time.max(now));
         let mut tx = self.db.begin().await?;
         let id = PlanId(next_id(&mut tx, "plan").await?);
-        let plan = Plan { id, version: 1, active: true, terms, update_time: self.clock.now() };
+        let plan = Plan { id, version: 1, active: true, terms, effective_time, update_time: now };
         store::plan::insert(&mut tx, &plan, &cx.actor()).await.map_err(|e| named(e, &plan))?;
         let change = plan_changed(PlanEvent::Created, None, &plan, cx);
         self.tell(&mut tx, &change).await?;
@@ -144,23 +153,27 @@ impl Billing {
         Ok(plan)
     }
 
-    /// Returns a plan in a version; `None`: the current one. Customers see the current one only.
+    /// Returns a plan in a version; `None`: the one that is sold, or will be. Customers see the one
+    /// that is sold only.
     pub(crate) async fn get_plan(
         &self,
         cx: &RequestContext,
         id: PlanId,
         version: Option<i32>,
     ) -> Result<Plan, Error> {
-        let current = store::plan::find(&self.db, id, None).await?.ok_or(Error::PlanNotFound)?;
+        let current = store::plan::find(&self.db, id, Which::At(self.clock.now())).await?;
         match View::of(cx) {
-            View::All => match version {
-                Some(version) if version != current.version => {
-                    let found = store::plan::find(&self.db, id, Some(version)).await?;
-                    found.ok_or(Error::PlanNotFound)
-                }
-                _ => Ok(current),
-            },
+            View::All => {
+                let which = match (version, current) {
+                    (Some(version), _) => Which::Version(version),
+                    (None, Some(current)) => return Ok(current),
+                    // It is not sold yet.
+                    (None, None) => Which::Latest,
+                };
+                store::plan::find(&self.db, id, which).await?.ok_or(Error::PlanNotFound)
+            }
             View::Customer(currency) => {
+                let current = current.ok_or(Error::PlanNotFound)?;
                 let currency = currency.ok_or(Error::PlanNotFound)?;
                 let is_sold = current.active && current.terms.price_in(currency).is_some();
                 if !is_sold || version.is_some_and(|version| version != current.version) {
@@ -191,7 +204,8 @@ impl Billing {
                 .parse()
                 .map_err(|_| refused(Malformed::new("is not a token of this listing")))?,
         };
-        let filter = store::plan::Filter { after, location, currency };
+        let now = self.clock.now();
+        let filter = store::plan::Filter { now, after, location, currency };
         let mut plans = store::plan::list(&self.db, &filter, listing.size + 1).await?;
         let rows = usize::try_from(listing.size).map_err(Error::internal)?;
         let has_more = plans.len() > rows;
@@ -211,23 +225,29 @@ impl Billing {
         once: &Once<Plan>,
     ) -> Result<Plan, Error> {
         let mut tx = self.db.begin().await?;
-        let old = store::plan::find(&mut tx, update.plan, None).await?;
+        let old = store::plan::find(&mut tx, update.plan, Which::Latest).await?;
         let old = old.ok_or(Error::PlanNotFound)?;
         if update.version.is_some_and(|version| version != old.version) {
             return Err(Error::PlanChanged { version: old.version });
         }
-        let Draft { terms: drafted, mut violations } = update.draft;
+        let Draft { terms: drafted, effective_time, mut violations } = update.draft;
         let mut terms = old.terms.clone();
         for field in update.fields {
             terms.take(field, &drafted);
         }
         terms.check(&mut violations);
+        let now = self.clock.now();
+        let effective_time = effective_time.map_or(now, |time| time.max(now));
+        if effective_time < old.effective_time {
+            let why = "is before that of the version that comes already";
+            violations.push("plan.effective_time", why);
+        }
         violations.finish()?;
         if terms == old.terms {
             return Ok(old);
         }
         let version = old.version.checked_add(1).ok_or_else(|| Error::internal("versions end"))?;
-        let new = Plan { version, terms, update_time: self.clock.now(), ..old.clone() };
+        let new = Plan { version, terms, effective_time, update_time: now, ..old.clone() };
         let stored = store::plan::update(&mut tx, &new, &cx.actor()).await;
         if !stored.map_err(|error| named(error, &new))? {
             // Another has changed it since it was read here.
@@ -249,7 +269,8 @@ impl Billing {
     ) -> Result<Plan, Error> {
         let mut tx = self.db.begin().await?;
         let was_active = store::plan::archive(&mut tx, id).await?;
-        let plan = store::plan::find(&mut tx, id, None).await?.ok_or(Error::PlanNotFound)?;
+        let plan = store::plan::find(&mut tx, id, Which::Latest).await?;
+        let plan = plan.ok_or(Error::PlanNotFound)?;
         if !was_active {
             return Ok(plan);
         }

@@ -15,7 +15,9 @@ use super::Billing;
 use super::period::{Span, span_at};
 use super::plan::Plan;
 use crate::error::Error;
+use crate::rating::hour_after;
 use crate::store;
+use crate::store::plan::Which;
 
 /// Where a subscription is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +71,10 @@ pub(crate) struct Subscription {
     pub(crate) cancel_time: Option<OffsetDateTime>,
     /// Counts the changes of `cancel_time`.
     pub(crate) schedule_version: i64,
+    /// The period that is open, from 1; absent before it is active and behind its last one.
+    pub(crate) period_number: Option<i64>,
+    /// When something of it is to be closed.
+    pub(crate) close_time: Option<OffsetDateTime>,
     pub(crate) create_time: OffsetDateTime,
 }
 
@@ -115,7 +121,7 @@ impl Subscription {
         same_buyer && same_plan && same_terms
     }
 
-    fn refused(&self) -> Error {
+    pub(super) fn refused(&self) -> Error {
         Error::SubscriptionState { state: self.state.text() }
     }
 }
@@ -170,11 +176,13 @@ impl Billing {
         buyer: &Buyer,
     ) -> Result<Quote, Error> {
         check_buyer(cx, buyer)?;
-        let plan = store::plan::find(&self.db, buyer.plan, None).await?;
+        let plan = store::plan::find(&self.db, buyer.plan, Which::At(self.clock.now())).await?;
         let plan = plan.ok_or(Error::PlanNotFound)?;
-        plan.sell(buyer.currency, &buyer.location)?;
+        let price = plan.sell(buyer.currency, &buyer.location)?.period;
         let held = store::subscription::count_open(&self.db, buyer.plan, buyer.customer).await?;
         check_limit(&plan, held)?;
+        let price = Money::from_nanos(price.nanos(), buyer.currency);
+        self.ask(self.provider.check_order(buyer.customer, price)).await?;
         Ok(Quote { plan: plan.priced_in(buyer.currency), provider: self.provider.name() })
     }
 
@@ -196,10 +204,10 @@ impl Billing {
         self.check_provider(&reserved)?;
         match self.ask(self.provider.place_order(&reserved.to_order())).await {
             Ok(placed) => self.record(&reserved.key, placed).await,
-            Err(ProviderError::Refused { why }) => {
+            Err(error @ (ProviderError::Refused { .. } | ProviderError::CreditTooLow { .. })) => {
                 // An earlier try whose answer was lost may have placed it all the same.
                 self.undo_order(cx, &reserved.key).await?;
-                Err(Error::OrderRefused { why })
+                Err(error.into())
             }
             Err(error) => Err(error.into()),
         }
@@ -229,9 +237,13 @@ impl Billing {
             State::Pending => {}
             _ => return Err(locked.refused()),
         }
-        store::subscription::activate(&mut tx, key, now).await?;
+        let span = span_at(now, locked.period, now);
+        let first = span.ok_or_else(|| Error::internal("a period past the calendar"))?;
+        store::subscription::activate(&mut tx, key, (now, first.end)).await?;
+        self.bill_first(&mut tx, &locked, first).await?;
         tx.commit().await?;
         (locked.state, locked.anchor_time) = (State::Active, Some(now));
+        (locked.period_number, locked.close_time) = (Some(1), Some(first.end));
         Ok(locked)
     }
 
@@ -264,8 +276,7 @@ impl Billing {
         self.check_provider(found)?;
         self.ask(self.provider.undo_order(&found.order_ref())).await?;
         let mut tx = self.db.begin().await?;
-        let (state, now) = (State::Cancelled, self.clock.now());
-        store::subscription::close(&mut tx, &found.key, state, now).await?;
+        store::subscription::cancel(&mut tx, &found.key, self.clock.now()).await?;
         tx.commit().await?;
         Ok(())
     }
@@ -285,40 +296,17 @@ impl Billing {
             Err(error) => return Err(error.into()),
         }
         let mut tx = self.db.begin().await?;
-        let locked = store::subscription::lock_key(&mut tx, &found.key, self.clock.now()).await;
-        locked?;
-        let state = State::Terminated;
-        store::subscription::close(&mut tx, &found.key, state, self.clock.now()).await?;
+        let now = self.clock.now();
+        store::subscription::lock_key(&mut tx, &found.key, now).await?;
+        let locked = store::subscription::find_by_key(&mut tx, &found.key).await?;
+        let locked = locked.ok_or(Error::SubscriptionNotFound)?;
+        // One whose scheduled end is past ended then, however late this comes.
+        let end = locked.cancel_time.map_or(now, |scheduled| scheduled.min(now));
+        let close_time = locked.close_time.map(|time| time.min(hour_after(end)));
+        store::subscription::terminate(&mut tx, &found.key, (end, close_time)).await?;
         let ended = store::subscription::find_by_key(&mut tx, &found.key).await?;
         tx.commit().await?;
         ended.ok_or(Error::SubscriptionNotFound)
-    }
-
-    /// Moves an active subscription to a plan and version. The provider's ids stay; what it charges
-    /// for the next period is read from here.
-    pub(crate) async fn change_plan(
-        &self,
-        cx: &RequestContext,
-        service_id: i64,
-        (plan, version): (PlanId, i32),
-    ) -> Result<Subscription, Error> {
-        let key = self.find_own(cx, service_id).await?.key;
-        let mut tx = self.db.begin().await?;
-        let found = self.lock(&mut tx, &key).await?;
-        if found.state != State::Active {
-            return Err(found.refused());
-        }
-        if (found.plan, found.plan_version) == (plan, version) {
-            return Ok(found);
-        }
-        let old = store::plan::find(&mut tx, found.plan, Some(found.plan_version)).await?;
-        let old = old.ok_or_else(|| Error::internal("a subscription's plan is gone"))?;
-        let new = store::plan::find(&mut tx, plan, Some(version)).await?;
-        new.ok_or(Error::PlanNotFound)?.check_same_kind(&old, found.period_price.currency())?;
-        store::subscription::set_plan(&mut tx, &key, (plan, version)).await?;
-        let changed = store::subscription::find_by_key(&mut tx, &key).await?;
-        tx.commit().await?;
-        changed.ok_or(Error::SubscriptionNotFound)
     }
 
     /// Schedules the end at the end of the current period.
@@ -402,7 +390,7 @@ impl Billing {
             return Err(spent_key());
         }
         let Buyer { customer, currency, plan, location } = &order.buyer;
-        let version = Some(order.plan_version);
+        let version = Which::Version(order.plan_version);
         let plan = store::plan::find(&mut tx, *plan, version).await?;
         let plan = plan.ok_or(Error::PlanNotFound)?;
         plan.sell(*currency, location)?;
@@ -429,7 +417,7 @@ impl Billing {
     }
 
     /// Locks a subscription's key and reads it. A spent key is refused.
-    async fn lock(&self, tx: &mut Tx, key: &OrderKey) -> Result<Subscription, Error> {
+    pub(super) async fn lock(&self, tx: &mut Tx, key: &OrderKey) -> Result<Subscription, Error> {
         let spent = store::subscription::lock_key(tx, key, self.clock.now()).await?;
         let found = store::subscription::find_by_key(tx, key).await?;
         let found = found.ok_or(Error::SubscriptionNotFound)?;
@@ -437,7 +425,11 @@ impl Billing {
     }
 
     /// A subscription of this provider's that the caller sees.
-    async fn find_own(&self, cx: &RequestContext, service_id: i64) -> Result<Subscription, Error> {
+    pub(super) async fn find_own(
+        &self,
+        cx: &RequestContext,
+        service_id: i64,
+    ) -> Result<Subscription, Error> {
         let provider = self.provider.name();
         let found = store::subscription::find(&self.db, provider, service_id).await?;
         found.filter(|found| cx.sees(found.customer)).ok_or(Error::SubscriptionNotFound)

@@ -15,6 +15,30 @@ const STORAGE_TYPE_CHARS_MAX: usize = 32;
 /// There are fewer currencies than this.
 const PRICES_MAX: usize = 200;
 
+/// Which figure of what is stored is charged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StorageMode {
+    /// The most that was stored at once.
+    Peak,
+    /// What was stored on average.
+    Average,
+    /// What was stored at the end.
+    Last,
+}
+
+impl StorageMode {
+    pub(crate) const ALL: [Self; 3] = [Self::Peak, Self::Average, Self::Last];
+
+    /// How it is stored and told.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Peak => "peak",
+            Self::Average => "average",
+            Self::Last => "last",
+        }
+    }
+}
+
 /// What a plan costs in one currency.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Price {
@@ -40,6 +64,7 @@ pub(crate) struct Terms {
     pub(crate) gb_bytes: i64,
     pub(crate) included_storage_gb: i64,
     pub(crate) included_traffic_gb: i64,
+    pub(crate) storage_mode: StorageMode,
     pub(crate) period: Period,
     pub(crate) free: bool,
     /// 0: no bound.
@@ -59,6 +84,7 @@ pub(crate) enum Field {
     GbBytes,
     IncludedStorageGb,
     IncludedTrafficGb,
+    StorageMode,
     Period,
     Free,
     AccountMaxPerCustomer,
@@ -66,7 +92,7 @@ pub(crate) enum Field {
 
 impl Field {
     /// Every field, with its name in a mask.
-    pub(crate) const ALL: [(Self, &'static str); 13] = [
+    pub(crate) const ALL: [(Self, &'static str); 14] = [
         (Self::Title, "title"),
         (Self::StorageType, "storage_type"),
         (Self::Location, "location"),
@@ -77,6 +103,7 @@ impl Field {
         (Self::GbBytes, "gb_bytes"),
         (Self::IncludedStorageGb, "included_storage_gb"),
         (Self::IncludedTrafficGb, "included_traffic_gb"),
+        (Self::StorageMode, "storage_mode"),
         (Self::Period, "period"),
         (Self::Free, "free"),
         (Self::AccountMaxPerCustomer, "account_max_per_customer"),
@@ -102,6 +129,7 @@ impl Terms {
             Field::GbBytes => self.gb_bytes = from.gb_bytes,
             Field::IncludedStorageGb => self.included_storage_gb = from.included_storage_gb,
             Field::IncludedTrafficGb => self.included_traffic_gb = from.included_traffic_gb,
+            Field::StorageMode => self.storage_mode = from.storage_mode,
             Field::Period => self.period = from.period,
             Field::Free => self.free = from.free,
             Field::AccountMaxPerCustomer => {
@@ -190,6 +218,12 @@ impl Terms {
                     _ => {}
                 }
             }
+            // It is charged as it stands; prices of a GB may be finer than what can be paid.
+            if price.period.nanos() % price.currency.minor_nanos() != 0 {
+                let (currency, digits) = (price.currency, price.currency.minor_digits());
+                let why = format!("is finer than {currency} can be paid ({digits} decimals)");
+                report.note(&format!("plan.prices[{index}].period_price"), &why);
+            }
         }
     }
 
@@ -214,6 +248,7 @@ impl Terms {
             "gb_bytes": self.gb_bytes,
             "included_storage_gb": self.included_storage_gb,
             "included_traffic_gb": self.included_traffic_gb,
+            "storage_mode": self.storage_mode.text(),
             "period": match self.period {
                 Period::Monthly => "monthly",
                 Period::Yearly => "yearly",
@@ -268,6 +303,7 @@ mod tests {
             gb_bytes: GB_BYTES_BINARY,
             included_storage_gb: 0,
             included_traffic_gb: 0,
+            storage_mode: StorageMode::Peak,
             period: Period::Monthly,
             free: false,
             account_max_per_customer: 0,
@@ -286,7 +322,7 @@ mod tests {
     fn good_terms_pass_and_each_fault_names_its_field() {
         assert_eq!(faults(|_| {}), Vec::<String>::new());
         type Change = fn(&mut Terms);
-        let rows: [(Change, &str); 14] = [
+        let rows: [(Change, &str); 15] = [
             (|t| t.title.clear(), "plan.title"),
             (|t| t.title = "x".repeat(101), "plan.title"),
             (|t| t.title = " x".to_owned(), "plan.title"),
@@ -299,6 +335,10 @@ mod tests {
             (|t| t.prices.clear(), "plan.prices"),
             (|t| t.prices.push(t.prices[0].clone()), "plan.prices[1].period_price"),
             (|t| t.prices[0].period = Decimal::ZERO, "plan.prices[0].period_price"),
+            (
+                |t| t.prices[0].period = Decimal::parse("9.801").unwrap(),
+                "plan.prices[0].period_price",
+            ),
             (
                 |t| t.prices[0].storage_overage = Decimal::from_nanos(-1),
                 "plan.prices[0].storage_overage_price",
@@ -332,6 +372,7 @@ mod tests {
         other.prices.clear();
         (other.quota_bytes, other.bucket_max, other.gb_bytes) = (2, 2, GB_BYTES_DECIMAL);
         (other.included_storage_gb, other.included_traffic_gb) = (2, 2);
+        other.storage_mode = StorageMode::Last;
         (other.period, other.free, other.account_max_per_customer) = (Period::Yearly, true, 2);
         let mut terms = good();
         for (field, name) in Field::ALL {

@@ -12,12 +12,18 @@ use stowage_types::{Malformed, Money, Violations, name, page, timestamp};
 use tonic::{Request, Response, Status};
 
 use crate::domain::Billing;
-use crate::domain::invoice::{Bill, BillListing, Receipt};
+use crate::domain::charge::ChargeListing;
+use crate::domain::credit::NoteRequest;
+use crate::domain::invoice::{InvoicesListing, Receipt, ShownInvoice};
+use crate::domain::verification::{Difference, Verification, Verified};
 use crate::error::Error;
 
 const PAGE_SIZE_DEFAULT: i32 = 50;
 const PAGE_SIZE_MAX: i32 = 1000;
 const REFERENCE_CHARS_MAX: usize = 128;
+const REASON_CHARS_MAX: usize = 200;
+/// Invoices that are verified at once by default.
+const VERIFIED_DEFAULT: i32 = 500;
 
 /// Serves `InvoiceService`.
 #[derive(Debug)]
@@ -33,7 +39,7 @@ impl InvoiceService for InvoiceGrpc {
         request: Request<pb::ListInvoicesRequest>,
     ) -> Result<Response<pb::ListInvoicesResponse>, Status> {
         let cx = RequestContext::of(&request)?;
-        let listing = BillListing::try_from(request.into_inner())?;
+        let listing = InvoicesListing::try_from(request.into_inner())?;
         let (bills, next_page_token) = self.billing.list_invoices(&cx, listing).await?;
         let invoices = bills.into_iter().map(pb::Invoice::from).collect();
         Ok(Response::new(pb::ListInvoicesResponse { invoices, next_page_token }))
@@ -44,10 +50,67 @@ impl InvoiceService for InvoiceGrpc {
         request: Request<pb::GetInvoiceRequest>,
     ) -> Result<Response<pb::Invoice>, Status> {
         let cx = RequestContext::of(&request)?;
-        let read = name::parse_invoice(&request.into_inner().name);
-        let id = read.map_err(|bad| Error::from(Violations::of("name", bad.why)))?;
+        let id = read_name(&request.into_inner().name)?;
         let bill = self.billing.get_invoice(&cx, id).await?;
         Ok(Response::new(bill.into()))
+    }
+
+    async fn get_invoice_document(
+        &self,
+        request: Request<pb::GetInvoiceDocumentRequest>,
+    ) -> Result<Response<pb::InvoiceDocument>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let id = read_name(&request.into_inner().name)?;
+        let page = self.billing.invoice_document(&cx, id).await?;
+        let content_type = "text/html; charset=utf-8".to_owned();
+        Ok(Response::new(pb::InvoiceDocument { content_type, content: page.into_bytes() }))
+    }
+
+    async fn verify_invoice(
+        &self,
+        request: Request<pb::VerifyInvoiceRequest>,
+    ) -> Result<Response<pb::InvoiceVerification>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let id = read_name(&request.into_inner().name)?;
+        let verified = self.billing.verify_invoice(&cx, id).await?;
+        Ok(Response::new(verified.into()))
+    }
+
+    async fn verify_invoices(
+        &self,
+        request: Request<pb::VerifyInvoicesRequest>,
+    ) -> Result<Response<pb::VerifyInvoicesResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let request = request.into_inner();
+        let mut violations = Violations::default();
+        let size = page::size(request.page_size, VERIFIED_DEFAULT, PAGE_SIZE_MAX, &mut violations);
+        violations.finish().map_err(Error::from)?;
+        let Verified { count, disagreeing, next_token } =
+            self.billing.verify_invoices(&cx, (size, &request.page_token)).await?;
+        Ok(Response::new(pb::VerifyInvoicesResponse {
+            verified_count: i32::try_from(count).unwrap_or(i32::MAX),
+            disagreeing: disagreeing.into_iter().map(Into::into).collect(),
+            next_page_token: next_token,
+        }))
+    }
+
+    async fn list_charges(
+        &self,
+        request: Request<pb::ListChargesRequest>,
+    ) -> Result<Response<pb::ListChargesResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let listing = ChargeListing::try_from(request.into_inner())?;
+        let (lines, next_page_token) = self.billing.list_charges(&cx, listing).await?;
+        let lines = lines.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListChargesResponse { lines, next_page_token }))
+    }
+
+    async fn issue_credit_note(
+        &self,
+        request: Request<pb::IssueCreditNoteRequest>,
+    ) -> Result<Response<pb::Invoice>, Status> {
+        let work = async |cx, note, once| self.billing.issue_credit_note(&cx, note, &once).await;
+        self.requests.once(request, NoteRequest::try_from, work).await
     }
 
     async fn record_payment(
@@ -59,7 +122,7 @@ impl InvoiceService for InvoiceGrpc {
     }
 }
 
-impl TryFrom<pb::ListInvoicesRequest> for BillListing {
+impl TryFrom<pb::ListInvoicesRequest> for InvoicesListing {
     type Error = Error;
 
     fn try_from(request: pb::ListInvoicesRequest) -> Result<Self, Error> {
@@ -83,18 +146,48 @@ impl TryFrom<pb::RecordPaymentRequest> for Receipt {
         let invoice_id = violations.check("name", name::parse_invoice(&request.name));
         let amount = request.amount.as_ref().map(read_amount).transpose();
         let amount = violations.check("amount", amount);
-        let reference = request.reference.trim().to_owned();
-        violations.check_length("reference", &reference, REFERENCE_CHARS_MAX);
-        if reference.is_empty() || reference.chars().any(char::is_control) {
-            violations.push("reference", "must be a text on one line");
-        }
+        let reference = read_reference(&request.reference, &mut violations);
         violations.finish()?;
         let invoice_id = invoice_id.ok_or(Error::InvoiceNotFound)?;
         Ok(Self { invoice_id, amount: amount.flatten(), reference })
     }
 }
 
-fn read_amount(wire: &MoneyProto) -> Result<Money, Malformed> {
+impl TryFrom<pb::IssueCreditNoteRequest> for NoteRequest {
+    type Error = Error;
+
+    fn try_from(request: pb::IssueCreditNoteRequest) -> Result<Self, Error> {
+        let mut violations = Violations::default();
+        let invoice_id = violations.check("name", name::parse_invoice(&request.name));
+        let amount = request.amount.as_ref().map(read_amount).transpose();
+        let amount = violations.check("amount", amount);
+        let reference = read_reference(&request.reference, &mut violations);
+        let reason = request.reason.trim().to_owned();
+        violations.check_length("reason", &reason, REASON_CHARS_MAX);
+        if reason.is_empty() || reason.chars().any(char::is_control) {
+            violations.push("reason", "must be a text on one line");
+        }
+        violations.finish()?;
+        let invoice_id = invoice_id.ok_or(Error::InvoiceNotFound)?;
+        Ok(Self { invoice_id, amount: amount.flatten(), reason, reference })
+    }
+}
+
+fn read_name(text: &str) -> Result<i64, Error> {
+    name::parse_invoice(text).map_err(|bad| Violations::of("name", bad.why).into())
+}
+
+/// Reads what whoever brought it calls a payment.
+pub(super) fn read_reference(text: &str, violations: &mut Violations) -> String {
+    let reference = text.trim().to_owned();
+    violations.check_length("reference", &reference, REFERENCE_CHARS_MAX);
+    if reference.is_empty() || reference.chars().any(char::is_control) {
+        violations.push("reference", "must be a text on one line");
+    }
+    reference
+}
+
+pub(super) fn read_amount(wire: &MoneyProto) -> Result<Money, Malformed> {
     let amount = Money::from_proto(wire)?;
     if amount.is_zero() || amount.is_negative() {
         return Err(Malformed::new("must be above zero"));
@@ -122,8 +215,8 @@ fn state_to_proto(state: InvoiceState) -> pb::InvoiceState {
     }
 }
 
-impl From<Bill> for pb::Invoice {
-    fn from(Bill { invoice, s3uid, overdue_time }: Bill) -> Self {
+impl From<ShownInvoice> for pb::Invoice {
+    fn from(ShownInvoice { invoice, s3uid, overdue_time, lines }: ShownInvoice) -> Self {
         Self {
             name: name::invoice(invoice.id),
             invoice_id: invoice.id,
@@ -140,6 +233,25 @@ impl From<Bill> for pb::Invoice {
             due_time: invoice.due_time.map(timestamp),
             settle_time: invoice.settle_time.map(timestamp),
             overdue_time: overdue_time.map(timestamp),
+            lines: lines.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<Verification> for pb::InvoiceVerification {
+    fn from(verified: Verification) -> Self {
+        let difference = |difference: Difference| pb::InvoiceDifference {
+            line: difference.line,
+            field: difference.field.to_owned(),
+            stored: difference.stored,
+            computed: difference.computed,
+        };
+        Self {
+            name: name::invoice(verified.invoice_id),
+            agrees: verified.differences.is_empty(),
+            total: verified.total.map(Money::to_proto),
+            computed_total: Some(verified.computed_total.to_proto()),
+            differences: verified.differences.into_iter().map(difference).collect(),
         }
     }
 }

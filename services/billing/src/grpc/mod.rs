@@ -1,9 +1,12 @@
 //! Contracts to rules and back. Nothing here decides.
 
+mod charge;
+mod credit;
 mod invoice;
 mod plan;
 mod subscription;
 
+pub(crate) use credit::CreditGrpc;
 pub(crate) use invoice::InvoiceGrpc;
 pub(crate) use plan::PlanGrpc;
 pub(crate) use subscription::SubscriptionGrpc;

@@ -9,13 +9,13 @@ use stowage_proto::billing::plan_service_server::PlanService;
 use stowage_provider::Period;
 use stowage_request::Requests;
 use stowage_types::{
-    Currency, Decimal, Malformed, Money, PlanId, Violations, name, page, timestamp,
+    Currency, Decimal, Malformed, Money, PlanId, Violations, from_timestamp, name, page, timestamp,
 };
 use tonic::{Request, Response, Status};
 
 use crate::domain::Billing;
 use crate::domain::plan::{Draft, Plan, PlanListing, PlanUpdate};
-use crate::domain::terms::{Field, GB_BYTES_BINARY, Price, Terms};
+use crate::domain::terms::{Field, GB_BYTES_BINARY, Price, StorageMode, Terms};
 use crate::error::Error;
 
 const PAGE_SIZE_DEFAULT: i32 = 50;
@@ -166,11 +166,21 @@ fn draft_of(plan: pb::Plan, wants: &dyn Fn(Field) -> bool) -> Draft {
     if wants(Field::Period) && pb::BillingPeriod::try_from(plan.period).is_err() {
         violations.push("plan.period", "is not a period that we know");
     }
+    let storage_mode = match plan.storage_mode() {
+        pb::StorageMode::Average => StorageMode::Average,
+        pb::StorageMode::Last => StorageMode::Last,
+        pb::StorageMode::Peak | pb::StorageMode::Unspecified => StorageMode::Peak,
+    };
+    if wants(Field::StorageMode) && pb::StorageMode::try_from(plan.storage_mode).is_err() {
+        violations.push("plan.storage_mode", "is not a way of counting that we know");
+    }
     let mut prices = Vec::new();
     if wants(Field::Prices) {
         let read = |(index, price)| read_price(index, price, plan.free, &mut violations);
         prices = plan.prices.iter().enumerate().filter_map(read).collect();
     }
+    let time = plan.effective_time.map(|wire| from_timestamp(&wire)).transpose();
+    let effective_time = violations.check("plan.effective_time", time).flatten();
     let terms = Terms {
         title: plan.title,
         storage_type: plan.storage_type,
@@ -182,11 +192,12 @@ fn draft_of(plan: pb::Plan, wants: &dyn Fn(Field) -> bool) -> Draft {
         gb_bytes: if plan.gb_bytes == 0 { GB_BYTES_BINARY } else { plan.gb_bytes },
         included_storage_gb: plan.included_storage_gb,
         included_traffic_gb: plan.included_traffic_gb,
+        storage_mode,
         period,
         free: plan.free,
         account_max_per_customer: plan.account_max_per_customer,
     };
-    Draft { terms, violations }
+    Draft { terms, effective_time, violations }
 }
 
 /// The list price: absent is zero, a currency is refused.
@@ -248,6 +259,14 @@ pub(super) fn period_to_proto(period: Period) -> pb::BillingPeriod {
     }
 }
 
+pub(super) fn storage_mode_to_proto(mode: StorageMode) -> pb::StorageMode {
+    match mode {
+        StorageMode::Peak => pb::StorageMode::Peak,
+        StorageMode::Average => pb::StorageMode::Average,
+        StorageMode::Last => pb::StorageMode::Last,
+    }
+}
+
 impl From<Plan> for pb::Plan {
     fn from(plan: Plan) -> Self {
         to_proto(plan)
@@ -255,7 +274,7 @@ impl From<Plan> for pb::Plan {
 }
 
 pub(super) fn to_proto(plan: Plan) -> pb::Plan {
-    let Plan { id, version, active, terms, update_time } = plan;
+    let Plan { id, version, active, terms, effective_time, update_time } = plan;
     let money =
         |amount: Decimal, currency| Some(Money::from_nanos(amount.nanos(), currency).to_proto());
     let price = |price: &Price| pb::PlanPrice {
@@ -278,9 +297,11 @@ pub(super) fn to_proto(plan: Plan) -> pb::Plan {
         gb_bytes: terms.gb_bytes,
         included_storage_gb: terms.included_storage_gb,
         included_traffic_gb: terms.included_traffic_gb,
+        storage_mode: storage_mode_to_proto(terms.storage_mode).into(),
         period: period_to_proto(terms.period).into(),
         free: terms.free,
         account_max_per_customer: terms.account_max_per_customer,
+        effective_time: Some(timestamp(effective_time)),
         update_time: Some(timestamp(update_time)),
     }
 }

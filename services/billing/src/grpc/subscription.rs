@@ -81,17 +81,19 @@ impl SubscriptionService for SubscriptionGrpc {
         request: Request<pb::ChangeSubscriptionPlanRequest>,
     ) -> Answer<pb::Subscription> {
         let cx = RequestContext::of(&request)?;
-        let pb::ChangeSubscriptionPlanRequest { name, plan, plan_version } = request.into_inner();
+        let request = request.into_inner();
+        let pb::ChangeSubscriptionPlanRequest { name, plan, plan_version, change_key } = request;
         let mut violations = Violations::default();
         let id = violations.check("name", name::parse_subscription(&name));
         let plan = violations.check("plan", name::parse_plan(&plan));
         if plan_version < 1 {
             violations.push("plan_version", "is not a positive number");
         }
+        violations.check_length("change_key", &change_key, OrderKey::LENGTH_MAX);
         let (Some(id), Some(plan), true) = (id, plan, violations.is_empty()) else {
             return Err(unread(violations).into());
         };
-        let changed = self.0.change_plan(&cx, id, (plan, plan_version)).await?;
+        let changed = self.0.change_plan(&cx, id, (&change_key, (plan, plan_version))).await?;
         self.answer(changed)
     }
 

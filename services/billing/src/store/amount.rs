@@ -4,6 +4,8 @@ use stowage_db::Error;
 use stowage_provider::Period;
 use stowage_types::{Currency, Decimal};
 
+use crate::domain::terms::StorageMode;
+
 /// An amount as a column holds it, in nano-units.
 ///
 /// # Errors
@@ -34,6 +36,11 @@ pub(crate) fn period(text: &str) -> Result<Period, Error> {
         "yearly" => Ok(Period::Yearly),
         _ => Err(damaged(format!("{text:?} is no period"))),
     }
+}
+
+pub(crate) fn storage_mode(text: &str) -> Result<StorageMode, Error> {
+    let known = StorageMode::ALL.into_iter().find(|mode| mode.text() == text);
+    known.ok_or_else(|| damaged(format!("{text:?} is no way of counting storage")))
 }
 
 /// A number that was stored from a smaller type.

@@ -1,6 +1,8 @@
 //! Billing's tables.
 
 pub(crate) mod amount;
+pub(crate) mod bill;
+pub(crate) mod closing;
 pub(crate) mod dunning;
 pub(crate) mod payment;
 pub(crate) mod plan;

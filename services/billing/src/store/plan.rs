@@ -4,7 +4,7 @@ use stowage_db::{Error, Query, Tx, args};
 use stowage_types::{Currency, PlanId};
 use time::OffsetDateTime;
 
-use super::amount::{currency, from_nanos, period, period_text, small, to_nanos};
+use super::amount::{currency, from_nanos, period, period_text, small, storage_mode, to_nanos};
 use crate::domain::plan::Plan;
 use crate::domain::terms::{Price, Terms};
 
@@ -23,9 +23,11 @@ struct Row {
     gb_bytes: i64,
     included_storage_gb: i64,
     included_traffic_gb: i64,
+    storage_mode: String,
     period: String,
     free: bool,
     account_max_per_customer: i64,
+    effective_time: OffsetDateTime,
     create_time: OffsetDateTime,
     currency: String,
     period_nanos: i64,
@@ -38,7 +40,8 @@ macro_rules! version_columns {
     () => {
         "p.plan_id, v.version, p.active, v.title, v.storage_type, v.location, \
          v.base_price_nanos, v.quota_bytes, v.bucket_max, v.gb_bytes, v.included_storage_gb, \
-         v.included_traffic_gb, v.period, v.free, v.account_max_per_customer, v.create_time"
+         v.included_traffic_gb, v.storage_mode, v.period, v.free, v.account_max_per_customer, \
+         v.effective_time, v.create_time"
     };
 }
 
@@ -49,8 +52,22 @@ macro_rules! price_columns {
     };
 }
 
+/// Which version of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Which {
+    /// The one that holds at a moment.
+    At(OffsetDateTime),
+    /// The last one that was made, whether it holds yet or not.
+    Latest,
+    /// That one.
+    Version(i32),
+}
+
 /// Which plans to list.
 pub(crate) struct Filter<'a> {
+    /// In the versions that hold then. A plan that nobody can buy yet is listed, if at all, in the
+    /// version that comes.
+    pub(crate) now: OffsetDateTime,
     /// Those with a greater id.
     pub(crate) after: i64,
     /// Those offered at the location; empty: at any.
@@ -59,12 +76,17 @@ pub(crate) struct Filter<'a> {
     pub(crate) currency: Option<Currency>,
 }
 
-/// Returns a plan in a version; `None`: the current one.
+/// Returns a plan in a version.
 pub(crate) async fn find(
     mut from: impl Query,
     id: PlanId,
-    version: Option<i32>,
+    which: Which,
 ) -> Result<Option<Plan>, Error> {
+    let (at, version) = match which {
+        Which::At(now) => (now, -1),
+        Which::Latest => (OffsetDateTime::UNIX_EPOCH, 0),
+        Which::Version(version) => (OffsetDateTime::UNIX_EPOCH, version),
+    };
     let rows = from
         .fetch_all(
             concat!(
@@ -74,11 +96,13 @@ pub(crate) async fn find(
                 price_columns!(),
                 " FROM plan p \
                  JOIN plan_version v ON v.plan_id = p.plan_id \
-                 AND v.version = CASE WHEN $2 = 0 THEN p.version ELSE $2 END \
+                 AND v.version = CASE WHEN $2 = 0 THEN p.version WHEN $2 > 0 THEN $2 \
+                 ELSE (SELECT max(x.version) FROM plan_version x \
+                 WHERE x.plan_id = p.plan_id AND x.effective_time <= $3) END \
                  JOIN plan_price r ON r.plan_id = v.plan_id AND r.version = v.version \
                  WHERE p.plan_id = $1 ORDER BY r.position",
             ),
-            args![id.0, i64::from(version.unwrap_or(0))],
+            args![id.0, i64::from(version), at],
         )
         .await?;
     Ok(plans_of(rows)?.pop())
@@ -97,10 +121,13 @@ pub(crate) async fn list(
                 "WITH page AS (SELECT ",
                 version_columns!(),
                 " FROM plan p \
-                 JOIN plan_version v ON v.plan_id = p.plan_id AND v.version = p.version \
+                 JOIN plan_version v ON v.plan_id = p.plan_id AND v.version = coalesce(\
+                 (SELECT max(x.version) FROM plan_version x WHERE x.plan_id = p.plan_id \
+                 AND x.effective_time <= $5), p.version) \
                  WHERE p.plan_id > $1 AND ($2 = '' OR v.location = $2) \
-                 AND ($3 = '' OR (p.active AND EXISTS (SELECT 1 FROM plan_price x \
-                 WHERE x.plan_id = p.plan_id AND x.version = p.version AND x.currency = $3))) \
+                 AND ($3 = '' OR (p.active AND v.effective_time <= $5 \
+                 AND EXISTS (SELECT 1 FROM plan_price x WHERE x.plan_id = p.plan_id \
+                 AND x.version = v.version AND x.currency = $3))) \
                  ORDER BY p.plan_id LIMIT $4) \
                  SELECT page.*, ",
                 price_columns!(),
@@ -108,7 +135,7 @@ pub(crate) async fn list(
                  JOIN plan_price r ON r.plan_id = page.plan_id AND r.version = page.version \
                  WHERE $3 = '' OR r.currency = $3 ORDER BY page.plan_id, r.position",
             ),
-            args![filter.after, filter.location, currency, limit],
+            args![filter.after, filter.location, currency, limit, filter.now],
         )
         .await?;
     plans_of(rows)
@@ -151,8 +178,9 @@ async fn insert_version(tx: &mut Tx, plan: &Plan, actor: &str) -> Result<(), Err
     tx.execute(
         "INSERT INTO plan_version (plan_id, version, title, storage_type, location, \
          base_price_nanos, quota_bytes, bucket_max, gb_bytes, included_storage_gb, \
-         included_traffic_gb, period, free, account_max_per_customer, actor, create_time) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+         included_traffic_gb, storage_mode, period, free, account_max_per_customer, actor, \
+         create_time, effective_time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
+         $13, $14, $15, $16, $17, $18)",
         args![
             plan.id.0,
             plan.version,
@@ -165,11 +193,13 @@ async fn insert_version(tx: &mut Tx, plan: &Plan, actor: &str) -> Result<(), Err
             terms.gb_bytes,
             terms.included_storage_gb,
             terms.included_traffic_gb,
+            terms.storage_mode.text(),
             period_text(terms.period),
             terms.free,
             terms.account_max_per_customer,
             actor,
-            plan.update_time
+            plan.update_time,
+            plan.effective_time
         ],
     )
     .await?;
@@ -220,6 +250,7 @@ fn plan_of(row: Row, first: Price) -> Result<Plan, Error> {
         id: PlanId(row.plan_id),
         version: small(row.version)?,
         active: row.active,
+        effective_time: row.effective_time,
         update_time: row.create_time,
         terms: Terms {
             title: row.title,
@@ -232,6 +263,7 @@ fn plan_of(row: Row, first: Price) -> Result<Plan, Error> {
             gb_bytes: row.gb_bytes,
             included_storage_gb: row.included_storage_gb,
             included_traffic_gb: row.included_traffic_gb,
+            storage_mode: storage_mode(&row.storage_mode)?,
             period: period(&row.period)?,
             free: row.free,
             account_max_per_customer: small(row.account_max_per_customer)?,

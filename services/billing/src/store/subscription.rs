@@ -7,10 +7,11 @@ use stowage_types::{CustomerId, Money, PlanId, S3uid};
 use time::OffsetDateTime;
 
 use super::amount::{currency, damaged, from_nanos, period, small};
+use crate::domain::closing::PlanChange;
 use crate::domain::subscription::{OrderRequest, State, Subscription};
 
 #[derive(sqlx::FromRow)]
-struct Row {
+pub(crate) struct Row {
     order_key: String,
     provider: String,
     customer_id: i64,
@@ -27,6 +28,8 @@ struct Row {
     end_time: Option<OffsetDateTime>,
     cancel_time: Option<OffsetDateTime>,
     schedule_version: i64,
+    period_number: Option<i64>,
+    close_time: Option<OffsetDateTime>,
     create_time: OffsetDateTime,
     title: String,
     period: String,
@@ -42,7 +45,8 @@ macro_rules! select {
     () => {
         "SELECT s.order_key, s.provider, s.customer_id, s.s3uid, s.plan_id, s.plan_version, \
          s.currency, s.location, s.state, s.service_id, s.order_id, s.invoice_id, \
-         s.anchor_time, s.end_time, s.cancel_time, s.schedule_version, s.create_time, \
+         s.anchor_time, s.end_time, s.cancel_time, s.schedule_version, s.period_number, \
+         s.close_time, s.create_time, \
          v.title, v.period, v.base_price_nanos, r.period_nanos \
          FROM subscription s \
          JOIN plan_version v ON v.plan_id = s.plan_id AND v.version = s.plan_version \
@@ -50,6 +54,7 @@ macro_rules! select {
          AND r.currency = s.currency"
     };
 }
+pub(crate) use select;
 
 /// Locks the key's row until the end of the transaction; true: the key is spent.
 pub(crate) async fn lock_key(
@@ -181,16 +186,16 @@ pub(crate) async fn record(tx: &mut Tx, key: &OrderKey, placed: PlacedOrder) -> 
     Ok(())
 }
 
-/// Accepts a pending order; its periods start at `now`.
+/// Accepts a pending order; its first period starts at `now` and ends at `close_time`.
 pub(crate) async fn activate(
     tx: &mut Tx,
     key: &OrderKey,
-    now: OffsetDateTime,
+    (now, close_time): (OffsetDateTime, OffsetDateTime),
 ) -> Result<(), Error> {
     tx.execute(
-        "UPDATE subscription SET state = 'active', anchor_time = $2 \
-         WHERE order_key = $1 AND state = 'pending'",
-        args![key.as_str(), now],
+        "UPDATE subscription SET state = 'active', anchor_time = $2, period_number = 1, \
+         close_time = $3 WHERE order_key = $1 AND state = 'pending'",
+        args![key.as_str(), now, close_time],
     )
     .await?;
     Ok(())
@@ -207,19 +212,68 @@ pub(crate) async fn set_plan(
     tx.execute(SQL, args![key.as_str(), plan.0, version]).await.map(|_| ())
 }
 
-/// Ends a subscription as `state`, unless it was undone. An undo takes even an ended one. One
-/// whose scheduled end is past ended then, however late this comes.
-pub(crate) async fn close(
+/// The move that was made under a key: from where, to where.
+pub(crate) async fn find_change(
     tx: &mut Tx,
     key: &OrderKey,
-    state: State,
-    now: OffsetDateTime,
+    change_key: &str,
+) -> Result<Option<PlanChange>, Error> {
+    let row: Option<(i64, i64, i64, i64, OffsetDateTime)> = tx
+        .fetch_optional(
+            "SELECT from_plan_id, from_version, to_plan_id, to_version, time FROM plan_change \
+             WHERE order_key = $1 AND change_key = $2",
+            args![key.as_str(), change_key],
+        )
+        .await?;
+    let read = |(from, from_version, to, to_version, time)| {
+        Ok(PlanChange {
+            from: (PlanId(from), small(from_version)?),
+            to: (PlanId(to), small(to_version)?),
+            time,
+        })
+    };
+    row.map(read).transpose()
+}
+
+/// Notes a move under a key.
+pub(crate) fn insert_change(tx: &mut Tx, key: &OrderKey, change_key: &str, change: &PlanChange) {
+    let PlanChange { from, to, time } = change;
+    tx.defer(
+        "INSERT INTO plan_change (order_key, change_key, from_plan_id, from_version, \
+         to_plan_id, to_version, time) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        args![key.as_str(), change_key, from.0.0, from.1, to.0.0, to.1, *time],
+    );
+}
+
+/// Forgets a move that was taken back.
+pub(crate) fn delete_change(tx: &mut Tx, key: &OrderKey, change_key: &str) {
+    const SQL: &str = "DELETE FROM plan_change WHERE order_key = $1 AND change_key = $2";
+    tx.defer(SQL, args![key.as_str(), change_key]);
+}
+
+/// Ends a subscription at `end_time`, unless it has ended or was undone; what is left of its open
+/// period is due at `close_time`.
+pub(crate) async fn terminate(
+    tx: &mut Tx,
+    key: &OrderKey,
+    (end_time, close_time): (OffsetDateTime, Option<OffsetDateTime>),
 ) -> Result<(), Error> {
     tx.execute(
-        "UPDATE subscription SET state = $2, cancel_time = NULL, end_time = COALESCE(end_time, \
-         CASE WHEN cancel_time < $3 THEN cancel_time ELSE $3 END) \
+        "UPDATE subscription SET state = 'terminated', cancel_time = NULL, end_time = $2, \
+         close_time = $3 WHERE order_key = $1 AND state NOT IN ('cancelled', 'terminated')",
+        args![key.as_str(), end_time, close_time],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes that an order was undone, which takes even one that has ended. Nothing of it is due.
+pub(crate) async fn cancel(tx: &mut Tx, key: &OrderKey, now: OffsetDateTime) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE subscription SET state = 'cancelled', cancel_time = NULL, \
+         end_time = COALESCE(end_time, $2), period_number = NULL, close_time = NULL \
          WHERE order_key = $1 AND state <> 'cancelled'",
-        args![key.as_str(), state.text(), now],
+        args![key.as_str(), now],
     )
     .await?;
     Ok(())
@@ -278,7 +332,7 @@ pub(crate) async fn set_mirrored(tx: &mut Tx, key: &OrderKey, version: i64) -> R
     Ok(())
 }
 
-fn subscription_of(row: Row) -> Result<Subscription, Error> {
+pub(crate) fn subscription_of(row: Row) -> Result<Subscription, Error> {
     let state = State::ALL.into_iter().find(|state| state.text() == row.state);
     let placed = match (row.order_id, row.invoice_id, row.service_id) {
         (Some(order_id), Some(invoice_id), Some(service_id)) => {
@@ -305,6 +359,8 @@ fn subscription_of(row: Row) -> Result<Subscription, Error> {
         end_time: row.end_time,
         cancel_time: row.cancel_time,
         schedule_version: row.schedule_version,
+        period_number: row.period_number,
+        close_time: row.close_time,
         create_time: row.create_time,
     })
 }

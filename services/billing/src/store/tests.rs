@@ -62,22 +62,32 @@ fn amounts_come_back_and_what_does_not_fit_is_refused() {
 #[tokio::test]
 async fn a_plan_comes_back_as_it_was_stored_in_each_version() {
     let (db, _place) = database().await;
-    let first = plan::find(&db, PlanId(1), None).await.unwrap().unwrap();
+    let first = plan::find(&db, PlanId(1), plan::Which::Latest).await.unwrap().unwrap();
     assert_eq!(first.update_time, NOW);
     let mut second = first.clone();
     second.version = 2;
+    second.effective_time = NOW + Duration::days(1);
     second.terms.title = "Renamed".to_owned();
     second.terms.prices.swap(0, 2);
     let mut tx = db.begin().await.unwrap();
     assert!(plan::update(&mut tx, &second, "tester").await.unwrap());
     assert!(!plan::update(&mut tx, &second, "tester").await.unwrap(), "version 1 is gone");
     tx.commit().await.unwrap();
-    for (version, expected) in [(None, &second), (Some(1), &first), (Some(2), &second)] {
+    let later = NOW + Duration::days(1);
+    for (version, expected) in [
+        (plan::Which::Latest, &second),
+        (plan::Which::Version(1), &first),
+        (plan::Which::Version(2), &second),
+        (plan::Which::At(later - Duration::microseconds(1)), &first),
+        (plan::Which::At(later), &second),
+    ] {
         let found = plan::find(&db, PlanId(1), version).await.unwrap();
         assert_eq!(found.as_ref(), Some(expected), "{version:?}");
     }
-    assert_eq!(plan::find(&db, PlanId(1), Some(3)).await.unwrap(), None);
-    assert_eq!(plan::find(&db, PlanId(9), None).await.unwrap(), None);
+    assert_eq!(plan::find(&db, PlanId(1), plan::Which::Version(3)).await.unwrap(), None);
+    let early = plan::Which::At(NOW - Duration::days(1));
+    assert_eq!(plan::find(&db, PlanId(1), early).await.unwrap(), None, "not sold yet");
+    assert_eq!(plan::find(&db, PlanId(9), plan::Which::Latest).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -96,7 +106,8 @@ async fn listing_filters_and_stops_at_its_limit() {
         (0, "", Some(eur()), 9, vec![2], 1),
         (0, "", Some(gbp), 9, vec![], 0),
     ] {
-        let plans = plan::list(&db, &Filter { after, location, currency }, limit).await.unwrap();
+        let plans =
+            plan::list(&db, &Filter { now: NOW, after, location, currency }, limit).await.unwrap();
         assert_eq!(plans.iter().map(|plan| plan.id.0).collect::<Vec<_>>(), ids);
         assert!(plans.iter().all(|plan| plan.terms.prices.len() == prices));
     }
@@ -105,7 +116,7 @@ async fn listing_filters_and_stops_at_its_limit() {
 #[tokio::test]
 async fn two_active_plans_do_not_share_a_title() {
     let (db, _place) = database().await;
-    let mut twin = plan::find(&db, PlanId(1), None).await.unwrap().unwrap();
+    let mut twin = plan::find(&db, PlanId(1), plan::Which::Latest).await.unwrap().unwrap();
     twin.id = PlanId(3);
     let mut tx = db.begin().await.unwrap();
     let error = plan::insert(&mut tx, &twin, "tester").await.unwrap_err();
@@ -122,7 +133,8 @@ async fn a_subscription_goes_through_its_life() {
     subscription::record(&mut tx, &key("k1"), PlacedOrder { service_id: 6, ..placed })
         .await
         .unwrap();
-    subscription::activate(&mut tx, &key("k1"), NOW).await.unwrap();
+    let due = NOW + Duration::days(31);
+    subscription::activate(&mut tx, &key("k1"), (NOW, due)).await.unwrap();
     tx.commit().await.unwrap();
     let active = subscription::find(&db, "ledger", 5).await.unwrap().unwrap();
     assert_eq!((active.state, active.placed), (State::Active, Some(placed)));
@@ -133,15 +145,18 @@ async fn a_subscription_goes_through_its_life() {
     let mut tx = db.begin().await.unwrap();
     subscription::set_cancel_time(&mut tx, &key("k1"), Some(due)).await.unwrap();
     let late = due + Duration::days(9);
-    for state in [State::Terminated, State::Cancelled, State::Terminated] {
-        subscription::close(&mut tx, &key("k1"), state, late).await.unwrap();
+    for time in [due, late] {
+        subscription::terminate(&mut tx, &key("k1"), (time, Some(time))).await.unwrap();
     }
+    let ended = subscription::find_by_key(&mut tx, &key("k1")).await.unwrap().unwrap();
+    assert_eq!((ended.state, ended.end_time), (State::Terminated, Some(due)));
+    assert_eq!((ended.cancel_time, ended.close_time), (None, Some(due)));
+    subscription::cancel(&mut tx, &key("k1"), late).await.unwrap();
+    subscription::terminate(&mut tx, &key("k1"), (late, Some(late))).await.unwrap();
     tx.commit().await.unwrap();
-    let ended = subscription::find_by_key(&db, &key("k1")).await.unwrap().unwrap();
-    assert_eq!(
-        (ended.state, ended.end_time, ended.cancel_time),
-        (State::Cancelled, Some(due), None)
-    );
+    let undone = subscription::find_by_key(&db, &key("k1")).await.unwrap().unwrap();
+    assert_eq!((undone.state, undone.end_time), (State::Cancelled, Some(due)));
+    assert_eq!((undone.period_number, undone.close_time), (None, None));
 }
 
 #[tokio::test]
@@ -167,8 +182,8 @@ async fn open_subscriptions_are_counted_and_closed_ones_are_not() {
     }
     let seven = CustomerId(7);
     assert_eq!(subscription::count_open(&mut tx, PlanId(1), seven).await.unwrap(), 2);
-    subscription::close(&mut tx, &key("a"), State::Cancelled, NOW).await.unwrap();
-    subscription::close(&mut tx, &key("b"), State::Cancelled, NOW).await.unwrap();
+    subscription::cancel(&mut tx, &key("a"), NOW).await.unwrap();
+    subscription::cancel(&mut tx, &key("b"), NOW).await.unwrap();
     assert_eq!(subscription::count_open(&mut tx, PlanId(1), seven).await.unwrap(), 0);
     assert_eq!(subscription::count_open(&mut tx, PlanId(1), CustomerId(8)).await.unwrap(), 1);
     assert_eq!(subscription::count_open(&mut tx, PlanId(2), CustomerId(8)).await.unwrap(), 0);

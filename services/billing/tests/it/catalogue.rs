@@ -254,6 +254,9 @@ async fn prices_must_be_exact_and_meant() {
         p.prices[0].period_price = Some(money("EUR", 1, 1_000_000_000));
     });
     row("plan.prices[0].period_price", |p| p.prices[0].period_price = Some(money("EUR", 1, -1)));
+    row("plan.prices[0].period_price", |p| {
+        p.prices[0].period_price = Some(money("EUR", 1, 5_000_000));
+    });
     row("plan.prices[1].period_price", |p| p.prices.push(p.prices[0].clone()));
     row("plan.prices", |p| p.prices.clear());
     row("plan.account_max_per_customer", |p| {
@@ -268,7 +271,7 @@ async fn prices_must_be_exact_and_meant() {
         assert_eq!(fields, [field]);
     }
     let mut largest = plan("Largest");
-    largest.prices[0].period_price = Some(money("EUR", 9_223_372_036, 854_775_807));
+    largest.prices[0].period_price = Some(money("EUR", 9_223_372_036, 850_000_000));
     let made = kit.office().create_plan(create(largest.clone())).await.unwrap().into_inner();
     assert_eq!(made.prices, largest.prices);
 }

@@ -11,6 +11,7 @@ use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_proto::Money;
 use stowage_proto::billing as pb;
+use stowage_proto::billing::credit_service_client::CreditServiceClient;
 use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::plan_service_client::PlanServiceClient;
 use stowage_proto::billing::subscription_service_client::SubscriptionServiceClient;
@@ -24,11 +25,13 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status};
 
+use crate::metering::FakeMetering;
 use crate::provider_trouble::Wobbly;
 
 /// When every test begins.
 pub(crate) const START: OffsetDateTime = datetime!(2026-01-31 10:00:00 UTC);
 
+pub(crate) type Credits = CreditServiceClient<RoleChannel>;
 pub(crate) type Invoices = InvoiceServiceClient<RoleChannel>;
 pub(crate) type Plans = PlanServiceClient<RoleChannel>;
 pub(crate) type Subscriptions = SubscriptionServiceClient<RoleChannel>;
@@ -65,6 +68,7 @@ pub(crate) struct Kit {
     pub(crate) db: Db,
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) provider: Arc<Wobbly>,
+    pub(crate) metering: FakeMetering,
     heard: Arc<Heard>,
     dunned: Arc<Dunned>,
     channel: RoleChannel,
@@ -93,7 +97,7 @@ impl Kit {
         let provider = Arc::new(Wobbly::new(Ledger::new(
             db.clone(),
             clock.clone(),
-            config.invoice_due_after(),
+            (config.invoice_due_after(), config.payment_terms()),
         )));
         // Callers live by the real clock, so that a test may move billing's own by years.
         let signer = Signer::from_seed(&[7; 32], "test", Arc::new(SystemClock));
@@ -112,6 +116,7 @@ impl Kit {
             audience: Audience::OneReplica,
             handler: dunned.clone(),
         });
+        let metering = FakeMetering::default();
         let deps = Deps {
             db: db.clone(),
             bus,
@@ -120,6 +125,8 @@ impl Kit {
             verifier: signer.verifier(),
             stop: stop.clone(),
             provider: provider.clone(),
+            signer: signer.clone(),
+            metering: metering.channel(signer.verifier()),
         };
         let role = build(config, deps).await.unwrap();
         (role.ready)().await.unwrap();
@@ -130,6 +137,7 @@ impl Kit {
             db,
             clock,
             provider,
+            metering,
             heard,
             dunned,
             channel: role.channel,
@@ -169,6 +177,11 @@ impl Kit {
     /// Invoices as `principal` reaches them.
     pub(crate) fn invoices(&self, principal: &Principal) -> Invoices {
         InvoiceServiceClient::new(self.channel(principal))
+    }
+
+    /// Credit as `principal` reaches it.
+    pub(crate) fn credits(&self, principal: &Principal) -> Credits {
+        CreditServiceClient::new(self.channel(principal))
     }
 
     /// Waits until so many things were told of invoices, and answers all of them.

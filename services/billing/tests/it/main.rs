@@ -3,11 +3,15 @@
 #![cfg(test)]
 
 mod catalogue;
+mod closing_property;
+mod golden_invoices;
 mod invoices;
 mod kit;
+mod metering;
 mod orders;
 mod periods;
 mod property;
 mod provider_trouble;
 mod refusals;
 mod repeats;
+mod shop;

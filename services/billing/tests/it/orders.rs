@@ -296,6 +296,7 @@ async fn subscriptions_are_seen_by_their_owner_and_those_who_see_everything() {
         name: format!("subscriptions/{service_id}"),
         plan: "plans/2".to_owned(),
         plan_version: 1,
+        change_key: String::new(),
     };
     let foreign = for_another.change_subscription_plan(change(1)).await.unwrap_err();
     let absent = for_another.change_subscription_plan(change(99)).await.unwrap_err();

@@ -175,6 +175,7 @@ async fn a_subscription_moves_to_a_plan_of_its_kind_and_keeps_its_period() {
         name: "subscriptions/1".to_owned(),
         plan: plan.name.clone(),
         plan_version,
+        change_key: String::new(),
     };
     for _ in 0..2 {
         let changed = sagas.change_subscription_plan(request(&dearer, 1)).await.unwrap();

@@ -1,6 +1,8 @@
 //! A provider that loses answers, is away, or refuses.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,10 +10,11 @@ use stowage_billing::Config;
 use stowage_proto::billing as pb;
 use stowage_proto::common::ErrorReason;
 use stowage_provider::{
-    Error, Invoice, InvoiceListing, NewOrder, OrderRef, OverdueListing, Payment, PlacedOrder,
-    Provider,
+    CreditNote, Error, Invoice, InvoiceListing, NewCredit, NewInvoice, NewOrder, OrderRef,
+    OverdueListing, Payment, PaymentTerms, PlacedOrder, Provider, Standing,
 };
 use stowage_provider_ledger::Ledger;
+use stowage_types::{CustomerId, Money};
 use time::OffsetDateTime;
 use tonic::Code;
 
@@ -36,11 +39,17 @@ pub(crate) struct Wobbly {
     ledger: Ledger,
     trouble: Mutex<Vec<Trouble>>,
     ends: Mutex<Vec<Option<OffsetDateTime>>>,
+    issuing_losses: AtomicUsize,
 }
 
 impl Wobbly {
     pub(crate) fn new(ledger: Ledger) -> Self {
-        Self { ledger, trouble: Mutex::default(), ends: Mutex::default() }
+        Self {
+            ledger,
+            trouble: Mutex::default(),
+            ends: Mutex::default(),
+            issuing_losses: AtomicUsize::new(0),
+        }
     }
 
     /// The next calls meet these, in order.
@@ -51,6 +60,24 @@ impl Wobbly {
     /// The ends it was told of.
     fn ends(&self) -> Vec<Option<OffsetDateTime>> {
         self.ends.lock().unwrap().clone()
+    }
+
+    /// Billing issues by itself, at any moment: what it meets is counted apart.
+    async fn pass_issuing<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let loses = self.issuing_losses.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1));
+        let answer = call.await?;
+        match loses {
+            Ok(_) => Err(Error::pending("the answer was lost")),
+            Err(_) => Ok(answer),
+        }
+    }
+
+    /// So many answers to issuing are lost.
+    pub(crate) fn will_lose_issuing(&self, count: usize) {
+        self.issuing_losses.store(count, Relaxed);
     }
 
     async fn pass<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
@@ -72,6 +99,42 @@ impl Wobbly {
 impl Provider for Wobbly {
     fn name(&self) -> &'static str {
         self.ledger.name()
+    }
+
+    fn renews(&self) -> bool {
+        self.ledger.renews()
+    }
+
+    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
+        self.ledger.check_order(customer, price).await
+    }
+
+    async fn issue_invoices(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error> {
+        self.pass_issuing(self.ledger.issue_invoices(invoices)).await
+    }
+
+    async fn grant_credits(&self, credits: &[NewCredit]) -> Result<(), Error> {
+        self.pass_issuing(self.ledger.grant_credits(credits)).await
+    }
+
+    async fn record_credit(&self, credit: &NewCredit) -> Result<(), Error> {
+        self.pass(self.ledger.record_credit(credit)).await
+    }
+
+    async fn issue_credit_note(&self, note: &CreditNote) -> Result<Invoice, Error> {
+        self.pass(self.ledger.issue_credit_note(note)).await
+    }
+
+    async fn find_standing(&self, customer: CustomerId) -> Result<Standing, Error> {
+        self.ledger.find_standing(customer).await
+    }
+
+    async fn set_payment_terms(
+        &self,
+        customer: CustomerId,
+        terms: Option<PaymentTerms>,
+    ) -> Result<(), Error> {
+        self.ledger.set_payment_terms(customer, terms).await
     }
 
     async fn place_order(&self, order: &NewOrder) -> Result<PlacedOrder, Error> {

@@ -7,6 +7,7 @@ mod ingest;
 mod meter;
 mod ranking;
 mod step;
+mod summary;
 mod sweep;
 mod usage;
 mod window;
@@ -23,6 +24,7 @@ pub(crate) use fresh::Collected;
 pub(crate) use meter::{Dimensions, Meter};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
 pub(crate) use step::{Period, Step};
+pub(crate) use summary::{AccountWindow, Stretch, Summary};
 pub(crate) use usage::{AccountFigures, BucketFigures, HistoryOf, UsageStep};
 pub(crate) use window::Window;
 

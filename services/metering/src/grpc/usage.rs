@@ -11,13 +11,15 @@ use tonic::{Request, Response, Status};
 use super::meter::{read_s3uid, wire_dimensions};
 use super::{PAGE_DEFAULT, PAGE_MAX, given, read_time};
 use crate::domain::{
-    AccountFigures, BucketFigures, Collected, HistoryOf, Metering, RankBy, RankField, Ranked, Step,
-    UsageStep,
+    AccountFigures, AccountWindow, BucketFigures, Collected, HistoryOf, Metering, Period, RankBy,
+    RankField, Ranked, Step, Summary, UsageStep,
 };
 use crate::error::Error;
 
 /// Rows that a ranking may skip.
 const SKIP_MAX: i32 = 1_000_000;
+/// Windows of one request.
+const WINDOWS_MAX: usize = 500;
 
 pub(crate) struct Usage {
     pub(crate) metering: Metering,
@@ -70,6 +72,17 @@ impl UsageService for Usage {
         }))
     }
 
+    async fn summarize_usage(
+        &self,
+        request: Request<pb::SummarizeUsageRequest>,
+    ) -> Result<Response<pb::SummarizeUsageResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let windows = read_windows(request.into_inner()).map_err(Error::from)?;
+        let summaries = self.metering.summarize(&cx, &windows).await?;
+        let summaries = summaries.into_iter().map(wire_summary).collect();
+        Ok(Response::new(pb::SummarizeUsageResponse { summaries }))
+    }
+
     async fn rank_accounts(
         &self,
         request: Request<pb::RankAccountsRequest>,
@@ -115,6 +128,31 @@ fn read_query(wire: pb::QueryUsageRequest) -> Result<(HistoryOf, Span), Violatio
         }
         _ => Err(violations),
     }
+}
+
+fn read_windows(wire: pb::SummarizeUsageRequest) -> Result<Vec<AccountWindow>, Violations> {
+    if wire.windows.len() > WINDOWS_MAX {
+        return Err(Violations::of("windows", format!("has more than {WINDOWS_MAX}")));
+    }
+    let mut violations = Violations::default();
+    let mut windows = Vec::with_capacity(wire.windows.len());
+    for (index, window) in wire.windows.into_iter().enumerate() {
+        let field = |name: &str| format!("windows[{index}].{name}");
+        let s3uid = violations.check(&field("s3uid"), S3uid::parse(&window.s3uid));
+        let mut time = |name: &str, wire: Option<prost_types::Timestamp>| {
+            if wire.is_none() {
+                violations.push(field(name), "is required");
+            }
+            read_time(&field(name), wire.as_ref(), &mut violations)
+        };
+        let from = time("from_time", window.from_time);
+        let to = time("to_time", window.to_time);
+        if let (Some(s3uid), Some(from), Some(to)) = (s3uid, from, to) {
+            windows.push(AccountWindow { s3uid, period: Period { from, to } });
+        }
+    }
+    violations.finish()?;
+    Ok(windows)
 }
 
 fn read_ranking(wire: pb::RankAccountsRequest) -> Result<(RankBy, Span, (i64, i64)), Violations> {
@@ -192,6 +230,17 @@ fn wire_step(step: UsageStep) -> pb::UsageWindow {
         stored_bytes_peak: step.stored_bytes_peak,
         stored_bytes_last: step.stored_bytes_last,
         stored_byte_seconds: step.byte_seconds.to_string(),
+    }
+}
+
+fn wire_summary(summary: Summary) -> pb::UsageSummary {
+    pb::UsageSummary {
+        received_bytes: summary.received_bytes,
+        sent_bytes: summary.sent_bytes,
+        stored_bytes_peak: summary.stored_bytes_peak,
+        stored_bytes_last: summary.stored_bytes_last,
+        stored_byte_seconds: summary.byte_seconds.to_string(),
+        as_of_time: summary.as_of.map(timestamp),
     }
 }
 

@@ -4,7 +4,6 @@ use stowage_db::{Db, Error, Query, Tx, Value, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use super::put_rows;
 use crate::domain::{BucketFigures, Sample};
 
 /// An account has at most this many buckets in an answer.
@@ -37,7 +36,7 @@ pub(crate) async fn advance(
             ]
         })
         .collect();
-    put_rows(tx, HEAD, &rows, TAIL).await
+    tx.put_rows(HEAD, rows, TAIL).await
 }
 
 /// Notes that something moved in buckets, and when that was true.
@@ -57,7 +56,7 @@ pub(crate) async fn touch(
             vec![uid, bucket.into(), 0.into(), 0.into(), false.into(), none.into(), as_of.into()]
         })
         .collect();
-    put_rows(tx, HEAD, &rows, TAIL).await
+    tx.put_rows(HEAD, rows, TAIL).await
 }
 
 /// Bytes that the bucket stores according to its newest sample; 0 if there is none.

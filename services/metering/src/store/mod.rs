@@ -6,14 +6,10 @@ pub(crate) mod meter;
 pub(crate) mod ranking;
 pub(crate) mod sample;
 pub(crate) mod stored;
+pub(crate) mod summary;
 pub(crate) mod traffic;
 
-use stowage_db::{Args, Error, Tx, Value};
-
 use crate::domain::Step;
-
-/// Rows that one statement puts, at most.
-const ROWS_MAX: usize = 64;
 
 /// A step as it is stored.
 fn code(step: Step) -> i64 {
@@ -21,32 +17,6 @@ fn code(step: Step) -> i64 {
         Step::Hour => 0,
         Step::Day => 1,
     }
-}
-
-/// Puts many rows with few statements: `head VALUES (…), (…) tail`. Each statement is a trip to
-/// the writing thread, which is most of what a small one costs.
-async fn put_rows(
-    tx: &mut Tx,
-    head: &'static str,
-    rows: &[Vec<Value>],
-    tail: &'static str,
-) -> Result<(), Error> {
-    for chunk in rows.chunks(ROWS_MAX) {
-        let mut sql = format!("{head} VALUES ");
-        let mut args = Args::new();
-        for row in chunk {
-            sql.push_str(if args.is_empty() { "(" } else { ", (" });
-            for (column, value) in row.iter().enumerate() {
-                let number = args.push(value.clone());
-                let comma = if column == 0 { "" } else { ", " };
-                sql.push_str(&format!("{comma}${number}"));
-            }
-            sql.push(')');
-        }
-        sql.push_str(tail);
-        tx.execute_built(sql, args).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use stowage_db::{Db, Error, Query, Tx, Value, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use super::{code, put_rows};
+use super::code;
 use crate::domain::{Period, Step, Window};
 
 #[derive(sqlx::FromRow)]
@@ -67,7 +67,7 @@ pub(crate) async fn put(
             ]
         })
         .collect();
-    put_rows(tx, HEAD, &rows, TAIL).await
+    tx.put_rows(HEAD, rows, TAIL).await
 }
 
 /// The last window that starts at `start` or before.

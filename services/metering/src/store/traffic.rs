@@ -4,8 +4,8 @@ use stowage_db::{Db, Error, Tx, Value, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
+use super::code;
 use super::stored::Of;
-use super::{code, put_rows};
 use crate::domain::{Moved, Period, Step};
 
 /// Adds to windows of one account, each of a bucket (empty: the whole account). No window comes
@@ -36,7 +36,7 @@ pub(crate) async fn add(
             ]
         })
         .collect();
-    put_rows(tx, HEAD, &rows, TAIL).await
+    tx.put_rows(HEAD, rows, TAIL).await
 }
 
 #[derive(sqlx::FromRow)]

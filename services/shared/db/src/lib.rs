@@ -72,6 +72,18 @@ pub async fn next_id(tx: &mut Tx, name: &'static str) -> Result<i64, Error> {
     Ok(value)
 }
 
+/// Takes `count` numbers of a sequence that follow each other, and returns the first. `count` is
+/// above zero.
+///
+/// # Errors
+/// As [`Tx::execute`].
+pub async fn next_range(tx: &mut Tx, name: &'static str, count: i64) -> Result<i64, Error> {
+    let sql = "INSERT INTO sequence (name, value) VALUES ($1, $2) \
+        ON CONFLICT (name) DO UPDATE SET value = sequence.value + $2 RETURNING value";
+    let (last,): (i64,) = tx.fetch_one(sql, args![name, count]).await?;
+    Ok(last - count + 1)
+}
+
 /// Takes the next values of several sequences, as [`next_id`] does of one, in one statement.
 ///
 /// # Errors

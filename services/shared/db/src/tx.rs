@@ -1,6 +1,6 @@
 //! A transaction.
 
-use crate::args::Args;
+use crate::args::{Args, Value};
 use crate::db::{POSTGRES, Query, Row, SQLITE};
 use crate::error::Error;
 use crate::postgres::Session;
@@ -11,6 +11,9 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr, SqlStr};
 use std::sync::Arc;
 use tokio::sync::Notify;
+
+/// Rows that one statement puts, at most. More are hardly faster, and their text is long.
+const PUT_ROWS_MAX: usize = 64;
 
 /// A transaction that may write. Dropping it undoes it.
 ///
@@ -67,6 +70,28 @@ impl Tx {
     /// As [`Tx::execute`].
     pub async fn execute_built(&mut self, sql: String, args: Args) -> Result<u64, Error> {
         self.run_execute(AssertSqlSafe(sql).into_sql_str(), args).await
+    }
+
+    /// Puts rows with few statements: `head VALUES (…), (…) tail`. Each statement is a trip to the
+    /// database, which is most of what a small one costs. All rows have the same columns.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`].
+    pub async fn put_rows(
+        &mut self,
+        head: &'static str,
+        mut rows: Vec<Vec<Value>>,
+        tail: &'static str,
+    ) -> Result<(), Error> {
+        while !rows.is_empty() {
+            let rest = rows.split_off(rows.len().min(PUT_ROWS_MAX));
+            let mut args = Args::new();
+            let places = rows.into_iter().map(|row| format!("({})", args.push_all(row)));
+            let places = places.collect::<Vec<_>>().join(", ");
+            self.execute_built(format!("{head} VALUES {places}{tail}"), args).await?;
+            rows = rest;
+        }
+        Ok(())
     }
 
     /// Returns all rows, of a query or of a statement with `RETURNING`.

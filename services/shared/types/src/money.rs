@@ -33,6 +33,27 @@ impl Currency {
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).expect("made of ASCII letters")
     }
+
+    /// Decimals of the smallest amount that can be paid: 2 for EUR, 0 for JPY, 3 for KWD. A code
+    /// that the list does not name has 2.
+    ///
+    /// Source: ISO 4217 (list one, 2024-06-25), column "Mnr unt", all that have not 2.
+    #[must_use]
+    pub fn minor_digits(self) -> u32 {
+        match &self.0 {
+            b"BIF" | b"CLP" | b"DJF" | b"GNF" | b"ISK" | b"JPY" | b"KMF" | b"KRW" | b"PYG"
+            | b"RWF" | b"UGX" | b"UYI" | b"VND" | b"VUV" | b"XAF" | b"XOF" | b"XPF" => 0,
+            b"BHD" | b"IQD" | b"JOD" | b"KWD" | b"LYD" | b"OMR" | b"TND" => 3,
+            b"CLF" | b"UYW" => 4,
+            _ => 2,
+        }
+    }
+
+    /// The smallest amount that can be paid, in nano-units: 10,000,000 for EUR.
+    #[must_use]
+    pub fn minor_nanos(self) -> i128 {
+        NANOS_PER_UNIT / 10_i128.pow(self.minor_digits())
+    }
 }
 
 impl fmt::Display for Currency {
@@ -198,6 +219,19 @@ impl Money {
         self.nanos < 0
     }
 
+    /// The amount with all decimals of its currency and without the currency: `9.80` euro, `950`
+    /// yen. What is finer than these is shown too.
+    #[must_use]
+    pub fn to_minor_string(self) -> String {
+        let text = self.amount().to_string();
+        let digits = self.currency.minor_digits() as usize;
+        let (units, fraction) = text.split_once('.').unwrap_or((&text, ""));
+        match digits.max(fraction.len()) {
+            0 => units.to_owned(),
+            width => format!("{units}.{fraction:0<width$}"),
+        }
+    }
+
     /// The sum.
     ///
     /// # Errors
@@ -259,6 +293,23 @@ mod tests {
         }
         for bad in ["", ".", "1.", ".5", "1e3", "+1", "1,5", "1.0000000001", "99999999999", "--1"] {
             assert!(Decimal::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_printed_with_the_decimals_of_their_currency() {
+        for (currency, text, shown, minor_nanos) in [
+            ("EUR", "9.8", "9.80", 10_000_000),
+            ("EUR", "-3", "-3.00", 10_000_000),
+            ("EUR", "0.005", "0.005", 10_000_000),
+            ("JPY", "950", "950", 1_000_000_000),
+            ("KWD", "1.5", "1.500", 1_000_000),
+            ("CLF", "1", "1.0000", 100_000),
+        ] {
+            let currency = Currency::parse(currency).unwrap();
+            let money = Money::from_decimal_str(text, currency).unwrap();
+            assert_eq!(money.to_minor_string(), shown, "{money}");
+            assert_eq!(currency.minor_nanos(), minor_nanos, "{currency}");
         }
     }
 

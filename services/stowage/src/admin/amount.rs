@@ -1,6 +1,13 @@
 //! Amounts as they are typed: `1TiB`, `EUR=9.80`.
 
 use stowage_types::{Currency, Money};
+use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
+
+/// A day, as it is typed.
+const DAY: &[BorrowedFormatItem<'static>] = format_description!("[year]-[month]-[day]");
 
 const UNITS: &[(&str, u64)] = &[
     ("KIB", 1 << 10),
@@ -33,6 +40,18 @@ pub(super) fn money(text: &str) -> Result<Money, String> {
         text.split_once('=').ok_or_else(|| "is not a price such as EUR=9.80".to_owned())?;
     let currency = Currency::parse(currency.trim()).map_err(|bad| bad.to_string())?;
     Money::from_decimal_str(amount.trim(), currency).map_err(|bad| bad.to_string())
+}
+
+/// Reads `2026-12-01`, which begins at midnight UTC, or `2026-12-01T10:00:00Z`.
+pub(super) fn time(text: &str) -> Result<OffsetDateTime, String> {
+    let day = || day(text).map(|day| day.midnight().assume_utc());
+    OffsetDateTime::parse(text.trim(), &Rfc3339).or_else(|_| day())
+}
+
+/// Reads `2026-12-01`.
+pub(super) fn day(text: &str) -> Result<Date, String> {
+    let read = Date::parse(text.trim(), DAY);
+    read.map_err(|_| "is not a day, such as 2026-12-01".to_owned())
 }
 
 /// Prints a number of bytes the way [`bytes`] reads it, without losing any.

@@ -105,6 +105,14 @@ pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error
     }
 }
 
+/// Refuses a customer that is not there: billing takes any number for one.
+pub(super) async fn must_exist(customer: CustomerId, session: &Session) -> Result<(), Error> {
+    let request = GetCustomerRequest { name: name::customer(customer) };
+    let answer = CustomerServiceClient::new(session.client.api()).get_customer(request).await;
+    answer.map_err(|status| session.client.explain(&status, FLAGS))?;
+    Ok(())
+}
+
 async fn create_customer(create: Create, session: &Session) -> Result<(), Error> {
     let Create { email, currency } = create;
     let new = Customer { email, currency, ..Customer::default() };

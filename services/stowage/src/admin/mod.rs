@@ -15,6 +15,7 @@ mod audit;
 mod backup;
 mod bucket;
 mod client;
+mod credit;
 mod customer;
 mod dead_letter;
 mod import;
@@ -84,6 +85,9 @@ enum OfServer {
     /// Invoices: what customers owe, and the payments that come in
     #[command(subcommand)]
     Invoice(invoice::Command),
+    /// Credit of customers: paid in, kept for orders, and how they pay
+    #[command(subcommand)]
+    Credit(credit::Command),
     /// S3 accounts of all customers
     #[command(subcommand)]
     Account(account::Command),
@@ -164,6 +168,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::ApiKey(command) => api_key::run(command, &session).await,
         OfServer::Plan(command) => plan::run(*command, &session).await,
         OfServer::Invoice(command) => invoice::run(command, &session).await,
+        OfServer::Credit(command) => credit::run(command, &session).await,
         OfServer::Account(command) => account::run(command, &session).await,
         OfServer::Key(command) => access_key::run(command, &session).await,
         OfServer::Audit(command) => audit::run(command, &session).await,

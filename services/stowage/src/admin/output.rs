@@ -41,8 +41,13 @@ pub(crate) fn json<T: Serialize + ?Sized>(value: &T) -> Result<(), Error> {
 }
 
 fn print(text: &str) -> Result<(), Error> {
+    raw(text.as_bytes())
+}
+
+/// Prints what has a form of its own.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), Error> {
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         // A reader such as `head` that has seen enough is no trouble.
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Error::Failed(format!("the answer cannot be printed: {error}")))

@@ -74,6 +74,9 @@ const TOLD: &[(&str, Told)] = &[
         Not("keeps a request id for an action that another role executes, and that role tells it"),
     ),
     ("billing.v1.InvoiceService/RecordPayment", As(&["payment.recorded"])),
+    ("billing.v1.InvoiceService/IssueCreditNote", As(&["credit_note.issued"])),
+    ("billing.v1.CreditService/RecordCredit", As(&["credit.recorded"])),
+    ("billing.v1.CreditService/SetPaymentTerms", As(&["payment_terms.set"])),
     ("billing.v1.PlanService/CreatePlan", As(&["plan.created"])),
     ("billing.v1.PlanService/UpdatePlan", As(&["plan.updated"])),
     ("billing.v1.PlanService/ArchivePlan", As(&["plan.archived"])),
@@ -312,6 +315,29 @@ async fn pay_invoice(acts: &Acts) {
         let _: billing::Invoice =
             acts.act("billing.v1.InvoiceService/RecordPayment", payment).await;
     }
+    change_standing(acts, &list.invoices[0]).await;
+}
+
+/// Gives back what was paid, takes money in, and says how the customer pays.
+async fn change_standing(acts: &Acts, paid: &billing::Invoice) {
+    let customer = format!("customers/{}", paid.customer_id);
+    let note = billing::IssueCreditNoteRequest {
+        name: paid.name.clone(),
+        reason: "too much".to_owned(),
+        reference: "NOTE-1".to_owned(),
+        ..Default::default()
+    };
+    let _: billing::Invoice = acts.act("billing.v1.InvoiceService/IssueCreditNote", note).await;
+    let credit = billing::RecordCreditRequest {
+        customer: customer.clone(),
+        amount: paid.total.clone(),
+        reference: "BANK-2".to_owned(),
+        ..Default::default()
+    };
+    let _: billing::Standing = acts.act("billing.v1.CreditService/RecordCredit", credit).await;
+    let payment_terms = billing::PaymentTerms::Invoiced.into();
+    let terms = billing::SetPaymentTermsRequest { customer, payment_terms, ..Default::default() };
+    let _: billing::Standing = acts.act("billing.v1.CreditService/SetPaymentTerms", terms).await;
 }
 
 /// What no customer does himself.
@@ -365,7 +391,7 @@ async fn entries_of(caller: &Caller, customer: &str) -> Vec<AuditEntry> {
 
 /// Whether a method of this service is called as or for a customer in these tests.
 fn is_of_account(path: &str) -> bool {
-    let services = [".AccountService/", ".InvoiceService/"];
+    let services = [".AccountService/", ".InvoiceService/", ".CreditService/"];
     let is_storage = path.starts_with("storage.") && !path.contains(".LocationService/");
     is_storage || services.iter().any(|service| path.contains(service))
 }

@@ -28,7 +28,12 @@ pub(super) fn add(call: &mut Call<'_>) -> Answer {
     fields(json!({"newbalance": number(call.state.credit_of(client))}))
 }
 
-fn put(call: &mut Call<'_>, (client, related): (i64, i64), description: String, amount: Cents) {
+pub(super) fn put(
+    call: &mut Call<'_>,
+    (client, related): (i64, i64),
+    description: String,
+    amount: Cents,
+) {
     let id = call.state.next_id("credit");
     let date = call.today();
     call.state.credits.push(Credit { id, client, date, description, amount, related });

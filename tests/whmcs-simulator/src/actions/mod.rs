@@ -62,6 +62,7 @@ pub(crate) fn run(action: &str, call: &mut Call<'_>) -> Answer {
         "getcredits" => credits::list(call),
         "applycredit" => credits::apply(call),
         "addinvoicepayment" => payments::add(call),
+        "addtransaction" => payments::add_transaction(call),
         "gettransactions" => payments::list(call),
         "capturepayment" => payments::capture(call),
         "addcancelrequest" => cancellations::add(call),

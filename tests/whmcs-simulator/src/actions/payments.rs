@@ -30,6 +30,34 @@ pub(super) fn add(call: &mut Call<'_>) -> Answer {
     fields(json!({}))
 }
 
+/// Money that comes in beside invoices; with `credit` it becomes credit of the client.
+///
+/// Source: WHMCS developer documentation, "AddTransaction": a reference is taken once unless
+/// `allowduplicatetransid` is set, and credit goes with no invoice.
+pub(super) fn add_transaction(call: &mut Call<'_>) -> Answer {
+    let method = call.method("paymentmethod")?;
+    let reference = call.form.text("transid").unwrap_or_default().to_owned();
+    let is_known = call.state.transactions.iter().any(|own| own.reference == reference);
+    if !reference.is_empty() && is_known && !call.form.flag("allowduplicatetransid") {
+        return refuse("Transaction ID must be Unique");
+    }
+    let (client, invoice) = (call.form.id("userid"), call.form.id("invoiceid"));
+    if client != 0 && !call.state.clients.contains_key(&client) {
+        return refuse("Client ID Not Found");
+    }
+    let amount = call.form.amount("amountin").unwrap_or_default();
+    let fees = call.form.amount("fees").unwrap_or_default();
+    if call.form.flag("credit") {
+        if invoice != 0 {
+            return refuse("Credit cannot be added with an invoice");
+        }
+        let description = call.form.text("description").unwrap_or_default().to_owned();
+        super::credits::put(call, (client, 0), description, amount);
+    }
+    put(call, (client, invoice), (method, reference), (amount, fees));
+    fields(json!({}))
+}
+
 fn put(
     call: &mut Call<'_>,
     (client, invoice): (i64, i64),

@@ -94,6 +94,11 @@ async fn credit_is_a_list_of_signed_entries() {
     assert_eq!(shown, [row("12.50", "0"), row("-2.00", "0"), row("-9.80", "1")]);
     assert_eq!(kit.simulator.state().credit_of(1), Cents(70), "the sum is the balance");
     kit.refused("AddCredit", "clientid=9&amount=1", "Client ID Not Found").await;
+    let paid_in = "userid=1&paymentmethod=paypal&transid=t9&amountin=5&credit=1";
+    kit.done("AddTransaction", paid_in).await;
+    kit.refused("AddTransaction", paid_in, "Transaction ID must be Unique").await;
+    assert_eq!(kit.simulator.state().credit_of(1), Cents(570));
+    kit.done("AddCredit", "clientid=1&amount=5&type=remove").await;
     kit.order("b").await;
     let too_much = "Amount exceeds customer credit balance";
     kit.refused("ApplyCredit", "invoiceid=2&amount=1", too_much).await;

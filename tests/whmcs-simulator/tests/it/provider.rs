@@ -1,11 +1,15 @@
 //! The provider, fact by fact.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use stowage_provider::{Error, InvoiceListing, InvoiceState, Payment, Provider as _};
-use stowage_provider_whmcs::{Product, UsageInvoice};
+use stowage_provider::{
+    Error, InvoiceLine, InvoiceListing, InvoiceState, NewCredit, NewInvoice, Payment,
+    PaymentRefusal, Provider as _,
+};
+use stowage_provider_whmcs::Product;
 use stowage_types::{Currency, CustomerId, Money, PlanId};
 use stowage_whmcs_simulator::{Cents, Chances, Settings, Trouble};
 use time::macros::{date, datetime};
@@ -307,14 +311,15 @@ async fn invoices_are_listed_in_pages_and_only_ours() {
     assert_eq!(page[0].title, "Standard");
 }
 
-fn usage(key: &str, cents: &[i128]) -> UsageInvoice {
-    let lines = cents.iter().map(|cents| ("Traffic".to_owned(), euros(*cents)));
-    UsageInvoice {
+/// An invoice of usage of the order `a`.
+fn usage(key: &str, cents: &[i128]) -> NewInvoice {
+    let line = |cents: &i128| InvoiceLine { text: "Traffic".to_owned(), amount: euros(*cents) };
+    NewInvoice {
         key: key.to_owned(),
-        customer: CustomerId(1001),
-        service_id: 1,
-        lines: lines.collect(),
-        due: date!(2026 - 02 - 14),
+        order: reference(&order("a"), None),
+        title: "Standard S3 Plan".to_owned(),
+        total: euros(cents.iter().sum()),
+        lines: cents.iter().map(line).collect(),
     }
 }
 
@@ -322,51 +327,78 @@ fn usage(key: &str, cents: &[i128]) -> UsageInvoice {
 async fn usage_is_invoiced_once_and_only_what_is_published_is_owed() {
     let kit = Kit::start().await;
     kit.provider.place_order(&order("a")).await.unwrap();
-    let chances = Chances { drop_answer: 200, twice: 300, garble: 100, ..Chances::default() };
+    let chances = Chances { drop_answer: 150, twice: 300, garble: 50, ..Chances::default() };
     kit.simulator.set_chances(chances, 9);
     let mut ids = Vec::new();
-    for n in 0..20 {
-        let invoice = usage(&format!("usage/2026-01/{n}"), &[125, 5]);
-        for _ in 0..2 {
-            let issued = until_clear(|| kit.provider.issue_invoice(&invoice)).await.unwrap();
-            ids.push(issued);
-        }
-        assert_eq!(ids[2 * n], ids[2 * n + 1], "the same key answers the same invoice");
+    for n in 0..10 {
+        let pair = [0, 1].map(|of| usage(&format!("usage/{n}/{of}"), &[125, 5, -30]));
+        let issue = || kit.provider.issue_invoices(&pair);
+        let issued = until_clear(issue).await.unwrap();
+        assert_eq!(until_clear(issue).await.unwrap(), issued, "the same keys, the same invoices");
+        ids.extend(issued);
     }
     kit.simulator.set_chances(Chances::default(), 0);
-    ids.dedup();
-    let state = kit.simulator.state();
-    let owed = state.invoices.values().filter(|own| own.status == "Unpaid" && own.id > 1);
-    assert_eq!(owed.map(|own| own.id).collect::<Vec<_>>(), ids);
-    let left = state.invoices.values().filter(|own| own.status == "Draft");
-    assert_eq!(left.count(), 0, "twins are cancelled");
-    drop(state);
+    {
+        let state = kit.simulator.state();
+        let owed = state.invoices.values().filter(|own| own.status == "Unpaid" && own.id > 1);
+        let owed: BTreeSet<i64> = owed.map(|own| own.id).collect();
+        assert_eq!(owed, ids.iter().copied().collect());
+        let left = state.invoices.values().filter(|own| own.status == "Draft");
+        assert_eq!(left.count(), 0, "twins are cancelled");
+    }
     let found = kit.provider.find_invoices(&ids[..1]).await.unwrap();
-    assert_eq!((found[0].service_id, found[0].total), (1, euros(130)));
+    assert_eq!((found[0].service_id, found[0].total), (1, euros(100)));
     assert_eq!(found[0].due_time, Some(datetime!(2026-02-14 23:59:59 UTC)));
     let mut bad = usage("k", &[1]);
-    bad.lines[0].1 = Money::from_nanos(1, Currency::parse("EUR").unwrap());
-    assert!(why(kit.provider.issue_invoice(&bad).await).contains("hundredths"));
-    assert!(kit.provider.renews());
+    bad.lines[0].amount = Money::from_nanos(1, Currency::parse("EUR").unwrap());
+    assert!(why(kit.provider.issue_invoices(&[bad]).await).contains("two decimals"));
+    let mut absent = usage("k", &[1]);
+    absent.order = reference(&order("absent"), None);
+    let absent = kit.provider.issue_invoices(&[absent]).await;
+    assert!(matches!(absent, Err(Error::NotFound)), "{absent:?}");
+    assert!(kit.provider.renews(), "the price of each period is WHMCS' own");
+}
+
+fn credit(key: &str, cents: i128) -> NewCredit {
+    NewCredit {
+        key: key.to_owned(),
+        customer: CustomerId(1001),
+        amount: euros(cents),
+        text: "Rest of a period".to_owned(),
+        actor: "test".to_owned(),
+    }
 }
 
 #[tokio::test]
-async fn credit_is_given_once() {
+async fn credit_is_given_and_taken_in_once() {
     let kit = Kit::start().await;
-    kit.provider.place_order(&order("a")).await.unwrap();
-    let chances = Chances { drop_answer: 200, twice: 300, garble: 100, ..Chances::default() };
+    let chances = Chances { drop_answer: 150, twice: 300, garble: 50, ..Chances::default() };
     kit.simulator.set_chances(chances, 11);
-    for n in 0..20 {
-        let key = format!("plan-change/{n}");
+    for n in 0..10 {
+        let given = [0, 1].map(|of| credit(&format!("change/{n}/{of}"), 150));
+        let paid = credit(&format!("bank/{n}"), 500);
         for _ in 0..2 {
-            let give = || {
-                let reason = (key.as_str(), "Rest of a period");
-                kit.provider.give_credit(CustomerId(1001), reason, euros(150))
-            };
-            until_clear(give).await.unwrap();
+            until_clear(|| kit.provider.grant_credits(&given)).await.unwrap();
+            until_clear(|| kit.provider.record_credit(&paid)).await.unwrap();
         }
     }
-    assert_eq!(kit.simulator.state().credit_of(1), Cents(20 * 150));
-    let absent = kit.provider.give_credit(CustomerId(9), ("k", "why"), euros(1)).await;
-    assert!(matches!(absent, Err(Error::NotFound)), "{absent:?}");
+    kit.simulator.set_chances(Chances::default(), 0);
+    assert_eq!(kit.simulator.state().credit_of(1), Cents(20 * 150 + 10 * 500));
+    let standing = kit.provider.find_standing(CustomerId(1001)).await.unwrap();
+    assert_eq!(standing.credits[0].usable, euros(8_000));
+    let reused = kit.provider.record_credit(&credit("bank/1", 400)).await;
+    assert!(matches!(reused, Err(Error::Payment(PaymentRefusal::Other { .. }))), "{reused:?}");
+    let nobody = kit.provider.find_standing(CustomerId(9)).await.unwrap();
+    assert!(nobody.credits.is_empty());
+}
+
+#[tokio::test]
+async fn whether_an_order_would_be_taken_is_told_and_nobody_is_linked() {
+    let kit = Kit::start().await;
+    let customer = CustomerId(1001);
+    kit.provider.check_order(customer, euros(980)).await.unwrap();
+    assert!(kit.notes.links.lock().unwrap().is_empty());
+    let dollars = Money::from_nanos(1_000_000_000, Currency::parse("USD").unwrap());
+    assert!(why(kit.provider.check_order(customer, dollars).await).contains("in EUR"));
+    assert!(why(kit.provider.check_order(CustomerId(9), euros(1)).await).contains("link"));
 }

@@ -2,10 +2,11 @@
 
 use async_trait::async_trait;
 use stowage_provider::{
-    Error, Invoice, InvoiceListing, NewOrder, OrderRef, OverdueListing, Payment, PlacedOrder,
-    Provider, conformance,
+    CreditNote, Error, Invoice, InvoiceListing, NewCredit, NewInvoice, NewOrder, OrderRef,
+    OverdueListing, Payment, PaymentTerms, PlacedOrder, Provider, Standing, conformance,
 };
 use stowage_provider_whmcs::{Ending, Whmcs};
+use stowage_types::{CustomerId, Money};
 use stowage_whmcs_simulator::{Chances, Settings};
 use time::OffsetDateTime;
 
@@ -19,6 +20,42 @@ struct Repeating(Whmcs);
 impl Provider for Repeating {
     fn name(&self) -> &'static str {
         self.0.name()
+    }
+
+    fn renews(&self) -> bool {
+        self.0.renews()
+    }
+
+    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
+        until_clear(|| self.0.check_order(customer, price)).await
+    }
+
+    async fn issue_invoices(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error> {
+        until_clear(|| self.0.issue_invoices(invoices)).await
+    }
+
+    async fn grant_credits(&self, credits: &[NewCredit]) -> Result<(), Error> {
+        until_clear(|| self.0.grant_credits(credits)).await
+    }
+
+    async fn record_credit(&self, credit: &NewCredit) -> Result<(), Error> {
+        until_clear(|| self.0.record_credit(credit)).await
+    }
+
+    async fn issue_credit_note(&self, note: &CreditNote) -> Result<Invoice, Error> {
+        until_clear(|| self.0.issue_credit_note(note)).await
+    }
+
+    async fn find_standing(&self, customer: CustomerId) -> Result<Standing, Error> {
+        until_clear(|| self.0.find_standing(customer)).await
+    }
+
+    async fn set_payment_terms(
+        &self,
+        customer: CustomerId,
+        terms: Option<PaymentTerms>,
+    ) -> Result<(), Error> {
+        until_clear(|| self.0.set_payment_terms(customer, terms)).await
     }
 
     async fn place_order(&self, order: &NewOrder) -> Result<PlacedOrder, Error> {

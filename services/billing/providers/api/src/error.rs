@@ -20,6 +20,14 @@ pub enum Error {
         /// Why, in words for the customer.
         why: String,
     },
+    /// The customer pays in advance, and has not enough credit: this call did nothing.
+    #[error("the customer has {credit} and needs {needed}")]
+    CreditTooLow {
+        /// What he may use, with its currency.
+        credit: String,
+        /// What it costs, with its currency.
+        needed: String,
+    },
     /// The provider did not book a payment; nothing was changed.
     #[error("the payment was not booked: {0}")]
     Payment(#[from] PaymentRefusal),

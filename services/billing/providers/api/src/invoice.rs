@@ -3,6 +3,8 @@
 use stowage_types::{CustomerId, Money};
 use time::OffsetDateTime;
 
+use crate::OrderRef;
+
 /// Where an invoice is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvoiceState {
@@ -53,6 +55,30 @@ impl Invoice {
         };
         Money::from_nanos(left, self.total.currency())
     }
+}
+
+/// A line of an invoice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvoiceLine {
+    /// What it is for.
+    pub text: String,
+    /// How much; below zero it is given back.
+    pub amount: Money,
+}
+
+/// An invoice to issue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewInvoice {
+    /// Its key, unique for ever: a repeat is one and the same invoice.
+    pub key: String,
+    /// The order it is for.
+    pub order: OrderRef,
+    /// What was sold.
+    pub title: String,
+    /// What it amounts to, above zero: the sum of the lines.
+    pub total: Money,
+    /// At least one, all in the currency of the total.
+    pub lines: Vec<InvoiceLine>,
 }
 
 /// Which invoices are listed, newest first.

@@ -15,16 +15,22 @@
 #![deny(clippy::float_arithmetic)]
 
 pub mod conformance;
+mod credit;
 mod error;
 mod invoice;
 mod links;
 mod order;
 
 use async_trait::async_trait;
+use stowage_types::{CustomerId, Money};
 use time::OffsetDateTime;
 
+pub use credit::{Credit, CreditNote, NewCredit, PaymentTerms, Standing};
 pub use error::{BoxError, Error};
-pub use invoice::{Invoice, InvoiceListing, InvoiceState, OverdueListing, Payment, PaymentRefusal};
+pub use invoice::{
+    Invoice, InvoiceLine, InvoiceListing, InvoiceState, NewInvoice, OverdueListing, Payment,
+    PaymentRefusal,
+};
 pub use links::{CustomerLinks, SpentKeys};
 pub use order::{NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
 
@@ -34,11 +40,17 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// What subscriptions say they are billed by: `ledger`. Never changes, since it is stored.
     fn name(&self) -> &'static str;
 
+    /// Says whether an order at this price would be taken. Writes nothing.
+    ///
+    /// # Errors
+    /// `CreditTooLow`, `Refused`; `Unavailable`.
+    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error>;
+
     /// Places an order, not yet accepted: nothing is charged. A repeat answers the same ids.
     ///
     /// # Errors
-    /// `Undone` if the key is spent, `Refused` if the provider will not have the order;
-    /// `Pending`, `Unavailable`.
+    /// `Undone` if the key is spent, `Refused` or `CreditTooLow` if the provider will not have the
+    /// order; `Pending`, `Unavailable`.
     async fn place_order(&self, order: &NewOrder) -> Result<PlacedOrder, Error>;
 
     /// Accepts a placed order. An accepted one stays so.
@@ -67,6 +79,54 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `NotFound` if it was not placed; `Pending`, `Unavailable`.
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error>;
+
+    /// Whether it charges the price of every period behind the first by itself. Then it is given
+    /// invoices of what was used on top only.
+    fn renews(&self) -> bool;
+
+    /// Issues invoices, each once under its key, also when calls meet. Answers their ids, in the
+    /// order of the keys.
+    ///
+    /// # Errors
+    /// `NotFound` if an order was not placed; `Refused`, `Pending`, `Unavailable`. Some of them may
+    /// be issued then.
+    async fn issue_invoices(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error>;
+
+    /// Gives customers credit, each once under its key.
+    ///
+    /// # Errors
+    /// `Refused`, `Pending`, `Unavailable`. Some of it may be given then.
+    async fn grant_credits(&self, credits: &[NewCredit]) -> Result<(), Error>;
+
+    /// Books credit that a customer has paid in. The same one again changes nothing.
+    ///
+    /// # Errors
+    /// `Payment` if it is refused; `Pending`, `Unavailable`.
+    async fn record_credit(&self, credit: &NewCredit) -> Result<(), Error>;
+
+    /// Takes back a part of an invoice, or all of it: less is left to pay, and what was paid above
+    /// that becomes credit. The same one again changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such invoice, `Payment` if it is refused; `Pending`,
+    /// `Unavailable`.
+    async fn issue_credit_note(&self, note: &CreditNote) -> Result<Invoice, Error>;
+
+    /// A customer's credit, and how he pays.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn find_standing(&self, customer: CustomerId) -> Result<Standing, Error>;
+
+    /// Sets how a customer pays; `None`: as the installation's others.
+    ///
+    /// # Errors
+    /// `Refused` if the provider keeps that itself; `Pending`, `Unavailable`.
+    async fn set_payment_terms(
+        &self,
+        customer: CustomerId,
+        terms: Option<PaymentTerms>,
+    ) -> Result<(), Error>;
 
     /// Invoices by id, in the order of their ids; absent ones are left out.
     ///

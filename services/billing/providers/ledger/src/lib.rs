@@ -7,17 +7,20 @@
 //! - a state is only left by statements that name it, so that calls which race cannot undo each
 //!   other's work; an undone key keeps a row and is refused for ever;
 //! - the invoice of an order is a draft until the order is accepted, and then open until it is
-//!   paid; an undo withdraws it. Of later periods nothing is invoiced by this version;
+//!   paid; an undo withdraws it. One of a closed period is open from the start;
+//! - a customer who pays in advance has credit, part of which is held for an order until that is
+//!   accepted (posted) or undone (voided). His balance is what the journal says, and never below
+//!   zero; credit that he may use pays his open invoices, the one due first first;
 //! - whatever is owed or paid is an entry of the journal, written once under its key in the
 //!   transaction that changes the invoice: debit and credit of each are the same;
-//! - what was paid for an order that was undone after all stays the customer's: his account of what
-//!   he owes is below zero by it.
+//! - what was paid for an order that was undone after all becomes his credit.
 //!
 //! Rejected: taking part in billing's own transaction. It would be one commit less, but a trait
 //! that only the ledger could fulfil.
 
 #![deny(clippy::float_arithmetic)]
 
+mod credit;
 mod invoice;
 mod store;
 
@@ -26,16 +29,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use stowage_db::{Db, Tx, next_id, next_ids};
 use stowage_provider::{
-    Error, Invoice, InvoiceListing, NewOrder, OrderRef, OverdueListing, Payment, PlacedOrder,
-    Provider,
+    CreditNote, Error, Invoice, InvoiceListing, NewCredit, NewInvoice, NewOrder, OrderRef,
+    OverdueListing, Payment, PaymentTerms, PlacedOrder, Provider, Standing,
 };
-use stowage_types::Clock;
+use stowage_types::{Clock, CustomerId, Money};
 use time::{Duration, OffsetDateTime};
 
+use store::journal::Kind;
 use store::order;
 
 /// What subscriptions billed by the ledger say in `provider`.
 pub const NAME: &str = "ledger";
+/// Who writes entries that no person asked for.
+const LEDGER: &str = "ledger";
 
 /// The built-in billing provider.
 #[derive(Debug, Clone)]
@@ -44,14 +50,20 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     /// From the issue of an invoice to the day it is due.
     due_after: Duration,
+    /// How customers pay for whom nothing else is set.
+    terms: PaymentTerms,
 }
 
 impl Ledger {
     /// A ledger in `db`, the database of the billing role, with its migrations applied. Its
-    /// invoices are due `due_after` their issue.
+    /// invoices are due `due_after` their issue, those of customers who pay in advance at once.
     #[must_use]
-    pub fn new(db: Db, clock: Arc<dyn Clock>, due_after: Duration) -> Self {
-        Self { db, clock, due_after }
+    pub fn new(
+        db: Db,
+        clock: Arc<dyn Clock>,
+        (due_after, terms): (Duration, PaymentTerms),
+    ) -> Self {
+        Self { db, clock, due_after, terms }
     }
 }
 
@@ -59,6 +71,14 @@ impl Ledger {
 impl Provider for Ledger {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn renews(&self) -> bool {
+        false
+    }
+
+    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
+        self.check_credit(customer, price).await
     }
 
     async fn place_order(&self, order: &NewOrder) -> Result<PlacedOrder, Error> {
@@ -75,6 +95,7 @@ impl Provider for Ledger {
             let known = order::find(&self.db, &order.key).await.map_err(away)?;
             return known.unwrap_or_else(|| Err(Error::pending("a twin of the order is running")));
         }
+        self.hold(&mut tx, order, (amount_nanos, now)).await?;
         if amount_nanos > 0 {
             store::invoice::insert(&mut tx, order, (placed.invoice_id, amount_nanos), now);
         }
@@ -106,6 +127,8 @@ impl Provider for Ledger {
         if !order::terminate(&mut tx, &order.key, self.clock.now()).await.map_err(away)? {
             return Err(Error::NotFound);
         }
+        // One that was never accepted keeps nothing any more.
+        self.release_hold(&mut tx, &order.key, self.clock.now()).await.map_err(away)?;
         tx.commit().await.map_err(away)
     }
 
@@ -115,6 +138,37 @@ impl Provider for Ledger {
             return Err(Error::NotFound);
         }
         tx.commit().await.map_err(away)
+    }
+
+    async fn issue_invoices(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error> {
+        self.issue_all(invoices).await
+    }
+
+    async fn grant_credits(&self, credits: &[NewCredit]) -> Result<(), Error> {
+        for credit in credits {
+            self.add_credit(Kind::Grant, credit).await?;
+        }
+        Ok(())
+    }
+
+    async fn record_credit(&self, credit: &NewCredit) -> Result<(), Error> {
+        self.add_credit(Kind::Credit, credit).await
+    }
+
+    async fn issue_credit_note(&self, note: &CreditNote) -> Result<Invoice, Error> {
+        self.note(note).await
+    }
+
+    async fn find_standing(&self, customer: CustomerId) -> Result<Standing, Error> {
+        self.standing(customer).await
+    }
+
+    async fn set_payment_terms(
+        &self,
+        customer: CustomerId,
+        terms: Option<PaymentTerms>,
+    ) -> Result<(), Error> {
+        self.set_terms(customer, terms).await
     }
 
     async fn find_invoices(&self, ids: &[i64]) -> Result<Vec<Invoice>, Error> {

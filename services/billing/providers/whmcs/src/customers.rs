@@ -3,13 +3,31 @@
 use std::sync::PoisonError;
 
 use stowage_provider::{Error, OrderRef};
-use stowage_types::{Currency, CustomerId, ExposeSecret as _};
+use stowage_types::{Currency, CustomerId, ExposeSecret as _, Money};
 
 use crate::Whmcs;
-use crate::fault::Fault;
+use crate::amount::text_of;
+use crate::fault::{Fault, unread};
+use crate::wire::Client;
 
 /// Clients whose currency is remembered.
 const REMEMBERED_MAX: usize = 10_000;
+
+/// An order whose client is linked to somebody else.
+const ANOTHERS: &str = "the client with this customer's mail address belongs to another customer: \
+    an administrator must link the customer to its own";
+/// An amount that WHMCS cannot hold.
+pub(crate) const TOO_FINE: &str = "the billing system has no amounts of more than two decimals";
+
+/// A client pays in one currency, for ever.
+pub(crate) fn check_currency(own: Currency, asked: Money) -> Result<(), Error> {
+    if own == asked.currency() {
+        return Ok(());
+    }
+    let asked = asked.currency();
+    let why = format!("the billing system bills this customer in {own}, not in {asked}");
+    Err(Error::Refused { why })
+}
 
 fn refused<T>(why: &str) -> Result<T, Error> {
     Err(Error::Refused { why: why.to_owned() })
@@ -23,15 +41,50 @@ impl Whmcs {
         if let Some(client) = links.find_client(customer).await.map_err(Error::unavailable)? {
             return Ok(client);
         }
-        let Some(email) = links.find_email(customer).await.map_err(Error::unavailable)? else {
+        let client = self.find_by_mail(customer).await?;
+        if !links.link(customer, client.id).await.map_err(Error::unavailable)? {
+            // A call beside this one may have linked them.
+            let linked = links.find_client(customer).await.map_err(Error::unavailable)?;
+            if linked != Some(client.id) {
+                return refused(ANOTHERS);
+            }
+        }
+        self.remember(client.id, client.currency);
+        Ok(client.id)
+    }
+
+    /// Whether an order at this price would be taken; nobody is linked.
+    pub(crate) async fn check(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
+        if text_of(price.nanos()).is_none() {
+            return refused(TOO_FINE);
+        }
+        let links = &self.memory.links;
+        let linked = links.find_client(customer).await.map_err(Error::unavailable)?;
+        let own = match linked {
+            Some(client) => self.currency_of(client).await.map_err(unread)?,
+            None => {
+                let client = self.find_by_mail(customer).await?;
+                let other = links.find_customer(client.id).await.map_err(Error::unavailable)?;
+                if other.is_some_and(|other| other != customer) {
+                    return refused(ANOTHERS);
+                }
+                client.currency
+            }
+        };
+        check_currency(own, price)
+    }
+
+    async fn find_by_mail(&self, customer: CustomerId) -> Result<Client, Error> {
+        let email = self.memory.links.find_email(customer).await.map_err(Error::unavailable)?;
+        let Some(email) = email else {
             return refused(
                 "this customer has no mail address to find its client in the billing system by: \
                  an administrator must link them",
             );
         };
         let email = email.expose_secret();
-        let client = self.api.client(("email", email)).await?;
-        let Some(client) = client.filter(|client| client.email.eq_ignore_ascii_case(email)) else {
+        let found = self.api.client(("email", email)).await.map_err(unread)?;
+        let Some(client) = found.filter(|client| client.email.eq_ignore_ascii_case(email)) else {
             return refused(
                 "no client of the billing system has this customer's mail address: one must be \
                  made there, or an administrator must link the customer to one",
@@ -43,18 +96,7 @@ impl Whmcs {
                  must be opened there, or an administrator must link the customer to another",
             );
         }
-        if !links.link(customer, client.id).await.map_err(Error::unavailable)? {
-            // A call beside this one may have linked them.
-            let linked = links.find_client(customer).await.map_err(Error::unavailable)?;
-            if linked != Some(client.id) {
-                return refused(
-                    "the client with this customer's mail address belongs to another customer: an \
-                     administrator must link the customer to its own",
-                );
-            }
-        }
-        self.remember(client.id, client.currency);
-        Ok(client.id)
+        Ok(client)
     }
 
     /// The client that an order is of, where it is known; nobody is looked for by mail.

@@ -58,8 +58,9 @@ impl Whmcs {
         let is_gone = invoice.status == InvoiceStatus::Gone;
         let back = if is_gone { paid } else { paid + invoice.credit };
         if back > 0 {
-            let text = format!("Paid for an order that was undone [{invoice_id}]");
-            self.give_once(invoice.client, &text, back).await?;
+            let key = format!("[undone {invoice_id}]");
+            self.give_once(invoice.client, ("Paid for an order that was undone", &key), back)
+                .await?;
         }
         if matches!(invoice.status, InvoiceStatus::Draft | InvoiceStatus::Owed) {
             let id = invoice_id.to_string();

@@ -3,13 +3,18 @@
 //! An invoice is made as a draft and published when it is seen once: one that was made twice has
 //! its twin cancelled before anybody has seen it.
 
-use stowage_provider::Error;
-use stowage_types::{CustomerId, Money};
-use time::Date;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt as _, StreamExt as _, stream};
+use stowage_provider::{Error, NewInvoice};
+use stowage_types::CustomerId;
 use time::macros::format_description;
+use time::{Date, Duration};
 
 use crate::Whmcs;
 use crate::amount::text_of;
+use crate::customers::{TOO_FINE, check_currency};
 use crate::fault::Fault;
 use crate::wire::{InvoiceRow, InvoiceStatus};
 
@@ -20,19 +25,13 @@ const PAGE: usize = 100;
 /// Pages of one client's invoices, at most.
 const PAGES_MAX: usize = 1000;
 
-/// An invoice to issue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsageInvoice {
-    /// Its key, without line breaks: a repeat is one and the same invoice.
-    pub key: String,
-    /// Who owes it.
-    pub customer: CustomerId,
-    /// The service it is for.
-    pub service_id: i64,
-    /// What is printed, and what each costs.
-    pub lines: Vec<(String, Money)>,
-    /// The last day to pay it.
-    pub due: Date,
+/// Clients whose invoices are issued at once.
+const AT_ONCE: usize = 4;
+
+/// An invoice to issue, and the line of its notes.
+struct Issuing<'i> {
+    new: &'i NewInvoice,
+    line: String,
 }
 
 fn line_of(key: &str, service_id: i64) -> String {
@@ -51,35 +50,70 @@ fn refused<T>(why: &str) -> Result<T, Error> {
 }
 
 impl Whmcs {
-    /// Whether it invoices later periods of services by itself. It does.
-    #[must_use]
-    pub const fn renews(&self) -> bool {
-        true
+    /// Issues invoices, each once under its key; answers their ids in the order of the keys.
+    pub(crate) async fn issue(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error> {
+        let mut by_customer: BTreeMap<CustomerId, Vec<&NewInvoice>> = BTreeMap::new();
+        for new in invoices {
+            by_customer.entry(new.order.customer).or_default().push(new);
+        }
+        let issued: Vec<BoxFuture<'_, _>> = by_customer
+            .into_iter()
+            .map(|(customer, own)| self.issue_of(customer, own).boxed())
+            .collect();
+        let issued = stream::iter(issued).buffer_unordered(AT_ONCE);
+        // All of them go on, whatever becomes of one: a repeat has less to do.
+        let issued: Vec<_> = issued.collect().await;
+        let mut ids = HashMap::new();
+        for own in issued {
+            ids.extend(own?);
+        }
+        let id = |new: &NewInvoice| ids.get(&new.key).copied();
+        let ids: Option<Vec<i64>> = invoices.iter().map(id).collect();
+        ids.ok_or_else(|| Error::pending("an invoice that was made is not to be seen"))
     }
 
-    /// Issues an invoice unless it is there, and answers its id.
-    ///
-    /// # Errors
-    /// `NotFound` if the customer has no client, `Refused` if WHMCS cannot have it; `Pending`,
-    /// `Unavailable`.
-    pub async fn issue_invoice(&self, invoice: &UsageInvoice) -> Result<i64, Error> {
+    /// Issues those of one customer.
+    async fn issue_of(
+        &self,
+        customer: CustomerId,
+        invoices: Vec<&NewInvoice>,
+    ) -> Result<Vec<(String, i64)>, Error> {
         let links = &self.memory.links;
-        let client = links.find_client(invoice.customer).await.map_err(Error::unavailable)?;
+        let client = links.find_client(customer).await.map_err(Error::unavailable)?;
         let client = client.ok_or(Error::NotFound)?;
-        let _turn = self.turns.hold(client).await?;
-        let line = line_of(&invoice.key, invoice.service_id);
-        let mut found = self.invoices_noted(client, &line).await?;
-        if found.is_empty() {
-            let lines = self.check_lines(client, invoice).await?;
-            self.draft(client, (&line, &lines), invoice.due).await?;
-            found = self.invoices_noted(client, &line).await.map_err(Error::pending)?;
+        let mut issuing = Vec::new();
+        for new in invoices {
+            let service = match new.order.placed {
+                Some(placed) => placed.service_id,
+                None => self.locate(&new.order).await?.ok_or(Error::NotFound)?.id,
+            };
+            issuing.push(Issuing { new, line: line_of(&new.key, service) });
         }
+        let _turn = self.turns.hold(client).await?;
+        let mut found = self.invoices_noted(client, &issuing).await?;
+        let absent: Vec<_> = issuing.iter().filter(|own| !found.contains_key(&own.line)).collect();
+        if !absent.is_empty() {
+            for own in absent {
+                self.draft(client, own).await?;
+            }
+            found = self.invoices_noted(client, &issuing).await.map_err(Error::pending)?;
+        }
+        let mut ids = Vec::new();
+        for own in &issuing {
+            let rows = found.get(&own.line).map(Vec::as_slice).unwrap_or_default();
+            ids.push((own.new.key.clone(), self.publish(rows).await?));
+        }
+        Ok(ids)
+    }
+
+    /// Publishes one of those that were made, and cancels the others.
+    async fn publish(&self, rows: &[InvoiceRow]) -> Result<i64, Error> {
         // One that was withdrawn by hand stays so, and is not made again.
-        let kept = found.iter().find(|row| row.status != InvoiceStatus::Gone);
-        let Some(kept) = kept.or_else(|| found.first()) else {
+        let kept = rows.iter().find(|row| row.status != InvoiceStatus::Gone);
+        let Some(kept) = kept.or_else(|| rows.first()) else {
             return Err(Error::pending("an invoice that was made is not to be seen"));
         };
-        let twins = found.iter().filter(|row| row.id != kept.id);
+        let twins = rows.iter().filter(|row| row.id != kept.id);
         for twin in twins.filter(|row| row.status == InvoiceStatus::Draft) {
             tracing::warn!(invoice.id = twin.id, kept = kept.id, "an invoice was made twice");
             self.change_invoice(twin.id, ("status", "Cancelled")).await?;
@@ -90,81 +124,64 @@ impl Whmcs {
         Ok(kept.id)
     }
 
-    /// Gives a customer credit unless he has had it.
-    ///
-    /// # Errors
-    /// `NotFound` if the customer has no client, `Refused` if WHMCS cannot give it; `Pending`,
-    /// `Unavailable`.
-    pub async fn give_credit(
-        &self,
-        customer: CustomerId,
-        (key, why): (&str, &str),
-        amount: Money,
-    ) -> Result<(), Error> {
-        let client = self.memory.links.find_client(customer).await.map_err(Error::unavailable)?;
-        let client = client.ok_or(Error::NotFound)?;
-        if amount.is_negative() || text_of(amount.nanos()).is_none() {
-            return refused("the billing system gives credit in whole hundredths");
-        }
-        let _turn = self.turns.hold(client).await?;
-        if self.currency_of(client).await? != amount.currency() {
-            return refused("the billing system bills this customer in another currency");
-        }
-        self.give_once(client, &format!("{why} [{key}]"), amount.nanos()).await
-    }
-
     /// Descriptions and amounts as WHMCS takes them.
     async fn check_lines(
         &self,
         client: i64,
-        invoice: &UsageInvoice,
+        new: &NewInvoice,
     ) -> Result<Vec<(String, String)>, Error> {
-        let currency = self.currency_of(client).await?;
-        if invoice.key.contains(['\n', '\r']) || invoice.lines.is_empty() {
+        check_currency(self.currency_of(client).await?, new.total)?;
+        if new.key.contains(['\n', '\r']) || new.lines.is_empty() {
             return refused("an invoice has a key without line breaks, and a line");
         }
         let mut lines = Vec::new();
-        for (description, amount) in &invoice.lines {
-            if amount.currency() != currency {
-                return refused("the billing system bills this customer in another currency");
-            }
-            let Some(amount) = text_of(amount.nanos()) else {
-                return refused("the billing system invoices whole hundredths");
-            };
-            lines.push((description.clone(), amount));
+        for line in &new.lines {
+            let Some(amount) = text_of(line.amount.nanos()) else { return refused(TOO_FINE) };
+            lines.push((line.text.clone(), amount));
         }
-        Ok(lines)
+        let sum: i128 = new.lines.iter().map(|line| line.amount.nanos()).sum();
+        let is_sound = sum == new.total.nanos() && sum > 0;
+        if is_sound { Ok(lines) } else { refused("an invoice is the sum of its lines, above zero") }
     }
 
-    /// A client's invoices with this line in their notes, in the order of their ids.
-    async fn invoices_noted(&self, client: i64, line: &str) -> Result<Vec<InvoiceRow>, Error> {
+    /// A client's invoices by the lines that their notes have, each in the order of their ids.
+    async fn invoices_noted(
+        &self,
+        client: i64,
+        issuing: &[Issuing<'_>],
+    ) -> Result<HashMap<String, Vec<InvoiceRow>>, Error> {
+        let wanted: HashSet<&str> = issuing.iter().map(|own| own.line.as_str()).collect();
         let id = client.to_string();
         let filter = [("userid", id.as_str()), ("orderby", "id"), ("order", "desc")];
-        let (mut found, mut start) = (Vec::new(), 0);
+        let (mut found, mut start) = (BTreeMap::new(), 0);
         for _ in 0..PAGES_MAX {
             let page = self.api.invoices(&filter, start, PAGE).await?;
             let count = page.rows.len();
             start += count;
-            let is_noted = |row: &InvoiceRow| row.notes.lines().any(|own| own.trim() == line);
-            found.extend(page.rows.into_iter().filter(|row| row.client == client && is_noted(row)));
+            for row in page.rows.into_iter().filter(|row| row.client == client) {
+                let line = row.notes.lines().map(str::trim).find(|line| wanted.contains(line));
+                if let Some(line) = line.map(str::to_owned) {
+                    found.insert(row.id, (line, row));
+                }
+            }
             if count == 0 || start >= page.total {
-                found.sort_unstable_by_key(|row| row.id);
-                found.dedup_by_key(|row| row.id);
-                return Ok(found);
+                let mut by_line: HashMap<String, Vec<InvoiceRow>> = HashMap::new();
+                for (line, row) in found.into_values() {
+                    by_line.entry(line).or_default().push(row);
+                }
+                return Ok(by_line);
             }
         }
         Err(Error::unavailable("a client has too many invoices to look through"))
     }
 
-    async fn draft(
-        &self,
-        client: i64,
-        (notes, lines): (&str, &[(String, String)]),
-        due: Date,
-    ) -> Result<(), Error> {
+    async fn draft(&self, client: i64, own: &Issuing<'_>) -> Result<(), Error> {
+        let lines = self.check_lines(client, own.new).await?;
         let form = format_description!("[year]-[month]-[day]");
         let day = |date: Date| date.format(form).map_err(Error::unavailable);
-        let (date, due) = (day(self.clock.now().date())?, day(due)?);
+        let today = self.clock.now().date();
+        let due = today.saturating_add(Duration::days(self.options.days_to_pay.into()));
+        let (date, due) = (day(today)?, day(due)?);
         let (client, taxed) =
             (client.to_string(), if self.options.usage_is_taxed { "1" } else { "0" });
         let mut what = vec![
@@ -175,9 +192,9 @@ impl Whmcs {
             ("paymentmethod".to_owned(), &self.options.payment_method),
             ("date".to_owned(), &date),
             ("duedate".to_owned(), &due),
-            ("notes".to_owned(), notes),
+            ("notes".to_owned(), &own.line),
         ];
-        for (n, (description, amount)) in (1..).zip(lines) {
+        for (n, (description, amount)) in (1..).zip(&lines) {
             what.push((format!("itemdescription{n}"), description));
             what.push((format!("itemamount{n}"), amount));
             what.push((format!("itemtaxed{n}"), taxed));

@@ -8,10 +8,9 @@
 //! - a payment is found by its reference, an invoice of ours by its notes, credit by its text;
 //! - what has no clear answer is `Pending`, and the repeat looks.
 //!
-//! All state is in WHMCS, but for three things that it has no room for: which client a customer is
-//! ([`CustomerLinks`](stowage_provider::CustomerLinks)), which keys were undone before their order
-//! was seen ([`SpentKeys`](stowage_provider::SpentKeys)), and a memory of clients' currencies, which
-//! never change.
+//! All state is in WHMCS, but for three things: which client a customer is ([`CustomerLinks`]), which
+//! keys were undone before their order was seen ([`SpentKeys`]), and a memory of clients'
+//! currencies, which never change.
 //!
 //! An order's invoice is WHMCS' own and `Unpaid` from the beginning. It is told as a draft while
 //! the order is not accepted. What an undo finds paid is given back as credit.
@@ -49,13 +48,13 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use stowage_provider::{
-    BoxError, CustomerLinks, Error, Invoice, InvoiceListing, NewOrder, OrderRef, OverdueListing,
-    Payment, PlacedOrder, Provider, SpentKeys,
+    BoxError, CreditNote, CustomerLinks, Error, Invoice, InvoiceListing, NewCredit, NewInvoice,
+    NewOrder, OrderRef, OverdueListing, Payment, PaymentRefusal, PaymentTerms, PlacedOrder,
+    Provider, SpentKeys, Standing,
 };
-use stowage_types::{Clock, Currency, Random};
+use stowage_types::{Clock, Currency, CustomerId, Money, Random};
 use time::OffsetDateTime;
 
-pub use issuing::UsageInvoice;
 pub use options::{Ending, Product, WhmcsOptions};
 
 /// What subscriptions billed by WHMCS say in `provider`.
@@ -109,6 +108,10 @@ impl Provider for Whmcs {
         NAME
     }
 
+    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
+        self.check(customer, price).await
+    }
+
     async fn place_order(&self, order: &NewOrder) -> Result<PlacedOrder, Error> {
         self.place(order).await
     }
@@ -127,6 +130,37 @@ impl Provider for Whmcs {
 
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error> {
         self.mirror(order, end).await
+    }
+
+    fn renews(&self) -> bool {
+        true
+    }
+
+    async fn issue_invoices(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error> {
+        self.issue(invoices).await
+    }
+
+    async fn grant_credits(&self, credits: &[NewCredit]) -> Result<(), Error> {
+        self.grant(credits).await
+    }
+
+    async fn record_credit(&self, credit: &NewCredit) -> Result<(), Error> {
+        self.take_in(credit).await
+    }
+
+    async fn issue_credit_note(&self, _: &CreditNote) -> Result<Invoice, Error> {
+        // No action makes one, and what is lost of an invoice that is changed cannot be told.
+        let why = "credit notes of invoices in WHMCS are made in WHMCS";
+        Err(PaymentRefusal::Other { why }.into())
+    }
+
+    async fn find_standing(&self, customer: CustomerId) -> Result<Standing, Error> {
+        self.standing(customer).await
+    }
+
+    async fn set_payment_terms(&self, _: CustomerId, _: Option<PaymentTerms>) -> Result<(), Error> {
+        let why = "how a customer pays is kept in WHMCS".to_owned();
+        Err(Error::Refused { why })
     }
 
     async fn find_invoices(&self, ids: &[i64]) -> Result<Vec<Invoice>, Error> {

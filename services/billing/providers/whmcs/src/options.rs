@@ -37,6 +37,8 @@ pub struct WhmcsOptions {
     pub mirror_ends: bool,
     /// Whether taxes come on top of usage. Default no.
     pub usage_is_taxed: bool,
+    /// Days to pay an invoice of usage. Default 14.
+    pub days_to_pay: u16,
     /// Longest time a connection may take, TLS included. Default 3 s.
     pub connect_timeout: Duration,
     /// Longest time a call may take; modules run within it. Default 30 s.
@@ -97,6 +99,7 @@ impl WhmcsOptions {
             ending: Ending::Status,
             mirror_ends: false,
             usage_is_taxed: false,
+            days_to_pay: 14,
             connect_timeout: Duration::from_secs(3),
             call_timeout: Duration::from_secs(30),
             calls_per_second: 20,

@@ -3,6 +3,7 @@
 use stowage_provider::{Error, NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
 
 use crate::amount::{shown, text_of};
+use crate::customers::{TOO_FINE, check_currency};
 use crate::domain::domain_of;
 use crate::fault::Fault;
 use crate::options::Product;
@@ -28,7 +29,7 @@ impl Whmcs {
             return refused(format!("plan {} has no product in the billing system", order.plan.0));
         };
         let Some(price) = text_of(order.period_price.nanos()) else {
-            return refused("the billing system has no amounts of more than two decimals".into());
+            return refused(TOO_FINE.to_owned());
         };
         let client = self.client_of(order.customer).await?;
         let _turn = self.turns.hold(client).await?;
@@ -39,7 +40,7 @@ impl Whmcs {
         let mut found = self.api.services(client, &domain).await?;
         let mut added = None;
         if found.is_empty() {
-            self.check_currency(client, order).await?;
+            check_currency(self.currency_of(client).await?, order.period_price)?;
             added = Some(self.add(order, (client, &domain), (product, &price)).await?);
             // It must be seen, or a repeat would not see it either; and there may be two.
             found = self.api.services(client, &domain).await.map_err(Fault::halfway)?;
@@ -55,14 +56,6 @@ impl Whmcs {
             return Err(Error::Undone);
         }
         self.settle(order, (product, kept), added).await
-    }
-
-    async fn check_currency(&self, client: i64, order: &NewOrder) -> Result<(), Error> {
-        let (own, asked) = (self.currency_of(client).await?, order.period_price.currency());
-        if own == asked {
-            return Ok(());
-        }
-        refused(format!("the billing system bills this customer in {own}, not in {asked}"))
     }
 
     /// Places an order that is not there.

@@ -62,6 +62,8 @@ pub(crate) struct Client {
     pub(crate) email: String,
     pub(crate) is_closed: bool,
     pub(crate) currency: Currency,
+    /// In nano-units.
+    pub(crate) credit: i128,
 }
 
 /// Where an invoice is, in WHMCS' words.
@@ -119,6 +121,8 @@ pub(crate) struct Invoice {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Transaction {
     pub(crate) reference: String,
+    pub(crate) client: i64,
+    /// 0: none.
     pub(crate) invoice: i64,
     /// In less out, in nano-units.
     pub(crate) amount: i128,
@@ -241,6 +245,7 @@ impl Transaction {
         let amount = |name: &str| known(loose::nanos(&row[name]), "the amount of a payment");
         Ok(Self {
             reference: loose::text(&row["transid"]),
+            client: known(loose::number(&row["userid"]), "the client of a payment")?,
             invoice: known(loose::number(&row["invoiceid"]), "the invoice of a payment")?,
             amount: amount("amountin")? - amount("amountout")?,
         })
@@ -351,6 +356,7 @@ impl Api {
             email: loose::text(&row["email"]),
             is_closed: loose::text(&row["status"]) == "Closed",
             currency: known(currency, "the currency of a client")?,
+            credit: known(loose::nanos(&row["credit"]), "the credit of a client")?,
         }))
     }
 

@@ -1,8 +1,9 @@
 //! The flags that describe a plan, for creating one and for changing one alike.
 
 use clap::{Args, ValueEnum};
-use stowage_proto::billing::{BillingPeriod, Plan, PlanPrice};
-use stowage_types::{Decimal, Money, name};
+use stowage_proto::billing::{BillingPeriod, Plan, PlanPrice, StorageMode};
+use stowage_types::{Decimal, Money, name, timestamp};
+use time::OffsetDateTime;
 
 use crate::admin::{Error, amount};
 
@@ -48,12 +49,18 @@ pub(crate) struct Change {
     /// Moved GB that the price includes
     #[arg(long, value_name = "GB")]
     included_traffic_gb: Option<i64>,
+    /// Which figure of what is stored is charged
+    #[arg(long, value_enum, value_name = "MODE")]
+    storage_mode: Option<Mode>,
     /// How long a period is
     #[arg(long, value_enum)]
     period: Option<Period>,
     /// Say that zero prices are meant: --free, or --free false
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     free: Option<bool>,
+    /// Sell this version from then on, such as 2026-12-01 or 2026-12-01T10:00:00Z [default: now]
+    #[arg(long, value_name = "TIME", value_parser = amount::time)]
+    effective: Option<OffsetDateTime>,
     /// Most accounts a customer may have on it; 0 for no bound, at least 1 if it is free
     #[arg(long, value_name = "N")]
     account_max: Option<i32>,
@@ -65,6 +72,16 @@ enum Gb {
     Binary,
     /// 1,000,000,000
     Decimal,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Mode {
+    /// The most that was stored at once
+    Peak,
+    /// What was stored on average
+    Average,
+    /// What was stored at the end of the period
+    Last,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -123,11 +140,18 @@ impl Change {
         set.field("gb_bytes", gb_bytes, &mut plan.gb_bytes);
         set.field("included_storage_gb", self.included_storage_gb, &mut plan.included_storage_gb);
         set.field("included_traffic_gb", self.included_traffic_gb, &mut plan.included_traffic_gb);
+        let mode = self.storage_mode.map(|mode| match mode {
+            Mode::Peak => StorageMode::Peak.into(),
+            Mode::Average => StorageMode::Average.into(),
+            Mode::Last => StorageMode::Last.into(),
+        });
+        set.field("storage_mode", mode, &mut plan.storage_mode);
         let period = self.period.map(|period| match period {
             Period::Monthly => BillingPeriod::Monthly.into(),
             Period::Yearly => BillingPeriod::Yearly.into(),
         });
         set.field("period", period, &mut plan.period);
+        plan.effective_time = self.effective.map(timestamp);
         set.field("free", self.free, &mut plan.free);
         let account_max = &mut plan.account_max_per_customer;
         set.field("account_max_per_customer", self.account_max, account_max);

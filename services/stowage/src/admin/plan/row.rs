@@ -20,6 +20,7 @@ pub(super) struct PlanRow {
     free: bool,
     location: String,
     storage_type: String,
+    storage_mode: String,
     period: String,
     base_price: String,
     prices: BTreeMap<String, PriceRow>,
@@ -29,6 +30,7 @@ pub(super) struct PlanRow {
     included_storage_gb: i64,
     included_traffic_gb: i64,
     account_max_per_customer: i32,
+    effective_time: Option<String>,
     update_time: Option<String>,
 }
 
@@ -47,6 +49,7 @@ pub(super) struct Detail(pub(super) PlanRow);
 impl From<Plan> for PlanRow {
     fn from(plan: Plan) -> Self {
         let period = output::value(plan.period().as_str_name(), "BILLING_PERIOD_");
+        let storage_mode = output::value(plan.storage_mode().as_str_name(), "STORAGE_MODE_");
         Self {
             plan_id: plan.plan_id,
             version: plan.version,
@@ -55,6 +58,7 @@ impl From<Plan> for PlanRow {
             free: plan.free,
             location: output::last_part(&plan.location),
             storage_type: plan.storage_type,
+            storage_mode,
             period,
             base_price: amount_of(plan.base_price.as_ref()),
             prices: plan.prices.iter().map(price_row).collect(),
@@ -64,6 +68,7 @@ impl From<Plan> for PlanRow {
             included_storage_gb: plan.included_storage_gb,
             included_traffic_gb: plan.included_traffic_gb,
             account_max_per_customer: plan.account_max_per_customer,
+            effective_time: output::time(plan.effective_time),
             update_time: output::time(plan.update_time),
         }
     }
@@ -122,6 +127,7 @@ impl Row for Detail {
         "PRICES",
         "STORAGE OVERAGE",
         "TRAFFIC OVERAGE",
+        "STORAGE COUNTS",
         "BASE PRICE",
         "PERIOD",
         "FREE",
@@ -130,6 +136,7 @@ impl Row for Detail {
         "INCLUDED STORAGE",
         "INCLUDED TRAFFIC",
         "ACCOUNTS EACH",
+        "SOLD FROM",
         "CHANGED",
     ];
 
@@ -139,6 +146,7 @@ impl Row for Detail {
         cells.extend([
             plan.each(|row| &row.storage_overage),
             plan.each(|row| &row.traffic_overage),
+            plan.storage_mode.clone(),
             plan.base_price.clone(),
             plan.period.clone(),
             if plan.free { "yes" } else { "no" }.to_owned(),
@@ -147,6 +155,7 @@ impl Row for Detail {
             format!("{} GB", plan.included_storage_gb),
             format!("{} GB", plan.included_traffic_gb),
             amount::shown_count(plan.account_max_per_customer),
+            plan.effective_time.clone().unwrap_or_default(),
             plan.update_time.clone().unwrap_or_default(),
         ]);
         cells

@@ -4,11 +4,16 @@ use prost::Message as _;
 use stowage_proto::billing as pb;
 
 use super::table::Foreign::{AsMissing, NotFound, Shared};
-use super::table::{Foreign, Need, OPERATORS, READERS, ROLES, Row};
+use super::table::{Foreign, Need, OPERATORS, READERS, ROLES, Row, SUPPORT};
 use super::world::plan_of;
 
+const NO_CUSTOMER: Foreign = NotFound("CUSTOMER_NOT_FOUND");
 const NO_INVOICE: Foreign = NotFound("INVOICE_NOT_FOUND");
 const NO_SUBSCRIPTION: Foreign = NotFound("SUBSCRIPTION_NOT_FOUND");
+
+fn a_billionth() -> stowage_proto::Money {
+    stowage_proto::Money { currency_code: "EUR".to_owned(), units: 0, nanos: 1 }
+}
 
 pub(super) const ROWS: &[Row] = &[
     Row::new("/stowage.billing.v1.PlanService/CreatePlan", OPERATORS, Shared, |n| {
@@ -44,15 +49,52 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("/stowage.billing.v1.InvoiceService/GetInvoice", READERS, NO_INVOICE, |n| {
         pb::GetInvoiceRequest { name: n.invoice() }.encode_to_vec()
     }),
+    Row::new("/stowage.billing.v1.InvoiceService/GetInvoiceDocument", READERS, NO_INVOICE, |n| {
+        pb::GetInvoiceDocumentRequest { name: n.invoice() }.encode_to_vec()
+    }),
+    Row::new("/stowage.billing.v1.InvoiceService/VerifyInvoice", SUPPORT, NO_INVOICE, |n| {
+        pb::VerifyInvoiceRequest { name: n.invoice() }.encode_to_vec()
+    }),
+    Row::new("/stowage.billing.v1.InvoiceService/VerifyInvoices", SUPPORT, Shared, |_| {
+        pb::VerifyInvoicesRequest::default().encode_to_vec()
+    }),
+    Row::new("/stowage.billing.v1.InvoiceService/ListCharges", READERS, AsMissing, |n| {
+        pb::ListChargesRequest { customer: n.customer(), ..Default::default() }.encode_to_vec()
+    }),
+    Row::new("/stowage.billing.v1.InvoiceService/IssueCreditNote", OPERATORS, NO_INVOICE, |n| {
+        let request = pb::IssueCreditNoteRequest {
+            name: n.invoice(),
+            amount: Some(a_billionth()),
+            reason: "too much".to_owned(),
+            reference: format!("matrix-{}", n.serial),
+            ..Default::default()
+        };
+        request.encode_to_vec()
+    })
+    .needs(Need::Serial),
+    Row::new("/stowage.billing.v1.CreditService/GetStanding", READERS, NO_CUSTOMER, |n| {
+        pb::GetStandingRequest { customer: n.customer() }.encode_to_vec()
+    }),
+    Row::new("/stowage.billing.v1.CreditService/RecordCredit", OPERATORS, NO_CUSTOMER, |n| {
+        let request = pb::RecordCreditRequest {
+            customer: n.customer(),
+            amount: Some(a_billionth()),
+            reference: format!("matrix-{}", n.serial),
+            ..Default::default()
+        };
+        request.encode_to_vec()
+    })
+    .needs(Need::Serial),
+    Row::new("/stowage.billing.v1.CreditService/SetPaymentTerms", OPERATORS, NO_CUSTOMER, |n| {
+        let payment_terms = pb::PaymentTerms::Invoiced.into();
+        let customer = n.customer();
+        pb::SetPaymentTermsRequest { customer, payment_terms, ..Default::default() }.encode_to_vec()
+    }),
     // A billionth at a time: every call of the row finds something left to pay.
     Row::new("/stowage.billing.v1.InvoiceService/RecordPayment", OPERATORS, NO_INVOICE, |n| {
         let request = pb::RecordPaymentRequest {
             name: n.invoice(),
-            amount: Some(stowage_proto::Money {
-                currency_code: "EUR".to_owned(),
-                units: 0,
-                nanos: 1,
-            }),
+            amount: Some(a_billionth()),
             reference: format!("matrix-{}", n.serial),
             ..Default::default()
         };
@@ -102,8 +144,13 @@ pub(super) const ROWS: &[Row] = &[
         ROLES,
         NO_SUBSCRIPTION,
         |n| {
-            let (name, plan) = (n.subscription(), n.other_plan());
-            pb::ChangeSubscriptionPlanRequest { name, plan, plan_version: 1 }.encode_to_vec()
+            let request = pb::ChangeSubscriptionPlanRequest {
+                name: n.subscription(),
+                plan: n.other_plan(),
+                plan_version: 1,
+                change_key: String::new(),
+            };
+            request.encode_to_vec()
         },
     ),
     Row::new(

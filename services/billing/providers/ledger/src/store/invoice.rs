@@ -3,8 +3,12 @@
 //! An invoice's state and sums are kept on its row; whoever changes them writes the entry of the
 //! journal in the same transaction.
 
-use stowage_db::{Args, Db, Error, Query, Tx, args};
-use stowage_provider::{Invoice, InvoiceListing, InvoiceState, NewOrder, OrderKey, OverdueListing};
+use std::collections::{BTreeMap, BTreeSet};
+
+use stowage_db::{Args, Db, Error, Query, Tx, Value, args};
+use stowage_provider::{
+    Invoice, InvoiceListing, InvoiceState, NewInvoice, NewOrder, OrderKey, OverdueListing,
+};
 use stowage_types::{Currency, CustomerId, Money};
 use time::OffsetDateTime;
 
@@ -91,6 +95,96 @@ pub(crate) fn insert(
     );
 }
 
+/// An invoice that is issued as it is made.
+pub(crate) struct Issuing<'a> {
+    pub(crate) id: i64,
+    pub(crate) new: &'a NewInvoice,
+    pub(crate) amount_nanos: i64,
+    pub(crate) due: OffsetDateTime,
+}
+
+/// Issues invoices under their keys, which must be new.
+pub(crate) async fn insert_issued(
+    tx: &mut Tx,
+    invoices: &[Issuing<'_>],
+    now: OffsetDateTime,
+) -> Result<(), Error> {
+    const HEAD: &str = "INSERT INTO ledger_invoice (invoice_id, invoice_key, order_key, \
+        customer_id, title, currency, amount_nanos, paid_nanos, state, create_time, issue_time, \
+        due_time)";
+    let row = |Issuing { id, new, amount_nanos, due }: &Issuing<'_>| -> Vec<Value> {
+        vec![
+            (*id).into(),
+            new.key.as_str().into(),
+            new.order.key.as_str().into(),
+            new.order.customer.0.into(),
+            new.title.as_str().into(),
+            new.total.currency().as_str().into(),
+            (*amount_nanos).into(),
+            0_i64.into(),
+            "open".into(),
+            now.into(),
+            now.into(),
+            (*due).into(),
+        ]
+    };
+    tx.put_rows(HEAD, invoices.iter().map(row).collect(), "").await
+}
+
+/// The ids of invoices that were issued under keys.
+pub(crate) async fn find_by_keys(
+    mut from: impl Query,
+    keys: &[&str],
+) -> Result<BTreeMap<String, i64>, Error> {
+    let mut args = Args::new();
+    let places = args.push_all(keys.iter().copied());
+    let sql = format!(
+        "SELECT invoice_key, invoice_id FROM ledger_invoice WHERE invoice_key IN ({places})"
+    );
+    Ok(from.fetch_all_built::<(String, i64)>(sql, args).await?.into_iter().collect())
+}
+
+/// Which of the orders were placed.
+pub(crate) async fn find_orders(
+    mut from: impl Query,
+    keys: &[&str],
+) -> Result<BTreeSet<String>, Error> {
+    let mut args = Args::new();
+    let places = args.push_all(keys.iter().copied());
+    let sql = format!(
+        "SELECT order_key FROM ledger_order WHERE order_id IS NOT NULL AND order_key IN ({places})"
+    );
+    let rows: Vec<(String,)> = from.fetch_all_built(sql, args).await?;
+    Ok(rows.into_iter().map(|(key,)| key).collect())
+}
+
+/// A customer's open invoices in a currency, the one due first first, locked until the end of the
+/// transaction: their ids and what is left to pay.
+pub(crate) async fn lock_open(
+    tx: &mut Tx,
+    (customer_id, currency): (i64, Currency),
+    max: i64,
+) -> Result<Vec<(i64, i64)>, Error> {
+    tx.fetch_all(
+        "SELECT invoice_id, amount_nanos - paid_nanos FROM ledger_invoice \
+         WHERE customer_id = $1 AND currency = $2 AND state = 'open' \
+         ORDER BY due_time, invoice_id LIMIT $3 FOR UPDATE",
+        args![customer_id, currency.as_str(), max],
+    )
+    .await
+}
+
+/// The currencies of an order's invoices.
+pub(crate) async fn currencies(tx: &mut Tx, key: &OrderKey) -> Result<Vec<Currency>, Error> {
+    let rows: Vec<(String,)> = tx
+        .fetch_all(
+            "SELECT DISTINCT currency FROM ledger_invoice WHERE order_key = $1 ORDER BY currency",
+            args![key.as_str()],
+        )
+        .await?;
+    rows.into_iter().map(|(text,)| Currency::parse(&text).map_err(|_| damaged())).collect()
+}
+
 /// Issues the draft of an order, if it has one still, and answers what was issued.
 pub(crate) async fn issue(
     tx: &mut Tx,
@@ -101,7 +195,7 @@ pub(crate) async fn issue(
         .fetch_optional(
             "UPDATE ledger_invoice SET state = 'open', issue_time = $2, due_time = $3 \
              WHERE order_key = $1 AND state = 'draft' \
-             RETURNING invoice_id, customer_id, currency, amount_nanos, issue_time",
+             RETURNING invoice_id, customer_id, currency, amount_nanos, paid_nanos, issue_time",
             args![key.as_str(), now, due],
         )
         .await?;
@@ -118,7 +212,7 @@ pub(crate) async fn withdraw(
         .fetch_all(
             "UPDATE ledger_invoice SET state = 'void', settle_time = $2 \
              WHERE order_key = $1 AND state <> 'void' \
-             RETURNING invoice_id, customer_id, currency, amount_nanos, issue_time",
+             RETURNING invoice_id, customer_id, currency, amount_nanos, paid_nanos, issue_time",
             args![key.as_str(), now],
         )
         .await?;
@@ -133,6 +227,7 @@ pub(crate) struct Issued {
     pub(crate) customer_id: i64,
     pub(crate) currency: Currency,
     pub(crate) amount_nanos: i64,
+    pub(crate) paid_nanos: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -141,6 +236,7 @@ struct IssuedRow {
     customer_id: i64,
     currency: String,
     amount_nanos: i64,
+    paid_nanos: i64,
     issue_time: Option<OffsetDateTime>,
 }
 
@@ -148,9 +244,9 @@ impl TryFrom<IssuedRow> for Issued {
     type Error = Error;
 
     fn try_from(row: IssuedRow) -> Result<Self, Error> {
-        let IssuedRow { invoice_id, customer_id, currency, amount_nanos, .. } = row;
+        let IssuedRow { invoice_id, customer_id, currency, amount_nanos, paid_nanos, .. } = row;
         let currency = Currency::parse(&currency).map_err(|_| damaged())?;
-        Ok(Self { invoice_id, customer_id, currency, amount_nanos })
+        Ok(Self { invoice_id, customer_id, currency, amount_nanos, paid_nanos })
     }
 }
 
@@ -158,19 +254,21 @@ fn damaged() -> Error {
     Error::Other { source: "an invoice of the ledger is damaged".into() }
 }
 
-/// Books a payment on the row; it is paid when nothing is left.
+/// Books a payment on the row; it is paid when nothing is left. Of it, `credited_nanos` came by a
+/// credit note.
 pub(crate) async fn pay(
     tx: &mut Tx,
     invoice_id: i64,
-    amount_nanos: i64,
+    (amount_nanos, credited_nanos): (i64, i64),
     now: OffsetDateTime,
 ) -> Result<(), Error> {
     tx.execute(
         "UPDATE ledger_invoice SET paid_nanos = paid_nanos + $2, \
+         credited_nanos = credited_nanos + $4, \
          settle_time = CASE WHEN paid_nanos + $2 = amount_nanos THEN $3 ELSE settle_time END, \
          state = CASE WHEN paid_nanos + $2 = amount_nanos THEN 'paid' ELSE state END \
          WHERE invoice_id = $1",
-        args![invoice_id, amount_nanos, now],
+        args![invoice_id, amount_nanos, now, credited_nanos],
     )
     .await?;
     Ok(())
@@ -183,6 +281,13 @@ pub(crate) async fn lock(tx: &mut Tx, id: i64) -> Result<bool, Error> {
         .execute("UPDATE ledger_invoice SET state = state WHERE invoice_id = $1", args![id])
         .await?;
     Ok(rows == 1)
+}
+
+/// How much of an invoice was taken back by credit notes.
+pub(crate) async fn credited(tx: &mut Tx, id: i64) -> Result<i64, Error> {
+    let sql = "SELECT credited_nanos FROM ledger_invoice WHERE invoice_id = $1";
+    let (nanos,): (i64,) = tx.fetch_one(sql, args![id]).await?;
+    Ok(nanos)
 }
 
 pub(crate) async fn find(mut from: impl Query, id: i64) -> Result<Option<Invoice>, Error> {

@@ -1,5 +1,8 @@
-//! The ledger's tables: one file each.
+//! The SQL of the ledger.
 
+pub(crate) mod balance;
+pub(crate) mod customer;
+pub(crate) mod hold;
 pub(crate) mod invoice;
 pub(crate) mod journal;
 pub(crate) mod order;

@@ -33,6 +33,13 @@ pub(crate) async fn find(
     }))
 }
 
+/// Whose order it is. The order must be there.
+pub(crate) async fn customer(tx: &mut Tx, key: &OrderKey) -> Result<i64, Error> {
+    let sql = "SELECT customer_id FROM ledger_order WHERE order_key = $1";
+    let (customer_id,): (i64,) = tx.fetch_one(sql, args![key.as_str()]).await?;
+    Ok(customer_id)
+}
+
 /// Stores an order; false if its key is there already.
 pub(crate) async fn insert(
     tx: &mut Tx,
