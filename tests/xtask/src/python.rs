@@ -1,7 +1,7 @@
 //! Brings in what tests need of Python: `schemathesis` and `openapi-spec-validator`, which the
-//! facade's document is tested with, `boto3`, an S3 client, and `moto`, a double of AWS, which has
-//! an environment of its own. All are below the target folder, so that nothing of the machine
-//! changes.
+//! facade's document is tested with, `boto3`, an S3 client, `moto`, a double of AWS, and a client
+//! of WHMCS. The last two have environments of their own. All are below the target folder, so that
+//! nothing of the machine changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,10 @@ pub(crate) const MOTO: Environment = Environment {
     name: "moto",
     packages: &["moto[s3]==5.2.5", "flask==3.1.2", "flask-cors==6.0.1"],
 };
+
+/// A client of WHMCS that is not ours; its simulator is tested with it.
+pub(crate) const WHMCS: Environment =
+    Environment { name: "whmcs-client", packages: &["whmcs-api-client==1.0.32"] };
 
 /// Names what the environment was made of; written last, so that half an installation is none.
 const MARK: &str = "installed.txt";

@@ -121,7 +121,8 @@ fn run_stage(stage: Stage, closing: &mut Vec<String>) -> Result<(), String> {
     match stage {
         Stage::Tools => {
             install::components().and_then(|()| install::tools())?;
-            python::PROGRAMS.ensure()
+            python::PROGRAMS.ensure()?;
+            python::WHMCS.ensure()
         }
         Stage::Fmt => run::shown(run::cargo().args(["fmt", "--all", "--check"])),
         Stage::Layout => check_layout(),

@@ -18,6 +18,7 @@ pub mod conformance;
 mod credit;
 mod error;
 mod invoice;
+mod links;
 mod order;
 
 use async_trait::async_trait;
@@ -30,6 +31,7 @@ pub use invoice::{
     Invoice, InvoiceLine, InvoiceListing, InvoiceState, NewInvoice, OverdueListing, Payment,
     PaymentRefusal,
 };
+pub use links::{CustomerLinks, SpentKeys};
 pub use order::{NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
 
 /// A billing provider, as the billing role sees it.
