@@ -100,6 +100,7 @@ pub(crate) struct Quote {
 pub(crate) struct Order<'a> {
     pub(crate) s3uid: &'a S3uid,
     pub(crate) customer: CustomerId,
+    pub(crate) email: &'a str,
     pub(crate) currency: Currency,
     pub(crate) plan: PlanId,
     pub(crate) plan_version: i32,
@@ -216,7 +217,7 @@ impl Roles {
     pub(crate) async fn quote(
         &self,
         cx: &RequestContext,
-        (customer, currency): (CustomerId, Currency),
+        (customer, currency, email): (CustomerId, Currency, &str),
         (plan, location): (PlanId, &str),
     ) -> Result<Quote, CallError> {
         let message = billing::QuoteOrderRequest {
@@ -224,6 +225,7 @@ impl Roles {
             currency: currency.to_string(),
             plan: name::plan(plan),
             location: name::location(location),
+            customer_email: email.to_owned(),
         };
         let quote = call!(self.subscriptions, quote_order, cx, message)?;
         let plan = quote.plan.unwrap_or_default();
@@ -250,6 +252,7 @@ impl Roles {
             plan_version: order.plan_version,
             location: name::location(order.location),
             s3uid: order.s3uid.to_string(),
+            customer_email: order.email.to_owned(),
         };
         Ok(call!(self.subscriptions, place_order, cx, message)?.into())
     }

@@ -1,10 +1,66 @@
 //! Settings of the billing role.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::domain::dunning::{Reached, Stage, Step};
+
+/// Which billing system orders are placed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProviderKind {
+    /// The built-in one.
+    Ledger,
+    /// An installation of WHMCS, by its remote API.
+    Whmcs,
+}
+
+/// An installation of WHMCS. What each setting does is told in the README of its crate.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Whmcs {
+    /// Where it is installed, without `/includes/api.php`.
+    pub url: String,
+    /// Identifier of the API credential.
+    pub identifier: String,
+    /// File with its secret; refused if others may read it.
+    pub secret_file: PathBuf,
+    /// File with `$api_access_key` of its `configuration.php`, where our address is not on its
+    /// list. Default: none.
+    #[serde(default)]
+    pub access_key_file: Option<PathBuf>,
+    /// Certificates of the authority that has signed its own, in PEM. Default: those that the
+    /// system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// System name of the payment method of orders, invoices and payments: `banktransfer`.
+    pub payment_method: String,
+    /// Ids of its products by the ids of our plans.
+    pub products: BTreeMap<String, i64>,
+    /// Whether orders name our price; else the product's own price counts. Default yes.
+    #[serde(default = "yes")]
+    pub overrides_price: bool,
+    /// Whether a service's module is told to terminate it; else its status is set. Default no.
+    #[serde(default)]
+    pub module_terminate: bool,
+    /// Whether planned ends are written to services as their termination date. Default no.
+    #[serde(default)]
+    pub mirror_ends: bool,
+    /// Most calls a second. Default 20.
+    #[serde(default = "twenty")]
+    pub calls_per_second: u32,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn twenty() -> u32 {
+    20
+}
 
 /// How customers pay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -29,6 +85,11 @@ pub struct Config {
     /// How often the provider is told again of scheduled ends it has not taken, in milliseconds.
     /// Default 30000.
     pub mirror_interval_ms: u64,
+    /// Which billing system orders are placed with: `ledger`, the built-in one, or `whmcs`. What was
+    /// sold by another is not billed any more: choose before the first order. Default `ledger`.
+    pub provider: ProviderKind,
+    /// The installation of WHMCS, where that is the provider.
+    pub whmcs: Option<Whmcs>,
     /// How customers of the ledger pay for whom nothing else is set: `invoiced`, by the day an
     /// invoice is due, or `prepaid`, so that an order needs credit. Default `invoiced`.
     pub payment_terms: PaymentTerms,
@@ -67,6 +128,8 @@ impl Default for Config {
             call_timeout_ms: 30_000,
             provider_timeout_ms: 20_000,
             mirror_interval_ms: 30_000,
+            provider: ProviderKind::Ledger,
+            whmcs: None,
             payment_terms: PaymentTerms::Invoiced,
             seller: String::new(),
             invoice_due_days: 14,
@@ -114,6 +177,10 @@ impl Config {
         }
         if self.seller.chars().count() > 1000 {
             faults.push("billing.seller must have at most 1000 characters".to_owned());
+        }
+        if (self.provider == ProviderKind::Whmcs) != self.whmcs.is_some() {
+            let fault = "billing.whmcs must be set if, and only if, billing.provider is \"whmcs\"";
+            faults.push(fault.to_owned());
         }
         self.check_dunning(&mut faults);
         if self.provider_timeout_ms > self.call_timeout_ms {
@@ -226,6 +293,8 @@ mod tests {
             call_timeout_ms: 0,
             provider_timeout_ms: 7,
             mirror_interval_ms: 0,
+            provider: ProviderKind::Whmcs,
+            whmcs: None,
             payment_terms: PaymentTerms::Prepaid,
             seller: "x".repeat(1001),
             invoice_due_days: 367,
@@ -237,7 +306,7 @@ mod tests {
             close_interval_ms: 0,
             dunning_interval_ms: 0,
         };
-        assert_eq!(bad.check().len(), 13, "{:?}", bad.check());
+        assert_eq!(bad.check().len(), 14, "{:?}", bad.check());
     }
 
     #[test]

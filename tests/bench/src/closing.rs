@@ -1,5 +1,6 @@
 //! Closing and rating periods, and computing invoices again, on PostgreSQL.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -8,7 +9,9 @@ use stowage_proto::billing::VerifyInvoicesRequest;
 use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_testkit::{Beside, Parts, Site};
 
+use crate::RATES_OUT_OF_REACH;
 use crate::figure::Figure;
+use crate::parts::SERVER;
 use crate::start::resident_mib;
 
 /// Longest time that all may take.
@@ -18,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Invoices that are computed with one call.
 const VERIFIED_AT_ONCE: i32 = 1000;
 /// How often the role looks for what is due.
-pub(crate) const OFTEN: (&str, &str) = ("STOWAGE_BILLING_CLOSE_INTERVAL_MS", "500");
+const OFTEN: (&str, &str) = ("STOWAGE_BILLING_CLOSE_INTERVAL_MS", "500");
 
 /// What metering knows: in the month, ten days with a sample and with traffic for each account.
 const FACTS: [&str; 3] = [
@@ -60,7 +63,19 @@ const PROGRESS: &str = "SELECT count(*), \
      coalesce(extract(epoch FROM max(issue_time) - min(create_time)), 0)::float8 \
      FROM bill WHERE bill_key LIKE 'bench-%' AND invoice_id > 0";
 
-pub(crate) async fn measure(parts: &Parts, site: &Site, count: i64) -> Vec<Figure> {
+/// In processes of their own, on PostgreSQL.
+pub(crate) async fn of_parts(program: PathBuf, count: i64) -> Vec<Figure> {
+    if std::env::var_os(SERVER).is_none() {
+        let why = format!("{SERVER} is not set: run this by `cargo xtask bench`");
+        return vec![Figure::missing("closing and rating", why)];
+    }
+    let further: Vec<_> = RATES_OUT_OF_REACH.iter().copied().chain([OFTEN]).collect();
+    let parts = Parts::start_program(program, &further).await;
+    let site = parts.site(0);
+    measure(&parts, &site, count).await
+}
+
+async fn measure(parts: &Parts, site: &Site, count: i64) -> Vec<Figure> {
     let what = format!("closing and rating {count} subscriptions, each with an invoice");
     let elapsed = match close(parts, count).await {
         Ok(elapsed) => elapsed,

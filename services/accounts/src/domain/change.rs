@@ -94,8 +94,9 @@ impl Domain {
         once: &Once<Account>,
     ) -> Result<Account, Error> {
         let account = self.settled_account(cx, &lookup, Act::ChangePlan).await?;
-        let (payer, what) =
-            ((account.customer, account.currency), (plan, account.location.as_str()));
+        // Whoever has an account is known to the provider.
+        let payer = (account.customer, account.currency, "");
+        let what = (plan, account.location.as_str());
         let quote = self.shared.roles.quote(cx, payer, what).await?;
         if quote.storage_type != account.storage_type {
             return Err(Error::PlanMismatch { what: "storage_type".to_owned() });

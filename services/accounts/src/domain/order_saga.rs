@@ -155,6 +155,7 @@ pub(super) async fn place(shared: &Shared, state: &mut OrderState) -> StepResult
     let order = Order {
         s3uid: &state.s3uid,
         customer: state.customer,
+        email: &state.email,
         currency: state.currency,
         plan: state.plan,
         plan_version: state.plan_version,

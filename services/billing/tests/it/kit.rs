@@ -265,6 +265,7 @@ pub(crate) fn order(key: &str, customer_id: i64, plan: i64) -> pb::PlaceOrderReq
         plan_version: 1,
         location: "locations/NL".to_owned(),
         s3uid: "ab".repeat(16),
+        customer_email: "anna@example.org".to_owned(),
     }
 }
 
