@@ -85,8 +85,9 @@ pub struct Config {
     /// How often the provider is told again of scheduled ends it has not taken, in milliseconds.
     /// Default 30000.
     pub mirror_interval_ms: u64,
-    /// Which billing system orders are placed with: `ledger`, the built-in one, or `whmcs`. What was
-    /// sold by another is not billed any more: choose before the first order. Default `ledger`.
+    /// Which billing system orders are placed with: `ledger`, the built-in one, or `whmcs`. What
+    /// was sold by another is not billed any more: choose before the first order. Default
+    /// `ledger`.
     pub provider: ProviderKind,
     /// The installation of WHMCS, where that is the provider.
     pub whmcs: Option<Whmcs>,

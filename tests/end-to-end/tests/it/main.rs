@@ -40,3 +40,4 @@ mod tools;
 mod unread;
 mod users_model;
 mod walk;
+mod whmcs;
