@@ -8,8 +8,8 @@
 //! - a payment is found by its reference, an invoice of ours by its notes, credit by its text;
 //! - what has no clear answer is `Pending`, and the repeat looks.
 //!
-//! All state is in WHMCS, but for three things: which client a customer is ([`CustomerLinks`]), which
-//! keys were undone before their order was seen ([`SpentKeys`]), and a memory of clients'
+//! All state is in WHMCS, but for three things: which client a customer is ([`CustomerLinks`]),
+//! which keys were undone before their order was seen ([`SpentKeys`]), and a memory of clients'
 //! currencies, which never change.
 //!
 //! An order's invoice is WHMCS' own and `Unpaid` from the beginning. It is told as a draft while
@@ -32,6 +32,7 @@ mod customers;
 mod domain;
 mod ending;
 mod fault;
+pub mod hook;
 mod invoices;
 mod issuing;
 mod loose;
