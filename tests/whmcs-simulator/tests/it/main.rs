@@ -1,6 +1,9 @@
 //! The simulator with whoever speaks to it: a client that is not ours, and the provider `whmcs`.
 
+#![cfg(test)]
+
 mod foreign;
+mod hook;
 mod kit;
 mod many;
 mod provider;

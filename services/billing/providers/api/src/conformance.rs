@@ -5,8 +5,8 @@ use stowage_types::{Currency, CustomerId, Money, PlanId, S3uid};
 use time::{Duration, OffsetDateTime};
 
 use crate::{
-    Error, Invoice, InvoiceListing, InvoiceState, NewOrder, OrderKey, OrderRef, OverdueListing,
-    Payment, PaymentRefusal, Period, PlacedOrder, Provider,
+    Error, Invoice, InvoiceLine, InvoiceListing, InvoiceState, NewCredit, NewInvoice, NewOrder,
+    OrderKey, OrderRef, OverdueListing, Payment, PaymentRefusal, Period, PlacedOrder, Provider,
 };
 
 /// Runs every rule.
@@ -21,7 +21,9 @@ pub async fn run(provider: &dyn Provider) {
     what_was_never_placed_is_not_found(provider).await;
     an_invoice_follows_its_order(provider).await;
     a_payment_counts_once(provider).await;
+    invoices_are_issued_once(provider).await;
     invoices_are_listed(provider).await;
+    credit_is_given_once(provider).await;
 }
 
 /// An order of the suite; a zero price makes it a free one.
@@ -195,6 +197,72 @@ async fn a_payment_counts_once(provider: &dyn Provider) {
     assert!(refused(&answer, |refusal| *refusal == PaymentRefusal::NotOpen), "{answer:?}");
     let answer = pay(provider, (i64::MAX, "suite-p4"), (1, "EUR")).await;
     assert!(matches!(answer, Err(Error::NotFound)), "{answer:?}");
+}
+
+/// An invoice of the suite; amounts in whole euros.
+fn invoice_of(order: &OrderRef, key: &str, amounts: &[i128]) -> NewInvoice {
+    let currency = Currency::parse("EUR").expect("three letters");
+    let euros = |units: i128| Money::from_nanos(units * 1_000_000_000, currency);
+    let line = |units: &i128| InvoiceLine { text: "Traffic".to_owned(), amount: euros(*units) };
+    NewInvoice {
+        key: key.to_owned(),
+        order: order.clone(),
+        title: "Standard S3 Plan".to_owned(),
+        total: euros(amounts.iter().sum()),
+        lines: amounts.iter().map(line).collect(),
+    }
+}
+
+async fn invoices_are_issued_once(provider: &dyn Provider) {
+    let (order, first) = accepted(provider, "suite-usage", 10).await;
+    let one = invoice_of(&order, "suite-usage/1", &[3, -1]);
+    let two = invoice_of(&order, "suite-usage/2", &[5]);
+    let issue = async |invoices: &[NewInvoice]| {
+        provider.issue_invoices(invoices).await.expect("an accepted order is billed")
+    };
+    let both = issue(&[one.clone(), two.clone()]).await;
+    assert_eq!(issue(&[two, one]).await, [both[1], both[0]], "the same keys answer the same ids");
+    assert!(both[0] != both[1] && !both.contains(&first), "each is another invoice");
+    let invoice = find(provider, both[0]).await.expect("it is there");
+    assert_eq!(invoice.state, InvoiceState::Open, "it is owed at once");
+    assert_eq!(invoice.total.nanos(), 2_000_000_000, "the sum of its lines");
+    let service_id = order.placed.expect("it was placed").service_id;
+    assert_eq!((invoice.customer, invoice.service_id), (order.customer, service_id));
+    assert_eq!(issue(&[]).await, [0; 0], "nothing is nothing");
+    let absent = reference(&self::order("suite-absent", 10), None);
+    let answer = provider.issue_invoices(&[invoice_of(&absent, "suite-absent/1", &[1])]).await;
+    assert!(matches!(answer, Err(Error::NotFound)), "{answer:?}");
+}
+
+/// Credit of the suite, of a customer who owes nothing.
+fn credit(key: &str, units: i128) -> NewCredit {
+    NewCredit {
+        key: key.to_owned(),
+        customer: CustomerId(1003),
+        amount: order("suite-any", units).period_price,
+        text: "Rest of a period".to_owned(),
+        actor: "suite".to_owned(),
+    }
+}
+
+async fn credit_is_given_once(provider: &dyn Provider) {
+    let usable = async || {
+        let standing = provider.find_standing(CustomerId(1003)).await.expect("there");
+        standing.credits.iter().map(|credit| credit.usable.nanos() / 1_000_000_000).sum::<i128>()
+    };
+    assert_eq!(usable().await, 0, "nothing yet");
+    for _ in 0..2 {
+        let given = [credit("suite-c1", 3), credit("suite-c2", 4)];
+        provider.grant_credits(&given).await.expect("credit is given");
+        assert_eq!(usable().await, 7);
+    }
+    for _ in 0..2 {
+        provider.record_credit(&credit("suite-c3", 5)).await.expect("credit is taken in");
+        assert_eq!(usable().await, 12);
+    }
+    let reused = provider.record_credit(&credit("suite-c3", 6)).await;
+    let is_refused = matches!(reused, Err(Error::Payment(PaymentRefusal::Other { .. })));
+    assert!(is_refused, "another payment of the same name: {reused:?}");
 }
 
 async fn invoices_are_listed(provider: &dyn Provider) {

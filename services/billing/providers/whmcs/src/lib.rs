@@ -32,6 +32,7 @@ mod customers;
 mod domain;
 mod ending;
 mod fault;
+pub mod hook;
 mod invoices;
 mod issuing;
 mod loose;

@@ -268,36 +268,43 @@ pub(crate) struct Page<T> {
     pub(crate) total: usize,
 }
 
+/// A list: the action that answers it, how it is wrapped, and how a row of it is read.
+struct List<T> {
+    action: &'static str,
+    names: (&'static str, &'static str),
+    read: fn(&Value) -> Result<T, Fault>,
+}
+
+const SERVICES: List<Service> =
+    List { action: "GetClientsProducts", names: ("products", "product"), read: Service::read };
+const ORDERS: List<Order> =
+    List { action: "GetOrders", names: ("orders", "order"), read: Order::read };
+const INVOICES: List<InvoiceRow> =
+    List { action: "GetInvoices", names: ("invoices", "invoice"), read: InvoiceRow::read };
+
 impl Api {
     /// Reads a page from a row on.
     async fn page<T>(
         &self,
-        action: &str,
-        (outer, inner): (&str, &str),
+        list: &List<T>,
         filter: &[(&str, &str)],
         (start, length): (usize, usize),
-        read: fn(&Value) -> Result<T, Fault>,
     ) -> Result<Page<T>, Fault> {
         let (start, length) = (start.to_string(), length.to_string());
         let what = [filter, &[("limitstart", &start), ("limitnum", &length)]].concat();
-        let answer = self.read(action, &what).await?;
+        let answer = self.read(list.action, &what).await?;
+        let (outer, inner) = list.names;
         let rows = known(loose::rows(&answer[outer], inner), "a list")?;
         let total = known(loose::number(&answer["totalresults"]), "the length of a list")?;
-        let rows = rows.into_iter().map(read).collect::<Result<_, _>>()?;
+        let rows = rows.into_iter().map(list.read).collect::<Result<_, _>>()?;
         Ok(Page { rows, total: usize::try_from(total).unwrap_or(0) })
     }
 
     /// Reads a list to its end.
-    async fn all<T>(
-        &self,
-        action: &str,
-        names: (&str, &str),
-        filter: &[(&str, &str)],
-        read: fn(&Value) -> Result<T, Fault>,
-    ) -> Result<Vec<T>, Fault> {
+    async fn all<T>(&self, list: &List<T>, filter: &[(&str, &str)]) -> Result<Vec<T>, Fault> {
         let mut all = Vec::new();
         for _ in 0..PAGES_MAX {
-            let page = self.page(action, names, filter, (all.len(), PAGE), read).await?;
+            let page = self.page(list, filter, (all.len(), PAGE)).await?;
             let (is_empty, total) = (page.rows.is_empty(), page.total);
             all.extend(page.rows);
             if is_empty || all.len() >= total {
@@ -311,8 +318,7 @@ impl Api {
     pub(crate) async fn services(&self, client: i64, domain: &str) -> Result<Vec<Service>, Fault> {
         let id = client.to_string();
         let filter = [("clientid", id.as_str()), ("domain", domain)];
-        let names = ("products", "product");
-        let mut all = self.all("GetClientsProducts", names, &filter, Service::read).await?;
+        let mut all = self.all(&SERVICES, &filter).await?;
         // Whatever a version makes of the filter.
         all.retain(|own| own.client == client && own.domain.eq_ignore_ascii_case(domain));
         all.sort_unstable_by_key(|own| own.id);
@@ -322,15 +328,14 @@ impl Api {
     pub(crate) async fn service(&self, id: i64) -> Result<Option<Service>, Fault> {
         let text = id.to_string();
         let filter = [("serviceid", text.as_str())];
-        let names = ("products", "product");
-        let page = self.page("GetClientsProducts", names, &filter, (0, PAGE), Service::read);
+        let page = self.page(&SERVICES, &filter, (0, PAGE));
         Ok(page.await?.rows.into_iter().find(|own| own.id == id))
     }
 
     pub(crate) async fn order(&self, id: i64) -> Result<Option<Order>, Fault> {
         let text = id.to_string();
         let filter = [("id", text.as_str())];
-        let page = self.page("GetOrders", ("orders", "order"), &filter, (0, PAGE), Order::read);
+        let page = self.page(&ORDERS, &filter, (0, PAGE));
         Ok(page.await?.rows.into_iter().find(|own| own.id == id))
     }
 
@@ -339,7 +344,7 @@ impl Api {
         let id = client.map(|id| id.to_string());
         let mut filter = vec![("status", "Pending")];
         filter.extend(id.as_deref().map(|id| ("userid", id)));
-        self.all("GetOrders", ("orders", "order"), &filter, Order::read).await
+        self.all(&ORDERS, &filter).await
     }
 
     /// A client by `clientid` or `email`; `None`: there is none.
@@ -374,8 +379,7 @@ impl Api {
         start: usize,
         length: usize,
     ) -> Result<Page<InvoiceRow>, Fault> {
-        let names = ("invoices", "invoice");
-        self.page("GetInvoices", names, filter, (start, length), InvoiceRow::read).await
+        self.page(&INVOICES, filter, (start, length)).await
     }
 
     /// Payments of this reference.
