@@ -12,7 +12,7 @@ ALTER TABLE ledger_entry RENAME TO ledger_entry_old;
 DROP INDEX ledger_entry_invoice;
 CREATE TABLE ledger_entry (
     -- What happened, once for ever: `issue/7`, `payment/BANK-1`, `credit/BANK-2`.
-    entry_key text PRIMARY KEY,
+    entry_key text CONSTRAINT ledger_entry_once PRIMARY KEY,
     kind text NOT NULL CHECK (kind IN ('issue', 'payment', 'void', 'credit', 'grant', 'note',
         'apply', 'return', 'hold', 'post', 'release')),
     customer_id bigint NOT NULL,

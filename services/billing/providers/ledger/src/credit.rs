@@ -292,7 +292,7 @@ fn enough(usable_nanos: i64, price: Money) -> Result<(), Error> {
 
 /// Another call took the key at this very moment.
 pub(crate) fn twin(error: stowage_db::Error) -> Error {
-    if error.is_unique("ledger_entry.entry_key") || error.is_unique("ledger_entry_pkey") {
+    if error.is_unique("ledger_entry.entry_key") || error.is_unique("ledger_entry_once") {
         reused()
     } else {
         away(error)

@@ -19,6 +19,10 @@ const ANOTHERS: &str = "the client with this customer's mail address belongs to 
 /// An amount that WHMCS cannot hold.
 pub(crate) const TOO_FINE: &str = "the billing system has no amounts of more than two decimals";
 
+/// Its client is closed, or gone.
+const CLOSED: &str = "this customer's client in the billing system is closed: it must be opened \
+    there, or an administrator must link the customer to another";
+
 /// A client pays in one currency, for ever.
 pub(crate) fn check_currency(own: Currency, asked: Money) -> Result<(), Error> {
     if own == asked.currency() {
@@ -61,7 +65,15 @@ impl Whmcs {
         let links = &self.memory.links;
         let linked = links.find_client(customer).await.map_err(Error::unavailable)?;
         let own = match linked {
-            Some(client) => self.currency_of(client).await.map_err(unread)?,
+            // It is asked, though its currency may be remembered: an order is not begun that nobody
+            // is there to take.
+            Some(client) => {
+                let found = self.api.client(("clientid", &client.to_string())).await;
+                match found.map_err(unread)? {
+                    Some(client) if !client.is_closed => client.currency,
+                    _ => return refused(CLOSED),
+                }
+            }
             None => {
                 let client = self.find_by_mail(customer).await?;
                 let other = links.find_customer(client.id).await.map_err(Error::unavailable)?;
@@ -91,10 +103,7 @@ impl Whmcs {
             );
         };
         if client.is_closed {
-            return refused(
-                "the client with this customer's mail address is closed in the billing system: it \
-                 must be opened there, or an administrator must link the customer to another",
-            );
+            return refused(CLOSED);
         }
         Ok(client)
     }
