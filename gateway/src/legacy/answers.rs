@@ -6,7 +6,17 @@ use super::schema::Type::{
 };
 use super::schema::{Field, Type, field, maybe};
 
-const STATUS: Type = OneOf(&["unknown", "pending", "active", "failed", "deleting", "deleted"]);
+const STATUS: Type = OneOf(&[
+    "unknown",
+    "pending",
+    "active",
+    "read_only",
+    "suspended",
+    "ended",
+    "failed",
+    "deleting",
+    "deleted",
+]);
 
 const S3UID: Field = field("s3uid", Text, "The account, 32 hexadecimal digits.");
 

@@ -17,6 +17,9 @@ pub struct Config {
     /// How long the data of an account whose subscription has ended is kept, in days. Default 14;
     /// 0: it is deleted at once.
     pub retention_days: u32,
+    /// How long an account that is unpaid to the last goes on before it ends, unless it is paid, in
+    /// days. Default 14; 0: it ends at once.
+    pub unpaid_end_grace_days: u32,
     /// How long an access key works beside the one that replaces it, when the caller does not say,
     /// in hours. Default 48.
     pub key_overlap_hours: u32,
@@ -38,6 +41,7 @@ impl Default for Config {
             order_wait_seconds: 30,
             token_seconds: 3 * 3600,
             retention_days: 14,
+            unpaid_end_grace_days: 14,
             key_overlap_hours: 48,
             reconcile_minutes: 60,
             takes_over: true,
@@ -66,6 +70,9 @@ impl Config {
         if self.retention_days > 3_650 {
             faults.push("retention_days must be 0 to 3650".to_owned());
         }
+        if self.unpaid_end_grace_days > 3_650 {
+            faults.push("unpaid_end_grace_days must be 0 to 3650".to_owned());
+        }
         if self.key_overlap_hours > 720 {
             faults.push("key_overlap_hours must be 0 to 720".to_owned());
         }
@@ -81,6 +88,10 @@ impl Config {
 
     pub(crate) fn retention_seconds(&self) -> i64 {
         i64::from(self.retention_days) * 86_400
+    }
+
+    pub(crate) fn unpaid_end_grace(&self) -> time::Duration {
+        time::Duration::days(self.unpaid_end_grace_days.into())
     }
 
     pub(crate) fn key_overlap(&self) -> Duration {
@@ -104,10 +115,11 @@ mod tests {
             call_timeout_seconds: 0,
             token_seconds: 1,
             retention_days: 10_000,
+            unpaid_end_grace_days: 10_000,
             key_overlap_hours: 1_000,
             reconcile_minutes: 20_000,
             ..Config::default()
         };
-        assert_eq!(bad.check().len(), 6);
+        assert_eq!(bad.check().len(), 7);
     }
 }

@@ -37,7 +37,7 @@ use domain::change_saga::{ChangeAccount, EndAccount};
 use domain::deletion::{DeleteAccount, DeleteAccountV1};
 use domain::order_saga::CreateAccount;
 use domain::{Domain, Shared};
-use dunning::{DUNNING_CONSUMER, Dunning, INVOICE_OVERDUE, INVOICE_SETTLED};
+use dunning::{DUNNING_CONSUMER, Dunning, INVOICE_EASED, INVOICE_OVERDUE, INVOICE_SETTLED};
 use events::{
     CONTENT_CHANGED, HISTORY_CONSUMER, History, LOCATION_CHANGED, PAYMENT_RECORDED, PLAN_CHANGED,
     STANDING_CHANGED,
@@ -151,7 +151,7 @@ fn subscribe(domain: &Domain, deps: &Deps) {
     };
     let dunning = Subscription {
         consumer: DUNNING_CONSUMER,
-        kinds: &[INVOICE_OVERDUE, INVOICE_SETTLED],
+        kinds: &[INVOICE_OVERDUE, INVOICE_EASED, INVOICE_SETTLED],
         audience: Audience::OneReplica,
         handler: Arc::new(Dunning(domain.clone())),
     };

@@ -15,6 +15,7 @@ mod adopting;
 mod issuing;
 mod listing;
 mod moving;
+mod owing;
 
 pub(crate) use adopting::Foreign;
 pub(crate) use issuing::Place;
@@ -23,6 +24,7 @@ pub(crate) use moving::{Moving, Switched};
 
 use crate::error::Error;
 
+use billing::invoice_service_client::InvoiceServiceClient;
 use billing::subscription_service_client::SubscriptionServiceClient;
 use metering::meter_service_client::MeterServiceClient;
 use storage::account_move_service_client::AccountMoveServiceClient;
@@ -98,6 +100,7 @@ pub(crate) struct Quote {
 pub(crate) struct Order<'a> {
     pub(crate) s3uid: &'a S3uid,
     pub(crate) customer: CustomerId,
+    pub(crate) email: &'a str,
     pub(crate) currency: Currency,
     pub(crate) plan: PlanId,
     pub(crate) plan_version: i32,
@@ -136,6 +139,7 @@ pub(crate) struct EngineAccount<'a> {
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
     pub(crate) suspended: bool,
+    pub(crate) read_only: bool,
 }
 
 /// A key pair, for the engine.
@@ -180,6 +184,7 @@ pub(crate) struct Roles {
     moves: AccountMoveServiceClient<RoleChannel>,
     adoptions: AdoptionServiceClient<RoleChannel>,
     subscriptions: SubscriptionServiceClient<RoleChannel>,
+    invoices: InvoiceServiceClient<RoleChannel>,
     meters: MeterServiceClient<RoleChannel>,
     usage: UsageServiceClient<RoleChannel>,
     locations: LocationServiceClient<RoleChannel>,
@@ -203,7 +208,8 @@ impl Roles {
             usage: UsageServiceClient::new(storage.clone()),
             keyring: KeyringServiceClient::new(storage.clone()),
             locations: LocationServiceClient::new(storage),
-            subscriptions: SubscriptionServiceClient::new(billing),
+            subscriptions: SubscriptionServiceClient::new(billing.clone()),
+            invoices: InvoiceServiceClient::new(billing),
             meters: MeterServiceClient::new(metering),
         }
     }
@@ -211,7 +217,7 @@ impl Roles {
     pub(crate) async fn quote(
         &self,
         cx: &RequestContext,
-        (customer, currency): (CustomerId, Currency),
+        (customer, currency, email): (CustomerId, Currency, &str),
         (plan, location): (PlanId, &str),
     ) -> Result<Quote, CallError> {
         let message = billing::QuoteOrderRequest {
@@ -219,6 +225,7 @@ impl Roles {
             currency: currency.to_string(),
             plan: name::plan(plan),
             location: name::location(location),
+            customer_email: email.to_owned(),
         };
         let quote = call!(self.subscriptions, quote_order, cx, message)?;
         let plan = quote.plan.unwrap_or_default();
@@ -245,6 +252,7 @@ impl Roles {
             plan_version: order.plan_version,
             location: name::location(order.location),
             s3uid: order.s3uid.to_string(),
+            customer_email: order.email.to_owned(),
         };
         Ok(call!(self.subscriptions, place_order, cx, message)?.into())
     }
@@ -347,6 +355,7 @@ impl Roles {
             quota_bytes: account.quota_bytes,
             bucket_max: account.bucket_max,
             suspended: account.suspended,
+            read_only: account.read_only,
         };
         Ok(call!(self.engine_accounts, ensure_engine_account, cx, message)?.endpoint)
     }

@@ -2,9 +2,11 @@
 
 use stowage_auth::RequestContext;
 pub(crate) use stowage_proto::billing::{
-    InvoiceOverdue, InvoiceSettled, PaymentRecorded, PlanChanged, StandingChanged,
+    DunningStage, InvoiceEased, InvoiceOverdue, InvoiceSettled, PaymentRecorded, PlanChanged,
+    StandingChanged,
 };
 
+use crate::domain::dunning::Stage;
 use crate::domain::plan::Plan;
 
 /// Type of [`PlanChanged`].
@@ -15,8 +17,21 @@ pub(crate) const PAYMENT_RECORDED: &str = "stowage.billing.payment.recorded.v1";
 pub(crate) const STANDING_CHANGED: &str = "stowage.billing.standing.changed.v1";
 /// Type of [`InvoiceOverdue`].
 pub(crate) const INVOICE_OVERDUE: &str = "stowage.billing.invoice.overdue.v1";
+/// Type of [`InvoiceEased`].
+pub(crate) const INVOICE_EASED: &str = "stowage.billing.invoice.eased.v1";
 /// Type of [`InvoiceSettled`].
 pub(crate) const INVOICE_SETTLED: &str = "stowage.billing.invoice.settled.v1";
+
+impl From<Stage> for DunningStage {
+    fn from(stage: Stage) -> Self {
+        match stage {
+            Stage::Reminder => Self::Reminder,
+            Stage::ReadOnly => Self::ReadOnly,
+            Stage::Suspended => Self::Suspended,
+            Stage::Ended => Self::Ended,
+        }
+    }
+}
 
 /// What happened to a plan.
 #[derive(Debug, Clone, Copy)]

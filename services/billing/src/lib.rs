@@ -14,13 +14,15 @@ mod domain;
 mod error;
 mod events;
 mod grpc;
+mod memory;
 mod rating;
 mod seed;
 mod store;
 mod usage;
 
 pub use build::{BuildError, Deps, build};
-pub use config::{Config, PaymentTerms};
+pub use config::{Config, PaymentTerms, ProviderKind, Whmcs};
+pub use memory::ProviderMemory;
 pub use seed::seed_catalogue;
 
 /// Migrations of billing's database, those of the built-in ledger included.

@@ -110,7 +110,8 @@ impl Used {
         &*self.site.engine
     }
 
-    /// Refuses what a customer would change in a suspended account, which keeps all its data.
+    /// Refuses what a customer would change in a suspended or read-only account, which keeps all
+    /// its data.
     /// Administrators and services may all the same: they purge, and take down what must go. What
     /// is compared with its copy nobody may change.
     ///
@@ -122,10 +123,10 @@ impl Used {
             return Err(Error::AccountMoving);
         }
         let is_customer = cx.principal.role == PrincipalRole::Customer;
-        if is_customer && self.account.limits.is_suspended {
-            return Err(Error::AccountState { state: "SUSPENDED" });
+        match self.account.limits.refusal() {
+            Some(state) if is_customer => Err(Error::AccountState { state }),
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 

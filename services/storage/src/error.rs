@@ -25,10 +25,10 @@ pub(crate) enum Error {
     /// No such account, or another's: callers cannot tell the two apart.
     #[error("S3 account not found for this customer")]
     AccountNotFound,
-    /// The account was removed, is being removed, or is suspended.
+    /// The account was removed, is being removed, or is suspended or read-only.
     #[error("the account is {state}")]
     AccountState {
-        /// `REMOVING`, `REMOVED` or `SUSPENDED`.
+        /// `REMOVING`, `REMOVED`, `SUSPENDED` or `READ_ONLY`.
         state: &'static str,
     },
     /// The account is compared with its copy at another location, or is being moved already.

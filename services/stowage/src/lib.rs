@@ -17,6 +17,7 @@ mod keyring;
 mod listen;
 mod opener;
 mod prepare;
+mod provider;
 mod ready;
 mod roles;
 mod running;

@@ -12,7 +12,6 @@ use stowage_bus::Bus;
 use stowage_db::Db;
 use stowage_gateway::Gateway;
 use stowage_keyring::Keyring;
-use stowage_provider_ledger::Ledger;
 use stowage_runtime::{ReadyCheck, Role, RoleChannel, telemetry};
 use stowage_types::{Clock, Random, SystemClock, SystemRandom};
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::databases::Databases;
 use crate::engines::Driven;
 use crate::error::StartError;
+use crate::provider;
 
 /// Names the installation in assertions.
 pub const AUDIENCE: &str = "stowage";
@@ -141,9 +141,7 @@ pub(crate) async fn build_billing(
     common: &Common,
     metering: RoleChannel,
 ) -> Result<Role, StartError> {
-    let clock = Arc::clone(&common.clock);
-    let terms = (config.invoice_due_after(), config.payment_terms());
-    let provider = Ledger::new(db.clone(), clock, terms);
+    let provider = provider::of(&config, common, db)?;
     let deps = stowage_billing::Deps {
         db: db.clone(),
         bus: common.bus.clone(),
@@ -151,7 +149,7 @@ pub(crate) async fn build_billing(
         random: Arc::clone(&common.random),
         verifier: common.signer.verifier(),
         stop: common.stop.clone(),
-        provider: Arc::new(provider),
+        provider,
         signer: common.signer.clone(),
         metering,
     };

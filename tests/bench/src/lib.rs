@@ -5,6 +5,7 @@
 //! it is printed as short. What could not be measured is printed as such, never guessed.
 
 mod bare;
+mod closing;
 mod connections;
 mod doors;
 mod engines;
@@ -66,6 +67,12 @@ struct Flags {
     /// Measure the parts in processes of their own alone
     #[arg(long)]
     only_parts: bool,
+    /// Measure closing and verifying alone
+    #[arg(long)]
+    only_closing: bool,
+    /// Subscriptions to close
+    #[arg(long, default_value_t = 100_000)]
+    subscriptions: i64,
     /// Measure the metering front alone
     #[arg(long)]
     only_front: bool,
@@ -110,6 +117,10 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
         add(front::measure().await);
         return figures;
     }
+    if flags.only_closing {
+        add(closing::of_parts(program, flags.subscriptions).await);
+        return figures;
+    }
     if flags.only_parts {
         add(parts::measure(program, flags).await);
         return figures;
@@ -131,7 +142,8 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
     add(engines::measure(&server, flags).await);
     drop(server);
     add(front::measure().await);
-    add(parts::measure(program, flags).await);
+    add(parts::measure(program.clone(), flags).await);
+    add(closing::of_parts(program, flags.subscriptions).await);
     figures
 }
 

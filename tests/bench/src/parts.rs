@@ -17,7 +17,7 @@ use crate::start::{IDLE, resident_mib};
 use crate::{Flags, RATES_OUT_OF_REACH, orders};
 
 /// Where the test run's database server is.
-const SERVER: &str = "STOWAGE_TEST_DATABASE_URL";
+pub(crate) const SERVER: &str = "STOWAGE_TEST_DATABASE_URL";
 /// How often both sides are measured in turn, so that a slow moment falls on both.
 const ROUNDS: u32 = 3;
 /// What the called role reads, as it reads it.

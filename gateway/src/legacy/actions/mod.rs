@@ -33,6 +33,7 @@ fn state_text(state: AccountState) -> &'static str {
         AccountState::Failed => "failed",
         AccountState::Deleting => "deleting",
         AccountState::Deleted => "deleted",
+        AccountState::ReadOnly => "read_only",
         AccountState::Suspended => "suspended",
         AccountState::Ended => "ended",
     }

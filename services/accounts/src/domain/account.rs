@@ -8,6 +8,7 @@ use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::dunning::Dunned;
 use super::life::{Act, Hold, State};
 use super::{Domain, Page};
 use crate::error::Error;
@@ -37,6 +38,10 @@ pub(crate) struct Account {
     pub(crate) billing: String,
     pub(crate) create_time: OffsetDateTime,
     pub(crate) cancel_time: Option<OffsetDateTime>,
+    /// When its subscription ends, since an invoice is unpaid to the last.
+    pub(crate) unpaid_end_time: Option<OffsetDateTime>,
+    /// What billing said last of its unpaid invoices.
+    pub(crate) dunned: Dunned,
     /// When it is deleted, if its subscription has ended.
     pub(crate) delete_time: Option<OffsetDateTime>,
     /// The change that is under way.

@@ -105,7 +105,7 @@ impl Domain {
         let customer = store::customer::find(db, adoption.customer).await?;
         let customer = customer.ok_or(Error::CustomerNotFound)?;
         let roles = &self.shared.roles;
-        let payer = (customer.id, customer.currency);
+        let payer = (customer.id, customer.currency, customer.email.as_str());
         let what = (adoption.plan, adoption.location.as_str());
         let who = (adoption.location.as_str(), adoption.foreign.as_str());
         let (quote, foreign) =

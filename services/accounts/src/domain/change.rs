@@ -32,7 +32,7 @@ pub(super) enum NewKey<'a> {
 }
 
 /// What a change came to.
-enum Changed {
+pub(super) enum Changed {
     Done,
     /// Another one came first; look again.
     Overtaken,
@@ -41,8 +41,8 @@ enum Changed {
 impl What {
     fn act(self) -> Act {
         match self {
-            Self::Suspend => Act::Suspend,
-            Self::Resume => Act::Resume,
+            Self::Suspend | Self::KeepReading | Self::ScheduleEnd => Act::Suspend,
+            Self::Resume | Self::WithdrawEnd => Act::Resume,
             Self::ChangePlan => Act::ChangePlan,
             Self::RotateKey => Act::RotateKey,
             Self::RevokeKey => Act::RevokeKey,
@@ -70,7 +70,7 @@ impl Domain {
         .await
     }
 
-    /// Ends a suspension.
+    /// Ends a suspension, with the end that is scheduled for an unpaid invoice.
     pub(crate) async fn resume_account(
         &self,
         cx: &RequestContext,
@@ -79,40 +79,10 @@ impl Domain {
         once: &Once<Account>,
     ) -> Result<Account, Error> {
         self.change(cx, (&lookup, What::Resume, reason), once, |state| {
-            state.after.hold = Hold::Nothing;
+            (state.after.hold, state.after.unpaid_end_time) = (Hold::Nothing, None);
             Ok(())
         })
         .await
-    }
-
-    /// Suspends an account for an unpaid invoice.
-    pub(crate) async fn suspend_unpaid(
-        &self,
-        cx: &RequestContext,
-        s3uid: S3uid,
-        reason: String,
-    ) -> Result<(), Error> {
-        let why = (Hold::Unpaid, reason);
-        self.suspend_account(cx, Lookup::S3uid(s3uid), why, &Once::nobodys()).await.map(|_| ())
-    }
-
-    /// Ends a suspension for an unpaid invoice; one that an administrator wants stays.
-    pub(crate) async fn resume_paid(
-        &self,
-        cx: &RequestContext,
-        s3uid: S3uid,
-        reason: String,
-    ) -> Result<(), Error> {
-        let once = Once::<Account>::nobodys();
-        let lookup = Lookup::S3uid(s3uid);
-        self.change(cx, (&lookup, What::Resume, reason), &once, |state| {
-            if state.before.hold == Hold::Unpaid {
-                state.after.hold = Hold::Nothing;
-            }
-            Ok(())
-        })
-        .await
-        .map(|_| ())
     }
 
     /// Moves an account to the newest version of a plan.
@@ -124,8 +94,9 @@ impl Domain {
         once: &Once<Account>,
     ) -> Result<Account, Error> {
         let account = self.settled_account(cx, &lookup, Act::ChangePlan).await?;
-        let (payer, what) =
-            ((account.customer, account.currency), (plan, account.location.as_str()));
+        // Whoever has an account is known to the provider.
+        let payer = (account.customer, account.currency, "");
+        let what = (plan, account.location.as_str());
         let quote = self.shared.roles.quote(cx, payer, what).await?;
         if quote.storage_type != account.storage_type {
             return Err(Error::PlanMismatch { what: "storage_type".to_owned() });
@@ -243,15 +214,23 @@ impl Domain {
         })
     }
 
-    /// Begins the end of accounts whose scheduled cancellation is due; answers how many.
+    /// Begins the end of accounts whose cancellation is due, or whose invoices were unpaid to the
+    /// last; answers how many were due.
     pub(crate) async fn end_due(&self, max: i64) -> Result<usize, Error> {
         let now = self.shared.clock.now();
         let due = store::account::list_due(&self.shared.db, now, max).await?;
         let cx = RequestContext::background("cancellation");
         for account in &due {
+            let is_cancelled = account.cancel_time.is_some_and(|time| time <= now);
+            if !is_cancelled && !self.is_unpaid_to_the_last(&cx, account).await {
+                continue;
+            }
             let mut state = self.state_of(&cx, account, What::End).await?;
-            state.after.hold = Hold::Ended;
-            state.reason = "scheduled cancellation".to_owned();
+            (state.after.hold, state.after.unpaid_end_time) = (Hold::Ended, None);
+            state.reason = match is_cancelled {
+                true => "scheduled cancellation".to_owned(),
+                false => "an invoice is unpaid".to_owned(),
+            };
             match self
                 .begin::<EndAccount, Account>((&account.s3uid, &state), None, &Once::nobodys())
                 .await
@@ -385,7 +364,11 @@ impl Domain {
     }
 
     /// Waits for a change that has begun.
-    async fn ended(&self, cx: &RequestContext, begun: Option<Uuid>) -> Result<Changed, Error> {
+    pub(super) async fn ended(
+        &self,
+        cx: &RequestContext,
+        begun: Option<Uuid>,
+    ) -> Result<Changed, Error> {
         let Some(saga) = begun else { return Ok(Changed::Overtaken) };
         match self.wait_for(cx, saga).await? {
             Outcome::Completed => Ok(Changed::Done),

@@ -1,4 +1,4 @@
-//! The saga of a change: of plan, keys or suspension.
+//! The saga of a change: of plan, keys, or what holds the account.
 //!
 //! It knows what the account was and what it is to be, and each step makes one part of the
 //! installation be so, or be as before: run twice, it does nothing new. The row of the account is
@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use super::Shared;
 use super::access_key::opened_keys;
 use super::account::Account;
+use super::dunning::Dunned;
 use super::history::{Cause, Entry, Event};
 use super::issued;
 use super::life::Hold;
@@ -33,6 +34,12 @@ pub(crate) struct Shape {
     pub(crate) hold: Hold,
     /// Ids of the key pairs that work.
     pub(crate) keys: Vec<String>,
+    /// When its subscription ends, since an invoice is unpaid to the last.
+    #[serde(default, with = "time::serde::rfc3339::option")]
+    pub(crate) unpaid_end_time: Option<OffsetDateTime>,
+    /// What billing said last of its unpaid invoices.
+    #[serde(default)]
+    pub(crate) dunned: Dunned,
 }
 
 /// What is done.
@@ -40,6 +47,12 @@ pub(crate) struct Shape {
 pub(crate) enum What {
     Suspend,
     Resume,
+    /// Reading is left, since an invoice is unpaid.
+    KeepReading,
+    /// It is suspended, and its end is scheduled, since an invoice is unpaid to the last.
+    ScheduleEnd,
+    /// That end is withdrawn; what holds the account stays.
+    WithdrawEnd,
     ChangePlan,
     RotateKey,
     RevokeKey,
@@ -90,6 +103,8 @@ impl Shape {
             gb_bytes: account.gb_bytes,
             hold: account.hold,
             keys,
+            unpaid_end_time: account.unpaid_end_time,
+            dunned: account.dunned,
         }
     }
 
@@ -98,14 +113,18 @@ impl Shape {
     }
 
     fn summary(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut summary = serde_json::json!({
             "plan_id": self.plan,
             "plan_version": self.plan_version,
             "quota_bytes": self.quota_bytes,
             "bucket_max": self.bucket_max,
             "hold": self.hold.text(),
             "access_keys": self.keys,
-        })
+        });
+        if let Some(time) = self.unpaid_end_time {
+            summary["unpaid_end_time"] = time.date().to_string().into();
+        }
+        summary
     }
 }
 
@@ -114,6 +133,9 @@ impl What {
         match self {
             Self::Suspend => Event::AccountSuspended,
             Self::Resume => Event::AccountResumed,
+            Self::KeepReading => Event::AccountReadOnly,
+            Self::ScheduleEnd => Event::AccountEndScheduled,
+            Self::WithdrawEnd => Event::AccountEndWithdrawn,
             Self::ChangePlan => Event::AccountPlanChanged,
             Self::RotateKey => Event::KeyRotated,
             Self::RevokeKey => Event::KeyRevoked,
@@ -316,6 +338,7 @@ fn engine_account<'a>(
         quota_bytes: shape.quota_bytes,
         bucket_max: shape.bucket_max,
         suspended: shape.hold.suspends(),
+        read_only: shape.hold.is_read_only(),
     }
 }
 

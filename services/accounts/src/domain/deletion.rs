@@ -180,7 +180,7 @@ impl Domain {
                 State::Deleted => return Ok(account),
                 State::Failed | State::Pending => return Err(Error::AccountNotFound),
                 State::Deleting => account.deletion_saga,
-                State::Active | State::Suspended | State::Ended => {
+                State::Active | State::ReadOnly | State::Suspended | State::Ended => {
                     let begun = self.start_deletion(cx, &account, (reason.clone(), once.pending()));
                     let Some(saga) = begun.await? else {
                         // A twin or a change came first; readers must see it before the next look.

@@ -56,5 +56,9 @@ pub(crate) fn difference(
         let is = if on_engine.suspended { "suspended" } else { "not suspended" };
         differs.push(is.to_owned());
     }
+    if account.hold.is_read_only() != on_engine.read_only {
+        let is = if on_engine.read_only { "read-only" } else { "not read-only" };
+        differs.push(is.to_owned());
+    }
     (!differs.is_empty()).then(|| format!("the engine has {}", differs.join(", ")))
 }

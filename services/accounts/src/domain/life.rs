@@ -8,6 +8,8 @@ use crate::error::Error;
 pub(crate) enum State {
     Pending,
     Active,
+    /// Read, and not changed.
+    ReadOnly,
     Suspended,
     Ended,
     Failed,
@@ -22,7 +24,9 @@ pub(crate) enum Hold {
     Nothing,
     /// An administrator wants it suspended.
     Administrator,
-    /// An invoice is unpaid.
+    /// An invoice is unpaid for so long that it is read only.
+    ReadOnly,
+    /// An invoice is unpaid for so long that it is suspended.
     Unpaid,
     /// Its subscription has ended.
     Ended,
@@ -66,6 +70,22 @@ pub(crate) struct Rule {
     pub(crate) allows: &'static [Act],
 }
 
+/// What can be done with an account that is held. A key that has leaked is revoked whatever else is
+/// wrong.
+const HELD: &[Act] = &[
+    Act::Read,
+    Act::Suspend,
+    Act::Resume,
+    Act::RotateKey,
+    Act::RevokeKey,
+    Act::ScheduleCancellation,
+    Act::WithdrawCancellation,
+    Act::End,
+    Act::Delete,
+    Act::Mend,
+    Act::Move,
+];
+
 /// The table. What is not listed is refused with `ACCOUNT_STATE`; an account that is not to be
 /// read is not there.
 pub(crate) const LIFE: &[Rule] = &[
@@ -89,24 +109,9 @@ pub(crate) const LIFE: &[Rule] = &[
             Act::Move,
         ],
     },
-    // A key that has leaked is revoked whatever else is wrong.
-    Rule {
-        state: State::Suspended,
-        cost: Cost::PlanAndStorage,
-        allows: &[
-            Act::Read,
-            Act::Suspend,
-            Act::Resume,
-            Act::RotateKey,
-            Act::RevokeKey,
-            Act::ScheduleCancellation,
-            Act::WithdrawCancellation,
-            Act::End,
-            Act::Delete,
-            Act::Mend,
-            Act::Move,
-        ],
-    },
+    // What is read moves.
+    Rule { state: State::ReadOnly, cost: Cost::PlanAndUse, allows: HELD },
+    Rule { state: State::Suspended, cost: Cost::PlanAndStorage, allows: HELD },
     // The data waits for the end of the retention time; nothing is billed any more.
     Rule {
         state: State::Ended,
@@ -125,6 +130,7 @@ impl State {
         match self {
             Self::Pending => "PENDING",
             Self::Active => "ACTIVE",
+            Self::ReadOnly => "READ_ONLY",
             Self::Suspended => "SUSPENDED",
             Self::Ended => "ENDED",
             Self::Failed => "FAILED",
@@ -136,7 +142,7 @@ impl State {
     /// As it is stored: what holds an active account has a column of its own.
     pub(crate) fn stored(self) -> &'static str {
         match self {
-            Self::Suspended | Self::Ended => Self::Active.text(),
+            Self::ReadOnly | Self::Suspended | Self::Ended => Self::Active.text(),
             other => other.text(),
         }
     }
@@ -145,6 +151,7 @@ impl State {
     pub(crate) fn parse(text: &str, hold: Hold) -> Option<Self> {
         let active = match hold {
             Hold::Nothing => Self::Active,
+            Hold::ReadOnly => Self::ReadOnly,
             Hold::Administrator | Hold::Unpaid => Self::Suspended,
             Hold::Ended => Self::Ended,
         };
@@ -164,26 +171,45 @@ impl State {
 }
 
 impl Hold {
-    /// As it is stored.
+    /// As history shows it.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Self::Nothing => "",
             Self::Administrator => "ADMINISTRATOR",
+            Self::ReadOnly => "READ_ONLY",
             Self::Unpaid => "UNPAID",
             Self::Ended => "ENDED",
         }
     }
 
-    /// Reads what [`Self::text`] wrote.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Nothing, Self::Administrator, Self::Unpaid, Self::Ended]
+    /// As it is stored: what holds the account, and whether it may still be read.
+    pub(crate) fn stored(self) -> (&'static str, bool) {
+        match self {
+            Self::ReadOnly => (Self::Unpaid.text(), true),
+            other => (other.text(), false),
+        }
+    }
+
+    /// Reads what [`Self::stored`] wrote. What a process of before has written over may still be
+    /// read, beside a hold that it is not of.
+    pub(crate) fn parse(text: &str, is_read_only: bool) -> Option<Self> {
+        match [Self::Nothing, Self::Administrator, Self::Unpaid, Self::Ended]
             .into_iter()
             .find(|hold| hold.text() == text)
+        {
+            Some(Self::Unpaid) if is_read_only => Some(Self::ReadOnly),
+            hold => hold,
+        }
     }
 
     /// Whether the engine refuses the account's requests.
     pub(crate) fn suspends(self) -> bool {
-        self != Self::Nothing
+        !matches!(self, Self::Nothing | Self::ReadOnly)
+    }
+
+    /// Whether the engine refuses those that would change something, and no others.
+    pub(crate) fn is_read_only(self) -> bool {
+        self == Self::ReadOnly
     }
 }
 
@@ -235,9 +261,10 @@ impl Account {
 mod tests {
     use super::*;
 
-    const STATES: [State; 7] = [
+    const STATES: [State; 8] = [
         State::Pending,
         State::Active,
+        State::ReadOnly,
         State::Suspended,
         State::Ended,
         State::Failed,
@@ -251,23 +278,27 @@ mod tests {
         for state in STATES {
             assert_eq!(LIFE.iter().filter(|rule| rule.state == state).count(), 1, "{state:?}");
             let hold = match state {
+                State::ReadOnly => Hold::ReadOnly,
                 State::Suspended => Hold::Unpaid,
                 State::Ended => Hold::Ended,
                 _ => Hold::Nothing,
             };
             assert_eq!(State::parse(state.stored(), hold), Some(state));
         }
-        for hold in [Hold::Nothing, Hold::Administrator, Hold::Unpaid, Hold::Ended] {
-            assert_eq!(Hold::parse(hold.text()), Some(hold));
+        for hold in [Hold::Nothing, Hold::Administrator, Hold::ReadOnly, Hold::Unpaid, Hold::Ended]
+        {
+            let (text, is_read_only) = hold.stored();
+            assert_eq!(Hold::parse(text, is_read_only), Some(hold));
         }
-        assert_eq!((State::parse("x", Hold::Nothing), Hold::parse("x")), (None, None));
+        assert_eq!((State::parse("x", Hold::Nothing), Hold::parse("x", false)), (None, None));
     }
 
     #[test]
     fn nobody_pays_for_what_he_cannot_have() {
         for state in STATES {
             let pays = state.cost() != Cost::Nothing;
-            assert_eq!(pays, matches!(state, State::Active | State::Suspended), "{state:?}");
+            let in_use = matches!(state, State::Active | State::ReadOnly | State::Suspended);
+            assert_eq!(pays, in_use, "{state:?}");
             // What is paid for can be ended by who pays.
             let allows = state.rule().unwrap().allows;
             assert!(!pays || allows.contains(&Act::ScheduleCancellation), "{state:?}");

@@ -15,6 +15,7 @@ pub(crate) mod change_saga;
 pub(crate) mod customer;
 pub(crate) mod dead_letter;
 pub(crate) mod deletion;
+pub(crate) mod dunning;
 pub(crate) mod finding;
 pub(crate) mod history;
 mod issued;

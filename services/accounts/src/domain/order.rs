@@ -98,7 +98,7 @@ impl Domain {
         order: &NewOrder,
     ) -> Result<(Quote, Place), Error> {
         let roles = &self.shared.roles;
-        let payer = (customer.id, customer.currency);
+        let payer = (customer.id, customer.currency, customer.email.as_str());
         let what = (order.plan, order.location.as_str());
         let bucket = order.bucket.as_str();
         let (quote, place) = tokio::join!(

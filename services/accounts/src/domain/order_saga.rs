@@ -155,6 +155,7 @@ pub(super) async fn place(shared: &Shared, state: &mut OrderState) -> StepResult
     let order = Order {
         s3uid: &state.s3uid,
         customer: state.customer,
+        email: &state.email,
         currency: state.currency,
         plan: state.plan,
         plan_version: state.plan_version,
@@ -180,6 +181,7 @@ async fn ensure_engine_account(shared: &Shared, state: &mut OrderState) -> StepR
         quota_bytes: state.quota_bytes,
         bucket_max: state.bucket_max,
         suspended: false,
+        read_only: false,
     };
     match (keys.is_empty(), state.issues_keys) {
         (true, true) => keys.push(issued::issue(shared, &cx, &account(&[])).await?),

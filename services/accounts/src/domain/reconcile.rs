@@ -207,7 +207,7 @@ impl Round<'_> {
             (State::Failed | State::Deleted, Some(on_engine)) => {
                 self.orphan(account, on_engine).await
             }
-            (State::Active | State::Suspended | State::Ended, _)
+            (State::Active | State::ReadOnly | State::Suspended | State::Ended, _)
                 if account.change_saga.is_none() && !account.is_frozen =>
             {
                 let (kind, what) = match on_engine {
@@ -255,7 +255,7 @@ impl Round<'_> {
         };
         self.part.looked_at += i64::try_from(page.len()).unwrap_or(0);
         let in_use = |account: &&Account| {
-            matches!(account.state, State::Active | State::Suspended)
+            matches!(account.state, State::Active | State::ReadOnly | State::Suspended)
                 && account.change_saga.is_none()
         };
         let ids = page.iter().filter(in_use).map(|account| account.service_id).collect();

@@ -332,6 +332,7 @@ impl From<Account> for pb::Account {
         let state = match account.state {
             State::Pending => pb::AccountState::Pending,
             State::Active => pb::AccountState::Active,
+            State::ReadOnly => pb::AccountState::ReadOnly,
             State::Suspended => pb::AccountState::Suspended,
             State::Ended => pb::AccountState::Ended,
             State::Failed => pb::AccountState::Failed,
@@ -341,7 +342,7 @@ impl From<Account> for pb::Account {
         let cause = match account.hold {
             Hold::Nothing | Hold::Ended => pb::SuspensionCause::Unspecified,
             Hold::Administrator => pb::SuspensionCause::Administrator,
-            Hold::Unpaid => pb::SuspensionCause::Unpaid,
+            Hold::ReadOnly | Hold::Unpaid => pb::SuspensionCause::Unpaid,
         };
         let cost = match account.state.cost() {
             Cost::Nothing => pb::AccountCost::Unspecified,
@@ -378,6 +379,7 @@ impl From<Account> for pb::Account {
             suspension_cause: cause.into(),
             cost: cost.into(),
             delete_time: account.delete_time.map(timestamp),
+            unpaid_end_time: account.unpaid_end_time.map(timestamp),
         }
     }
 }

@@ -21,6 +21,7 @@ pub(crate) struct OnEngine {
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
     pub(crate) suspended: bool,
+    pub(crate) read_only: bool,
     pub(crate) bucket_count: i32,
 }
 
@@ -58,6 +59,7 @@ impl From<storage::AccountOnEngine> for OnEngine {
             quota_bytes: wire.quota_bytes,
             bucket_max: wire.bucket_max,
             suspended: wire.suspended,
+            read_only: wire.read_only,
             bucket_count: wire.bucket_count,
         }
     }

@@ -28,6 +28,7 @@ pub(crate) struct Switched<'a> {
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
     pub(crate) suspended: bool,
+    pub(crate) read_only: bool,
 }
 
 impl Roles {
@@ -92,6 +93,7 @@ impl Roles {
             quota_bytes: switched.quota_bytes,
             bucket_max: switched.bucket_max,
             suspended: switched.suspended,
+            read_only: switched.read_only,
         };
         let answer = self.moves.clone().switch_account_move(cx.outgoing(message)).await?;
         Ok(answer.into_inner().account.unwrap_or_default().endpoint)

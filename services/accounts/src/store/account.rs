@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::customer::read_currency;
 use crate::domain::account::Account;
 use crate::domain::change_saga::Shape;
+use crate::domain::dunning::{Dunned, Stage};
 use crate::domain::life::{Hold, State};
 use crate::domain::order_saga::OrderState;
 
@@ -19,7 +20,8 @@ macro_rules! select {
             "a.plan_version, a.location, a.storage_type, a.state, a.endpoint, a.quota_bytes, ",
             "a.bucket_max, a.gb_bytes, a.service_id, a.order_id, a.invoice_id, a.hold, ",
             "a.billing, a.create_time, a.cancel_time, a.order_saga, a.deletion_saga, ",
-            "a.delete_time, a.change_saga, a.move_id, a.move_to, a.frozen ",
+            "a.delete_time, a.change_saga, a.move_id, a.move_to, a.frozen, a.read_only, ",
+            "a.unpaid_end_time, a.dunning_stage, a.dunning_sequence ",
             "FROM account a JOIN customer c ON c.customer_id = a.customer_id ",
             $rest
         )
@@ -56,6 +58,10 @@ struct Row {
     move_id: Option<Uuid>,
     move_to: Option<String>,
     frozen: bool,
+    read_only: bool,
+    unpaid_end_time: Option<OffsetDateTime>,
+    dunning_stage: String,
+    dunning_sequence: i64,
 }
 
 impl TryFrom<Row> for Account {
@@ -63,7 +69,8 @@ impl TryFrom<Row> for Account {
 
     fn try_from(row: Row) -> Result<Self, Error> {
         let damaged = |what: &str| Error::Other { source: format!("account: {what}").into() };
-        let hold = Hold::parse(&row.hold).ok_or_else(|| damaged("hold"))?;
+        let hold = Hold::parse(&row.hold, row.read_only).ok_or_else(|| damaged("hold"))?;
+        let stage = Stage::parse(&row.dunning_stage).ok_or_else(|| damaged("stage"))?;
         Ok(Self {
             s3uid: S3uid::parse(&row.s3uid).map_err(|_| damaged("s3uid"))?,
             account_id: row.account_id,
@@ -93,6 +100,8 @@ impl TryFrom<Row> for Account {
             move_id: row.move_id,
             move_to: row.move_to,
             is_frozen: row.frozen,
+            unpaid_end_time: row.unpaid_end_time,
+            dunned: Dunned { stage, sequence: row.dunning_sequence },
         })
     }
 }
@@ -218,7 +227,10 @@ pub(crate) async fn change(
     const SQL: &str = "UPDATE account SET plan_id = $2, plan_version = $3, quota_bytes = $4, \
         bucket_max = $5, gb_bytes = $6, hold = $7, \
         delete_time = COALESCE($8, delete_time), change_saga = NULL, \
-        guard_key = NULL WHERE s3uid = $1 AND state = 'ACTIVE'";
+        guard_key = NULL, read_only = $9, unpaid_end_time = $10, dunning_stage = $11, \
+        dunning_sequence = CASE WHEN dunning_sequence < $12 THEN $12 ELSE dunning_sequence END \
+        WHERE s3uid = $1 AND state = 'ACTIVE'";
+    let (hold, is_read_only) = shape.hold.stored();
     let args = args![
         s3uid.as_str(),
         shape.plan.0,
@@ -226,9 +238,26 @@ pub(crate) async fn change(
         shape.quota_bytes,
         shape.bucket_max,
         shape.gb_bytes,
-        shape.hold.text(),
+        hold,
         delete_time,
+        is_read_only,
+        shape.unpaid_end_time,
+        shape.dunned.stage.text(),
+        shape.dunned.sequence,
     ];
+    Ok(tx.execute(SQL, args).await? == 1)
+}
+
+/// Notes what billing said of an account that is held by it no more and no less than before;
+/// `false`: a change of it is under way, or a later word was noted.
+pub(crate) async fn set_dunned(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    (before, after): (Dunned, Dunned),
+) -> Result<bool, Error> {
+    const SQL: &str = "UPDATE account SET dunning_stage = $2, dunning_sequence = $3 \
+        WHERE s3uid = $1 AND dunning_sequence = $4 AND state = 'ACTIVE' AND change_saga IS NULL";
+    let args = args![s3uid.as_str(), after.stage.text(), after.sequence, before.sequence];
     Ok(tx.execute(SQL, args).await? == 1)
 }
 
@@ -386,15 +415,16 @@ pub(crate) async fn list_whatever(
     read(from.fetch_all_built(sql, args).await?)
 }
 
-/// Accounts whose cancellation is due.
+/// Accounts that are to end: their cancellation is due, or an invoice was unpaid to the last.
 pub(crate) async fn list_due(
     mut from: impl Query,
     now: OffsetDateTime,
     max: i64,
 ) -> Result<Vec<Account>, Error> {
     const SQL: &str = select!(
-        "WHERE a.state = 'ACTIVE' AND a.cancel_time <= $1 AND a.hold <> 'ENDED' \
-         AND a.change_saga IS NULL ORDER BY a.cancel_time LIMIT $2"
+        "WHERE a.state = 'ACTIVE' AND (a.cancel_time <= $1 OR a.unpaid_end_time <= $1) \
+         AND a.hold <> 'ENDED' AND a.change_saga IS NULL \
+         ORDER BY COALESCE(a.cancel_time, a.unpaid_end_time) LIMIT $2"
     );
     read(from.fetch_all(SQL, args![now, max]).await?)
 }

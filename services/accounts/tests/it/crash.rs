@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use stowage_accounts::{Config, matrix};
 use stowage_proto::accounts as pb;
+use stowage_proto::billing::DunningStage;
 use stowage_proto::common::ErrorReason;
 use stowage_runtime::reason_of;
 use stowage_saga::matrix::{Case, Fault, Faults, Injection, Moment};
@@ -14,6 +15,7 @@ use crate::adoptions::{adopt, somebodys};
 use crate::changes::{Change, ask, assert_agreement, get, keys};
 use crate::double::{BIGGER, LOCATION, World};
 use crate::double_moves::ELSEWHERE;
+use crate::dunning::{Word, overdue, said};
 use crate::kit::Kit;
 use crate::moves::{self, Order, hold, order};
 
@@ -24,6 +26,13 @@ const ONE: &str = "1 orders, 1 engine accounts, 1 buckets, 1 meters";
 /// Every change that one saga makes.
 const CHANGES: [Change; 5] =
     [Change::Suspend, Change::Resume, Change::Plan(BIGGER), Change::Rotate, Change::Revoke];
+
+/// What billing says, and before that.
+const WORDS: [(Option<Word>, Word); 3] = [
+    (None, overdue(DunningStage::ReadOnly)),
+    (Some(overdue(DunningStage::Suspended)), overdue(DunningStage::Ended)),
+    (Some(overdue(DunningStage::Ended)), Word::Settled),
+];
 
 /// Cases that run at once.
 const AT_ONCE: usize = 4;
@@ -187,6 +196,42 @@ async fn outlive_change(case: Case, change: Change, world: World) {
     faults.clear();
     ask(&kit, change, &name, "c").await.unwrap();
     assert_agreement(&kit, &name, &context).await;
+    let busy = "SELECT count(*) FROM account WHERE change_saga IS NOT NULL";
+    assert_eq!(kit.count(busy).await, 0, "{context}");
+}
+
+/// What billing says of unpaid invoices, which comes again until it is taken.
+async fn outlive_word(case: Case, (before, word): (Option<Word>, Word)) {
+    let faults = Arc::new(Faults::new(Vec::new()));
+    let mut kit = kit_with(&faults).await;
+    let customer = kit.customer("a@example.com").await;
+    let name = kit.order(&customer, "photos", "").await.unwrap().name;
+    if let Some(before) = before {
+        kit.bus.publish(&said(&kit, &name, before, 1)).await.unwrap();
+    }
+    let was = get(&kit, &name).await;
+    let noted = kit.history(&customer).await.len();
+    let event = said(&kit, &name, word, 2);
+    faults.add(case.faults.clone());
+    let bus = kit.bus.clone();
+    let answer = tokio::select! {
+        answer = bus.publish(&event) => Some(answer),
+        () = faults.crashed() => None,
+    };
+    kit.restart().await;
+    kit.sagas_ended().await;
+    let context = format!("{word:?} {case:?}");
+    assert_agreement(&kit, &name, &context).await;
+    assert_eq!(get(&kit, &name).await == was, case.is_undone, "{context}");
+    if let Some(answer) = answer {
+        assert_eq!(answer.is_err(), case.is_undone, "{context}");
+    }
+    assert!(faults.is_used_up(), "{context}");
+    faults.clear();
+    kit.bus.publish(&event).await.unwrap();
+    assert_agreement(&kit, &name, &context).await;
+    assert_ne!(get(&kit, &name).await, was, "{context}");
+    assert_eq!(kit.history(&customer).await.len(), noted + 1, "once: {context}");
     let busy = "SELECT count(*) FROM account WHERE change_saga IS NOT NULL";
     assert_eq!(kit.count(busy).await, 0, "{context}");
 }
@@ -403,6 +448,9 @@ async fn every_registered_kind_of_saga_outlives_every_fault() {
                     run(change, World::default).await;
                 }
                 run(Change::Rotate, World::issuing).await;
+                for words in WORDS {
+                    for_each(cases.clone(), move |case| outlive_word(case, words)).await;
+                }
             }
             "accounts.change_cancellation.v1" => {
                 // A call and a write, 2 undos.

@@ -51,6 +51,8 @@ pub(crate) struct State {
     pub(crate) engine: BTreeMap<String, storage::EnsureEngineAccountRequest>,
     /// Bucket to s3uid.
     pub(crate) buckets: BTreeMap<String, String>,
+    /// What is unpaid.
+    pub(crate) invoices: Vec<billing::Invoice>,
     /// Open meters.
     pub(crate) meters: BTreeMap<String, metering::Dimensions>,
     /// By name.
@@ -94,7 +96,7 @@ impl World {
         self.state().faults.push(Fault { method, when, code, reason, times });
     }
 
-    fn check(&self, method: &'static str, when: When) -> Result<(), Status> {
+    pub(crate) fn check(&self, method: &'static str, when: When) -> Result<(), Status> {
         let mut state = self.state();
         let wanted = |f: &&mut Fault| f.method == method && f.when == when && f.times > 0;
         let Some(fault) = state.faults.iter_mut().find(wanted) else { return Ok(()) };

@@ -92,6 +92,7 @@ impl AdoptionService for World {
                     quota_bytes: foreign.quota_bytes,
                     bucket_max: foreign.bucket_max,
                     suspended: false,
+                    read_only: false,
                 };
                 state.engine.insert(uid.clone(), ensured);
                 state.adopted.insert(uid.clone(), foreign);

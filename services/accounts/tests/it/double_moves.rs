@@ -82,6 +82,7 @@ impl AccountMoveService for World {
             known.location = ELSEWHERE.to_owned();
             (known.keys, known.quota_bytes) = (request.keys.clone(), request.quota_bytes);
             (known.bucket_max, known.suspended) = (request.bucket_max, request.suspended);
+            known.read_only = request.read_only;
             let account = Some(storage::EngineAccount {
                 location: ELSEWHERE.to_owned(),
                 endpoint: THERE.to_owned(),

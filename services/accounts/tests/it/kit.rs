@@ -11,6 +11,7 @@ use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_keyring::{Keyring, Rules, Source};
 use stowage_proto::accounts as pb;
+use stowage_proto::billing::invoice_service_server::InvoiceServiceServer;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
@@ -163,7 +164,8 @@ impl Kit {
             .add_service(UsageServiceServer::new(world.clone()))
             .add_service(KeyringServiceServer::new(world.clone()))
             .add_service(LocationServiceServer::new(world.clone()));
-        let billing = Routes::new(SubscriptionServiceServer::new(world.clone()));
+        let billing = Routes::new(SubscriptionServiceServer::new(world.clone()))
+            .add_service(InvoiceServiceServer::new(world.clone()));
         let metering = Routes::new(MeterServiceServer::new(world));
         Deps {
             db: self.db.clone(),

@@ -84,6 +84,7 @@ pub(crate) fn engine_page(state: &State, page_token: &str) -> storage::ListEngin
                 quota_bytes: spec.quota_bytes,
                 bucket_max: spec.bucket_max,
                 suspended: spec.suspended,
+                read_only: spec.read_only,
                 bucket_count: i32::try_from(buckets).unwrap(),
             };
             let name = format!("accounts/{s3uid}");

@@ -92,20 +92,31 @@ impl Tariffs {
 }
 
 impl Billing {
-    /// Gives every bill that is a draft to the provider.
+    /// Gives every bill that is a draft to the provider. One that it will not have is told in the
+    /// log, and holds up no other.
     ///
     /// # Errors
     /// `ProviderUnavailable`: the rest is given to it later.
     pub(crate) async fn issue_bills(&self, tariffs: &mut Tariffs) -> Result<(), Error> {
+        let mut after = String::new();
         loop {
             let provider = self.provider.name();
-            let drafts = store::bill::list_drafts(&self.db, provider, BATCH).await?;
-            if drafts.is_empty() {
-                return Ok(());
-            }
+            let drafts =
+                store::bill::list_drafts(&self.db, provider, (after.as_str(), BATCH)).await?;
+            let Some(last) = drafts.last() else { return Ok(()) };
+            after.clone_from(&last.bill.key);
             let wanted = drafts.iter().flat_map(|draft| of_charges(&draft.bill));
             tariffs.load(&self.db, wanted.collect::<Vec<_>>()).await?;
-            let issued = self.issue(&drafts, tariffs).await?;
+            let issued = match self.issue(&drafts, tariffs).await {
+                Err(Error::ProviderUnavailable { source }) => return Err(source.into()),
+                Err(error) if drafts.len() == 1 => {
+                    complain(&drafts[0], &error);
+                    continue;
+                }
+                // One of them is refused: which one, it says if they come one by one.
+                Err(_) => self.issue_each(&drafts, tariffs).await?,
+                Ok(issued) => issued,
+            };
             let mut tx = self.db.begin().await?;
             store::bill::set_issued(&mut tx, &issued, self.clock.now()).await?;
             tx.commit().await?;
@@ -149,6 +160,22 @@ impl Billing {
         store::closing::insert_first(tx, &order.key, &closed, first.start).await?;
         store::bill::insert(tx, &[&bill]).await?;
         Ok(())
+    }
+
+    async fn issue_each(
+        &self,
+        drafts: &[Unissued],
+        tariffs: &Tariffs,
+    ) -> Result<Vec<(String, i64)>, Error> {
+        let mut all = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            match self.issue(std::slice::from_ref(draft), tariffs).await {
+                Ok(issued) => all.extend(issued),
+                Err(Error::ProviderUnavailable { source }) => return Err(source.into()),
+                Err(error) => complain(draft, &error),
+            }
+        }
+        Ok(all)
     }
 
     /// Answers the invoice that each became; 0: none.
@@ -215,6 +242,12 @@ impl Unissued {
             actor: "billing".to_owned(),
         }
     }
+}
+
+/// Says that a bill is not issued, and that a person must look.
+fn complain(draft: &Unissued, error: &Error) {
+    let key = &draft.bill.key;
+    tracing::error!(bill.key = %key, %error, "a bill is not taken by the provider");
 }
 
 /// The tariffs that the lines of a bill are of.

@@ -1,8 +1,12 @@
-//! Tells accounts of invoices that are overdue, and of those that are settled after all.
+//! Tells accounts of invoices that are overdue, stage by stage, and of those that are settled after
+//! all.
 //!
-//! The provider says what is open; what was announced is kept here, so that each invoice is told of
-//! once, by whichever process looks. An account is let go when its last announced invoice is
-//! settled.
+//! The provider says what is open; what was announced is kept here, so that each stage of an
+//! invoice is told of once, by whichever process looks. An account is let go when its last
+//! announced invoice is settled, and eased when those that are left have not come as far.
+//!
+//! All that is told of an account is numbered while its row is locked, and says all of the account:
+//! who hears it in another order goes by the highest number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +14,86 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use stowage_db::Tx;
 use stowage_db::lease::Turns;
-use stowage_provider::{InvoiceState, OverdueListing};
-use stowage_types::{S3uid, name};
+use stowage_provider::{Invoice, InvoiceState, OverdueListing};
+use stowage_types::{S3uid, name, timestamp};
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::subscription::State;
 use super::{Billing, LEASE};
 use crate::error::Error;
-use crate::events::{INVOICE_OVERDUE, INVOICE_SETTLED, InvoiceOverdue, InvoiceSettled};
+use crate::events::{
+    DunningStage, INVOICE_EASED, INVOICE_OVERDUE, INVOICE_SETTLED, InvoiceEased, InvoiceOverdue,
+    InvoiceSettled,
+};
 use crate::store;
 
 /// Most invoices read at once.
 const PAGE_ROWS: i64 = 100;
+
+/// What comes of an unpaid invoice for its account, in the order of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Reminder,
+    ReadOnly,
+    Suspended,
+    Ended,
+}
+
+/// How far an invoice has come; later is greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reached {
+    pub(crate) stage: Stage,
+    /// Which reminder it is; 0: it is none.
+    pub(crate) reminder: i32,
+}
+
+/// What an unpaid invoice comes to, and how long after it was due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) reached: Reached,
+    pub(crate) after: time::Duration,
+}
+
+/// What is known of an announced invoice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Announced {
+    pub(crate) overdue_time: OffsetDateTime,
+    pub(crate) reached: Reached,
+    pub(crate) is_settled: bool,
+}
+
+impl Stage {
+    /// As it is stored.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Reminder => "REMINDER",
+            Self::ReadOnly => "READ_ONLY",
+            Self::Suspended => "SUSPENDED",
+            Self::Ended => "ENDED",
+        }
+    }
+
+    /// Reads what [`Self::text`] wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Reminder, Self::ReadOnly, Self::Suspended, Self::Ended]
+            .into_iter()
+            .find(|stage| stage.text() == text)
+    }
+}
+
+impl Reached {
+    /// The reminder of a number.
+    pub(crate) fn reminder(number: i32) -> Self {
+        Self { stage: Stage::Reminder, reminder: number }
+    }
+
+    /// A stage that is no reminder.
+    pub(crate) fn stage(stage: Stage) -> Self {
+        Self { stage, reminder: 0 }
+    }
+}
 
 impl Billing {
     /// Looks every `interval`, in one replica at a time, named by `owner`, until `stop`.
@@ -48,14 +119,16 @@ impl Billing {
 
     /// Announces what has become overdue, and then what was settled.
     pub(crate) async fn dun(&self) -> Result<(), Error> {
-        if let Some(suspend_after) = self.suspend_after {
-            self.announce_overdue(suspend_after).await?;
+        if let Some(first) = self.dunning_steps.iter().map(|step| step.after).min() {
+            self.announce_overdue(first).await?;
         }
         self.settle_paid().await
     }
 
-    async fn announce_overdue(&self, suspend_after: time::Duration) -> Result<(), Error> {
-        let Some(due_before) = self.clock.now().checked_sub(suspend_after) else {
+    /// Announces every stage that an invoice has come to, of those that were due long enough ago
+    /// for the first.
+    async fn announce_overdue(&self, first: time::Duration) -> Result<(), Error> {
+        let Some(due_before) = self.clock.now().checked_sub(first) else {
             return Ok(());
         };
         let mut after = 0;
@@ -67,11 +140,14 @@ impl Billing {
             let of = self.subscriptions_of(&overdue).await?;
             let ids: Vec<i64> = overdue.iter().map(|invoice| invoice.id).collect();
             let known = store::dunning::announced(&self.db, self.provider.name(), &ids).await?;
-            for invoice in overdue.iter().filter(|invoice| !known.contains_key(&invoice.id)) {
+            for invoice in &overdue {
+                if self.steps_due(invoice, known.get(&invoice.id)).is_empty() {
+                    continue;
+                }
                 // Only an account that has not ended can be held.
                 match of.get(&invoice.service_id) {
                     Some(of) if of.state == State::Active => {
-                        self.announce(invoice.id, &of.s3uid).await?;
+                        self.announce(invoice, &of.s3uid).await?;
                     }
                     _ => {}
                 }
@@ -79,18 +155,48 @@ impl Billing {
         }
     }
 
-    async fn announce(&self, invoice_id: i64, s3uid: &S3uid) -> Result<(), Error> {
-        let (key, now) = ((self.provider.name(), invoice_id), self.clock.now());
+    /// What an open invoice has come to and was not announced at, in order. What was passed over
+    /// when it was announced, since it was not set then, is past.
+    fn steps_due(&self, invoice: &Invoice, known: Option<&Announced>) -> Vec<Reached> {
+        let Some(due_time) = invoice.due_time else { return Vec::new() };
+        if known.is_some_and(|known| known.is_settled) {
+            return Vec::new();
+        }
+        let (now, reached) = (self.clock.now(), known.map(|known| known.reached));
+        let is_due = |step: &&Step| {
+            let time = due_time.checked_add(step.after);
+            time.is_some_and(|time| time < now) && reached.is_none_or(|old| old < step.reached)
+        };
+        self.dunning_steps.iter().filter(is_due).map(|step| step.reached).collect()
+    }
+
+    async fn announce(&self, invoice: &Invoice, s3uid: &S3uid) -> Result<(), Error> {
+        let (key, now) = ((self.provider.name(), invoice.id), self.clock.now());
         let mut tx = self.db.begin().await?;
         store::dunning::lock_account(&mut tx, s3uid).await?;
-        if !store::dunning::insert(&mut tx, key, s3uid, now).await? {
-            return Ok(());
+        // Another process may have been here since it was looked at.
+        let known = store::dunning::find(&mut tx, key).await?;
+        let due = self.steps_due(invoice, known.as_ref());
+        let Some(last) = due.last() else { return Ok(()) };
+        for reached in &due {
+            store::dunning::set_reached(&mut tx, key, (s3uid, *reached), now).await?;
+            let message = InvoiceOverdue {
+                s3uid: s3uid.to_string(),
+                invoice_id: invoice.id,
+                stage: DunningStage::from(reached.stage).into(),
+                reminder: reached.reminder,
+                due_time: invoice.due_time.map(timestamp),
+                account_stage: match store::dunning::highest_open(&mut tx, s3uid).await? {
+                    Some(stage) => DunningStage::from(stage).into(),
+                    None => DunningStage::Unspecified.into(),
+                },
+                sequence: store::dunning::next_sequence(&mut tx, s3uid, now).await?,
+            };
+            self.outbox.push(&mut tx, INVOICE_OVERDUE, &name::account(s3uid), &message).await?;
         }
-        let subject = name::account(s3uid);
-        let message = InvoiceOverdue { s3uid: s3uid.to_string(), invoice_id };
-        self.outbox.push(&mut tx, INVOICE_OVERDUE, &subject, &message).await?;
         tx.commit().await?;
-        tracing::info!(invoice.id = invoice_id, %s3uid, "an invoice is overdue");
+        let stage = last.stage.text();
+        tracing::info!(invoice.id = invoice.id, %s3uid, stage, "an invoice is overdue");
         Ok(())
     }
 
@@ -116,19 +222,33 @@ impl Billing {
 
     /// Notes that an announced invoice is settled; one that was not announced is no matter.
     pub(crate) async fn settle(&self, tx: &mut Tx, invoice_id: i64) -> Result<(), Error> {
-        let key = (self.provider.name(), invoice_id);
+        let (key, now) = ((self.provider.name(), invoice_id), self.clock.now());
         let Some(s3uid) = store::dunning::find_open(&mut *tx, key).await? else {
             return Ok(());
         };
         store::dunning::lock_account(tx, &s3uid).await?;
-        if !store::dunning::settle(tx, key, self.clock.now()).await?
-            || store::dunning::count_open(&mut *tx, &s3uid).await? > 0
-        {
+        let before = store::dunning::highest_open(&mut *tx, &s3uid).await?;
+        if !store::dunning::settle(tx, key, now).await? {
             return Ok(());
         }
-        let subject = name::account(&s3uid);
-        let message = InvoiceSettled { s3uid: s3uid.to_string(), invoice_id };
-        self.outbox.push(tx, INVOICE_SETTLED, &subject, &message).await?;
+        let left = store::dunning::highest_open(&mut *tx, &s3uid).await?;
+        if left == before {
+            // Another one holds the account as before.
+            return Ok(());
+        }
+        let (subject, uid) = (name::account(&s3uid), s3uid.to_string());
+        let sequence = store::dunning::next_sequence(tx, &s3uid, now).await?;
+        match left {
+            None => {
+                let message = InvoiceSettled { s3uid: uid, invoice_id, sequence };
+                self.outbox.push(tx, INVOICE_SETTLED, &subject, &message).await?;
+            }
+            Some(stage) => {
+                let account_stage = DunningStage::from(stage).into();
+                let message = InvoiceEased { s3uid: uid, invoice_id, account_stage, sequence };
+                self.outbox.push(tx, INVOICE_EASED, &subject, &message).await?;
+            }
+        }
         Ok(())
     }
 }

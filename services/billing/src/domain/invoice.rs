@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::Billing;
 use super::charge::Line;
+use super::dunning::Stage;
 use super::subscription::Subscription;
 use crate::error::Error;
 use crate::events::{PAYMENT_RECORDED, PaymentRecorded};
@@ -24,8 +25,10 @@ pub(crate) struct ShownInvoice {
     pub(crate) invoice: Invoice,
     /// The account it is for; empty: none of ours.
     pub(crate) s3uid: String,
-    /// When it was announced as overdue.
+    /// When it was first announced as overdue.
     pub(crate) overdue_time: Option<OffsetDateTime>,
+    /// The highest stage that it was announced at.
+    pub(crate) dunning_stage: Option<Stage>,
     /// What it is for; empty in lists, and if nothing was rated for it.
     pub(crate) lines: Vec<Line>,
 }
@@ -200,7 +203,8 @@ impl Billing {
         let s3uid = |service_id| of.get(&service_id).map(|of| of.s3uid.to_string());
         let shown = |invoice: Invoice| ShownInvoice {
             s3uid: s3uid(invoice.service_id).unwrap_or_default(),
-            overdue_time: announced.get(&invoice.id).copied(),
+            overdue_time: announced.get(&invoice.id).map(|known| known.overdue_time),
+            dunning_stage: announced.get(&invoice.id).map(|known| known.reached.stage),
             lines: Vec::new(),
             invoice,
         };

@@ -43,8 +43,8 @@ pub(crate) struct Billing {
     seller: String,
     /// How long after the end of a period figures for it are waited for.
     close_after: time::Duration,
-    /// How long after an invoice was due its account is suspended; absent: never.
-    suspend_after: Option<time::Duration>,
+    /// What an unpaid invoice comes to, in the order of time.
+    dunning_steps: Vec<dunning::Step>,
     /// Woken when a scheduled end was changed.
     schedule_changed: Arc<Notify>,
 }
@@ -68,7 +68,7 @@ impl Billing {
             usage,
             seller: config.seller.clone(),
             close_after: config.close_after(),
-            suspend_after: config.suspend_after(),
+            dunning_steps: config.dunning_steps(),
             schedule_changed,
         }
     }

@@ -134,6 +134,8 @@ pub(crate) struct Buyer {
     pub(crate) plan: PlanId,
     /// Code of the location.
     pub(crate) location: String,
+    /// The customer's mail address; empty: not told.
+    pub(crate) email: String,
 }
 
 /// An order to place.
@@ -182,8 +184,22 @@ impl Billing {
         let held = store::subscription::count_open(&self.db, buyer.plan, buyer.customer).await?;
         check_limit(&plan, held)?;
         let price = Money::from_nanos(price.nanos(), buyer.currency);
+        self.note_email(buyer).await?;
         self.ask(self.provider.check_order(buyer.customer, price)).await?;
         Ok(Quote { plan: plan.priced_in(buyer.currency), provider: self.provider.name() })
+    }
+
+    /// Notes the address that the provider may find a customer by, if it is new.
+    async fn note_email(&self, buyer: &Buyer) -> Result<(), Error> {
+        let known = store::customer_link::find_email(&self.db, buyer.customer).await?;
+        if buyer.email.is_empty() || known.as_ref() == Some(&buyer.email) {
+            return Ok(());
+        }
+        let mut tx = self.db.begin().await?;
+        let now = self.clock.now();
+        store::customer_link::set_email(&mut tx, buyer.customer, &buyer.email, now);
+        tx.commit().await?;
+        Ok(())
     }
 
     /// Places an order. The same key answers the same subscription.
@@ -389,7 +405,7 @@ impl Billing {
         if spent {
             return Err(spent_key());
         }
-        let Buyer { customer, currency, plan, location } = &order.buyer;
+        let Buyer { customer, currency, plan, location, email } = &order.buyer;
         let version = Which::Version(order.plan_version);
         let plan = store::plan::find(&mut tx, *plan, version).await?;
         let plan = plan.ok_or(Error::PlanNotFound)?;
@@ -398,6 +414,7 @@ impl Billing {
         let held = store::subscription::count_open(&mut tx, plan.id, *customer).await?;
         check_limit(&plan, held)?;
         store::subscription::insert(&mut tx, order, self.provider.name(), now);
+        store::customer_link::set_email(&mut tx, *customer, email, now);
         let reserved = store::subscription::find_by_key(&mut tx, &order.key).await?;
         tx.commit().await?;
         reserved.map(Reserved::Anew).ok_or_else(|| Error::internal("a reservation is gone"))

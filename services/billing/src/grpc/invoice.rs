@@ -216,7 +216,9 @@ fn state_to_proto(state: InvoiceState) -> pb::InvoiceState {
 }
 
 impl From<ShownInvoice> for pb::Invoice {
-    fn from(ShownInvoice { invoice, s3uid, overdue_time, lines }: ShownInvoice) -> Self {
+    fn from(
+        ShownInvoice { invoice, s3uid, overdue_time, dunning_stage, lines }: ShownInvoice,
+    ) -> Self {
         Self {
             name: name::invoice(invoice.id),
             invoice_id: invoice.id,
@@ -233,6 +235,7 @@ impl From<ShownInvoice> for pb::Invoice {
             due_time: invoice.due_time.map(timestamp),
             settle_time: invoice.settle_time.map(timestamp),
             overdue_time: overdue_time.map(timestamp),
+            dunning_stage: dunning_stage.map(pb::DunningStage::from).unwrap_or_default().into(),
             lines: lines.into_iter().map(Into::into).collect(),
         }
     }

@@ -17,6 +17,8 @@ use crate::error::Error;
 
 /// Names the listing of open subscriptions in page tokens.
 const OPEN: &str = "open subscriptions";
+/// Characters of a mail address (RFC 5321: 64, the sign, and 255).
+const EMAIL_CHARS_MAX: usize = 320;
 /// Most ids of one batch.
 const BATCH_IDS_MAX: usize = 1000;
 
@@ -180,11 +182,13 @@ fn read_buyer(request: pb::QuoteOrderRequest, violations: &mut Violations) -> Op
     let currency = violations.check("currency", Currency::parse(&request.currency));
     let plan = violations.check("plan", name::parse_plan(&request.plan));
     let location = violations.check("location", name::parse_location(&request.location));
+    violations.check_length("customer_email", &request.customer_email, EMAIL_CHARS_MAX);
     Some(Buyer {
         customer: CustomerId(request.customer_id),
         currency: currency?,
         plan: plan?,
         location: location?,
+        email: request.customer_email,
     })
 }
 
@@ -221,6 +225,7 @@ impl TryFrom<pb::PlaceOrderRequest> for OrderRequest {
             currency: request.currency,
             plan: request.plan,
             location: request.location,
+            customer_email: request.customer_email,
         };
         match (key, s3uid, read_buyer(quoted, &mut violations)) {
             (Some(key), Some(s3uid), Some(buyer)) if violations.is_empty() => {

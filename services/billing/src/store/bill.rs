@@ -81,12 +81,17 @@ struct BillRow {
 const BILLS: &str = "SELECT b.bill_key, b.order_key, b.provider, b.customer_id, b.currency, \
     b.total_nanos, b.create_time, b.invoice_id FROM bill b";
 
-/// The bills that a provider has not got, with what it calls their orders.
-pub(crate) async fn list_drafts(db: &Db, provider: &str, max: i64) -> Result<Vec<Unissued>, Error> {
+/// The bills that a provider has not got, with what it calls their orders, those behind a key.
+pub(crate) async fn list_drafts(
+    db: &Db,
+    provider: &str,
+    (after, max): (&str, i64),
+) -> Result<Vec<Unissued>, Error> {
     let sql = format!(
-        "{BILLS} WHERE b.invoice_id IS NULL AND b.provider = $1 ORDER BY b.bill_key LIMIT $2"
+        "{BILLS} WHERE b.invoice_id IS NULL AND b.provider = $1 AND b.bill_key > $2 \
+         ORDER BY b.bill_key LIMIT $3"
     );
-    let rows: Vec<BillRow> = db.fetch_all_built(sql, args![provider, max]).await?;
+    let rows: Vec<BillRow> = db.fetch_all_built(sql, args![provider, after, max]).await?;
     let orders: Vec<String> = rows.iter().map(|row| row.order_key.clone()).collect();
     let placed = placed(db, &orders).await?;
     let draft = |bill: Bill| {

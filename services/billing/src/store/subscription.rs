@@ -87,6 +87,13 @@ pub(crate) async fn spend_key(
     Ok(())
 }
 
+/// Whether a key is spent.
+pub(crate) async fn is_spent(mut from: impl Query, key: &OrderKey) -> Result<bool, Error> {
+    let sql = "SELECT undone FROM order_key WHERE order_key = $1";
+    let row: Option<(bool,)> = from.fetch_optional(sql, args![key.as_str()]).await?;
+    Ok(row.is_some_and(|(undone,)| undone))
+}
+
 /// Locks the customer's row of a plan, so that what he holds can be counted and added to.
 pub(crate) fn lock_holder(tx: &mut Tx, plan: PlanId, customer: CustomerId) {
     tx.defer(

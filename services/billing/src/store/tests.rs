@@ -38,6 +38,7 @@ fn request(text: &str, customer: i64) -> OrderRequest {
             currency: eur(),
             plan: PlanId(1),
             location: "NL".to_owned(),
+            email: String::new(),
         },
         plan_version: 1,
         s3uid: S3uid::parse(&"ab".repeat(16)).unwrap(),

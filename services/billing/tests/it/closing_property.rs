@@ -284,7 +284,8 @@ impl World {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 16,
+        // A database of its own for each case takes a while on a server.
+        cases: if stowage_db::testing::is_postgres() { 4 } else { 16 },
         failure_persistence: None,
         ..Default::default()
     })]

@@ -25,22 +25,22 @@ async fn dunning(days: Option<u32>) -> Kit {
 }
 
 /// An accepted order of the standard plan, of customer 7, for one account.
-async fn accept(sagas: &mut Subscriptions, key: &str) -> pb::Subscription {
+pub(crate) async fn accept(sagas: &mut Subscriptions, key: &str) -> pb::Subscription {
     sagas.place_order(order(key, 7, 1)).await.unwrap();
     let request = pb::ActivateSubscriptionRequest { order_key: key.to_owned() };
     sagas.activate_subscription(request).await.unwrap().into_inner()
 }
 
-fn office(kit: &Kit) -> Invoices {
+pub(crate) fn office(kit: &Kit) -> Invoices {
     kit.invoices(&principal(PrincipalRole::Administrator, None))
 }
 
-async fn get(invoices: &mut Invoices, id: i64) -> pb::Invoice {
+pub(crate) async fn get(invoices: &mut Invoices, id: i64) -> pb::Invoice {
     let request = pb::GetInvoiceRequest { name: format!("invoices/{id}") };
     invoices.get_invoice(request).await.unwrap().into_inner()
 }
 
-fn payment(id: i64, reference: &str, amount: Option<Money>) -> pb::RecordPaymentRequest {
+pub(crate) fn payment(id: i64, reference: &str, amount: Option<Money>) -> pb::RecordPaymentRequest {
     pb::RecordPaymentRequest {
         name: format!("invoices/{id}"),
         amount,
@@ -49,7 +49,7 @@ fn payment(id: i64, reference: &str, amount: Option<Money>) -> pb::RecordPayment
     }
 }
 
-fn days(n: u64) -> std::time::Duration {
+pub(crate) fn days(n: u64) -> std::time::Duration {
     std::time::Duration::from_secs(n * 86_400)
 }
 

@@ -48,23 +48,20 @@ impl Handler for Heard {
     }
 }
 
-/// Keeps what is told of invoices: the event, the account and the invoice.
+/// Keeps what is told of invoices.
 #[derive(Debug, Default)]
-pub(crate) struct Dunned(Mutex<Vec<(String, String, i64)>>);
+pub(crate) struct Dunned(Mutex<Vec<Event>>);
 
 #[async_trait::async_trait]
 impl Handler for Dunned {
     async fn handle(&self, event: &Event) -> Result<(), BoxError> {
-        // Both messages have the same fields.
-        let pb::InvoiceOverdue { s3uid, invoice_id } = event.message()?;
-        assert_eq!(event.subject, format!("accounts/{s3uid}"));
-        let what = event.kind.trim_start_matches("stowage.billing.invoice.").to_owned();
-        self.0.lock().await.push((what, s3uid, invoice_id));
+        self.0.lock().await.push(event.clone());
         Ok(())
     }
 }
 
 pub(crate) struct Kit {
+    deps: Deps,
     pub(crate) db: Db,
     pub(crate) clock: Arc<FakeClock>,
     pub(crate) provider: Arc<Wobbly>,
@@ -112,7 +109,11 @@ impl Kit {
         let dunned = Arc::new(Dunned::default());
         bus.subscribe(Consumer {
             consumer: "test.dunning",
-            kinds: &["stowage.billing.invoice.overdue.v1", "stowage.billing.invoice.settled.v1"],
+            kinds: &[
+                "stowage.billing.invoice.overdue.v1",
+                "stowage.billing.invoice.eased.v1",
+                "stowage.billing.invoice.settled.v1",
+            ],
             audience: Audience::OneReplica,
             handler: dunned.clone(),
         });
@@ -128,12 +129,13 @@ impl Kit {
             signer: signer.clone(),
             metering: metering.channel(signer.verifier()),
         };
-        let role = build(config, deps).await.unwrap();
+        let role = build(config, deps.clone()).await.unwrap();
         (role.ready)().await.unwrap();
         for task in role.tasks {
             tokio::spawn(task.future);
         }
         Self {
+            deps,
             db,
             clock,
             provider,
@@ -184,8 +186,29 @@ impl Kit {
         CreditServiceClient::new(self.channel(principal))
     }
 
-    /// Waits until so many things were told of invoices, and answers all of them.
+    /// Another process that looks for overdue invoices, over the same database, until `stop`.
+    pub(crate) async fn join(&self, config: Config, stop: CancellationToken) {
+        let role = build(config, Deps { stop, ..self.deps.clone() }).await.unwrap();
+        // One relay, as there is one of several processes: SQLite's takes itself for the only one.
+        let dunning = role.tasks.into_iter().find(|task| task.name == "billing.dunning").unwrap();
+        tokio::spawn(dunning.future);
+    }
+
+    /// Waits until so many things were told of invoices, and answers all of them: the event, the
+    /// account and the invoice.
     pub(crate) async fn dunned(&self, count: usize) -> Vec<(String, String, i64)> {
+        let told = self.told(count).await.into_iter().map(|event| {
+            // All messages begin with the same fields.
+            let pb::InvoiceEased { s3uid, invoice_id, .. } = event.message().unwrap();
+            assert_eq!(event.subject, format!("accounts/{s3uid}"));
+            let what = event.kind.trim_start_matches("stowage.billing.invoice.").to_owned();
+            (what, s3uid, invoice_id)
+        });
+        told.collect()
+    }
+
+    /// Waits until so many things were told of invoices, and answers all of them.
+    pub(crate) async fn told(&self, count: usize) -> Vec<Event> {
         for _ in 0..500 {
             let told = self.dunned.0.lock().await.clone();
             if told.len() >= count {
@@ -242,6 +265,7 @@ pub(crate) fn order(key: &str, customer_id: i64, plan: i64) -> pb::PlaceOrderReq
         plan_version: 1,
         location: "locations/NL".to_owned(),
         s3uid: "ab".repeat(16),
+        customer_email: "anna@example.org".to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod closing_property;
+mod dunning;
 mod golden_invoices;
 mod invoices;
 mod kit;

@@ -25,8 +25,8 @@ fn terminate(service_id: i64) -> pb::TerminateSubscriptionRequest {
 
 fn quote(customer_id: i64, plan: i64) -> pb::QuoteOrderRequest {
     let order = order("unused", customer_id, plan);
-    let pb::PlaceOrderRequest { currency, plan, location, .. } = order;
-    pb::QuoteOrderRequest { customer_id, currency, plan, location }
+    let pb::PlaceOrderRequest { currency, plan, location, customer_email, .. } = order;
+    pb::QuoteOrderRequest { customer_id, currency, plan, location, customer_email }
 }
 
 #[tokio::test]

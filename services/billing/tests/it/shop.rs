@@ -101,6 +101,7 @@ impl Shop {
             plan_version: plan.1,
             location: "locations/NL".to_owned(),
             s3uid: s3uid.clone(),
+            customer_email: "anna@example.org".to_owned(),
         };
         sagas.place_order(order).await.unwrap();
         let request = pb::ActivateSubscriptionRequest { order_key: key.clone() };

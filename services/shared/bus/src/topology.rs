@@ -28,6 +28,7 @@ pub const CONSUMERS: &[Consumer] = &[
         name: "accounts.history",
         kinds: &[
             "stowage.billing.payment.recorded.v1",
+            "stowage.billing.standing.changed.v1",
             "stowage.billing.plan.changed.v1",
             "stowage.storage.content.changed.v1",
             "stowage.storage.location.changed.v1",
@@ -35,7 +36,11 @@ pub const CONSUMERS: &[Consumer] = &[
     },
     Consumer {
         name: "accounts.dunning",
-        kinds: &["stowage.billing.invoice.overdue.v1", "stowage.billing.invoice.settled.v1"],
+        kinds: &[
+            "stowage.billing.invoice.overdue.v1",
+            "stowage.billing.invoice.eased.v1",
+            "stowage.billing.invoice.settled.v1",
+        ],
     },
 ];
 

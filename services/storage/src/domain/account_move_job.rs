@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::account_move::{AccountMove, State};
 use super::account_move_pass::{Pass, abort_uploads};
+use super::engine_account::kept_by;
 use super::{Site, Storage, signed};
 use crate::error::Error;
 use crate::store;
@@ -238,10 +239,7 @@ impl Turn<'_> {
     async fn access(&self) -> Result<AccountAccess, Error> {
         let account = store::account::find(&self.storage.db, &self.job.uid).await?;
         let account = account.ok_or(Error::AccountNotFound)?;
-        Ok(match account.limits.is_suspended {
-            true => AccountAccess::Suspended,
-            false => AccountAccess::Full,
-        })
+        Ok(account.limits.access)
     }
 
     async fn end_following(&mut self) -> Result<(), Stop> {
@@ -313,7 +311,8 @@ impl Turn<'_> {
             return Ok(());
         }
         let from = self.storage.site(&self.job.from).await?;
-        bounded(from.engine.set_access(&self.job.uid, self.access().await?)).await?;
+        let access = kept_by(&*from.engine, self.access().await?);
+        bounded(from.engine.set_access(&self.job.uid, access)).await?;
         let mut tx = self.storage.db.begin().await?;
         store::account::set_frozen(&mut tx, &self.job.uid, false).await?;
         tx.commit().await?;

@@ -7,7 +7,7 @@ use stowage_engine::{AccountAccess, AccountSpec};
 use uuid::Uuid;
 
 use super::account_move::{AccountMove, MOVE, State, key_error};
-use super::engine_account::Limits;
+use super::engine_account::{Limits, for_engine};
 use super::location::Location;
 use super::usage::SAMPLE_PAGE;
 use super::{Site, Storage, check_operator};
@@ -42,7 +42,8 @@ impl Storage {
         }
         let (from, to) = (self.site(&known.from).await?, self.site(&known.to).await?);
         from.engine.set_access(uid, AccountAccess::Suspended).await?;
-        to.engine.ensure_account(spec).await.map_err(key_error)?;
+        let there = for_engine(&*to.engine, spec);
+        to.engine.ensure_account(&there).await.map_err(key_error)?;
         self.note_switched(&known, &to, spec).await?;
         self.location(cx, &known.to).await
     }
@@ -64,11 +65,7 @@ impl Storage {
             pages.push(page);
         }
         let now = self.clock.now();
-        let limits = Limits {
-            quota_bytes: spec.quota.bytes,
-            bucket_max: spec.bucket_max,
-            is_suspended: spec.access == AccountAccess::Suspended,
-        };
+        let limits = Limits::of(spec);
         let mut tx = self.db.begin().await?;
         store::account::set_location(&mut tx, uid, &known.to, now).await?;
         store::account::set_active(&mut tx, uid, limits, now).await?;

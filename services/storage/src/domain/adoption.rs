@@ -98,7 +98,7 @@ impl Storage {
         let limits = Limits {
             quota_bytes: adopted.quota.bytes,
             bucket_max: adopted.bucket_max,
-            is_suspended: adopted.access == AccountAccess::Suspended,
+            access: adopted.access,
         };
         let mut tx = self.db.begin().await?;
         let now = self.clock.now();

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use stowage_engine::{BucketInfo, Error as EngineError, ListQuery, ObjectInfo};
+use stowage_engine::{AccountAccess, BucketInfo, Error as EngineError, ListQuery, ObjectInfo};
 use stowage_types::new_id;
 
 use super::bucket::find_bucket;
@@ -35,6 +35,7 @@ const ATTEMPTS_MAX: u32 = 30;
 const BACK_OFF_MAX: Duration = Duration::from_secs(60);
 
 const SUSPENDED: &str = "the account is suspended";
+const READ_ONLY: &str = "the account is read-only";
 
 /// Why a turn ends before its time.
 enum Stop {
@@ -146,7 +147,7 @@ impl Turn<'_> {
             self.release().await?;
             return Err(Stop::Over);
         }
-        self.hold_if_suspended().await?;
+        self.hold_if_shut().await?;
         match self.first_objects().await? {
             objects if objects.is_empty() => self.finish().await,
             objects => self.delete(objects).await,
@@ -269,16 +270,19 @@ impl Turn<'_> {
         Err(Stop::Over)
     }
 
-    /// What a customer has started waits while his account is suspended: it keeps all its data.
-    async fn hold_if_suspended(&mut self) -> Result<(), Stop> {
+    /// What a customer has started waits while his account is suspended or read-only: it keeps all
+    /// its data.
+    async fn hold_if_shut(&mut self) -> Result<(), Stop> {
         if !self.job.by_customer {
             return Ok(());
         }
         let account = store::account::find(&self.storage.db, &self.job.uid).await?;
-        if !account.is_some_and(|account| account.limits.is_suspended) {
-            return Ok(());
-        }
-        let (to, now) = ((State::Paused, SUSPENDED), self.storage.clock.now());
+        let why = match account.map(|account| account.limits.access) {
+            None | Some(AccountAccess::Full) => return Ok(()),
+            Some(AccountAccess::ReadOnly) => READ_ONLY,
+            Some(AccountAccess::Suspended) => SUSPENDED,
+        };
+        let (to, now) = ((State::Paused, why), self.storage.clock.now());
         let mut tx = self.storage.db.begin().await?;
         store::bucket_deletion::set_state(&mut tx, self.job.id, to, now).await?;
         store::bucket_deletion::release(&mut tx, self.job.id, self.renewed()).await?;

@@ -52,8 +52,8 @@ pub(crate) struct Account {
 pub(crate) struct Limits {
     pub(crate) quota_bytes: Option<u64>,
     pub(crate) bucket_max: Option<u32>,
-    /// Whether its requests are refused while its data stays.
-    pub(crate) is_suspended: bool,
+    /// What its keys open while its data stays.
+    pub(crate) access: AccountAccess,
 }
 
 /// What an account shall be.
@@ -63,6 +63,45 @@ pub(crate) struct Ensure {
     /// Code of its location.
     pub(crate) location: String,
     pub(crate) spec: AccountSpec,
+}
+
+impl Limits {
+    /// What an account shall be, whether its engine keeps all of it or not.
+    pub(super) fn of(spec: &AccountSpec) -> Self {
+        let AccountSpec { bucket_max, access, .. } = *spec;
+        Self { quota_bytes: spec.quota.bytes, bucket_max, access }
+    }
+
+    /// What a customer is told who would change something; `None`: he may.
+    pub(crate) fn refusal(self) -> Option<&'static str> {
+        match self.access {
+            AccountAccess::Full => None,
+            AccountAccess::ReadOnly => Some("READ_ONLY"),
+            AccountAccess::Suspended => Some("SUSPENDED"),
+        }
+    }
+}
+
+/// What an engine makes of an access. One that keeps nobody to reading leaves an account open: to
+/// suspend it before its time would take more than was asked for.
+pub(super) fn kept_by(engine: &dyn Engine, access: AccountAccess) -> AccountAccess {
+    match access {
+        AccountAccess::ReadOnly if !engine.capabilities().read_only => AccountAccess::Full,
+        access => access,
+    }
+}
+
+/// What an engine is asked for, of what an account shall be.
+pub(super) fn for_engine(engine: &dyn Engine, spec: &AccountSpec) -> AccountSpec {
+    let access = kept_by(engine, spec.access);
+    if access != spec.access {
+        tracing::warn!(
+            account = %spec.uid,
+            engine = engine.capabilities().engine,
+            "the engine makes no account read-only: keys go on writing until it is suspended"
+        );
+    }
+    AccountSpec { access, ..spec.clone() }
 }
 
 /// An account that is about to be on an engine.
@@ -128,7 +167,9 @@ impl Storage {
             }
             return Err(error);
         }
-        let ensured = site.engine.ensure_account(&ensure.spec).await;
+        let limits = Limits::of(&ensure.spec);
+        let spec = for_engine(&*site.engine, &ensure.spec);
+        let ensured = site.engine.ensure_account(&spec).await;
         ensured.map_err(|error| match error {
             stowage_engine::Error::AlreadyExists => {
                 Error::field("keys", "holds an access key of another account")
@@ -136,11 +177,6 @@ impl Storage {
             stowage_engine::Error::Invalid { why } => Error::field("keys", why),
             other => other.into(),
         })?;
-        let limits = Limits {
-            quota_bytes: ensure.spec.quota.bytes,
-            bucket_max: ensure.spec.bucket_max,
-            is_suspended: ensure.spec.access == AccountAccess::Suspended,
-        };
         let mut tx = self.db.begin().await?;
         let is_active = store::account::set_active(&mut tx, uid, limits, self.clock.now()).await?;
         tx.commit().await?;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use stowage_auth::{RequestContext, Scope};
-use stowage_engine::{AccountInfo, KeyUsage};
+use stowage_engine::{AccountInfo, Engine, KeyUsage};
 use stowage_types::{S3uid, name, page};
 
 use super::Storage;
-use super::engine_account::Account;
+use super::engine_account::{Account, kept_by};
 use crate::error::Error;
 use crate::store;
 
@@ -40,6 +40,14 @@ pub(crate) struct KeyUsagePage {
 }
 
 impl View {
+    /// What an engine cannot keep is no difference that anybody could mend.
+    fn agree_on_access(&mut self, engine: &dyn Engine) {
+        let (Some(info), Some(account)) = (&mut self.on_engine, &self.in_storage) else { return };
+        if kept_by(engine, account.limits.access) == info.access {
+            info.access = account.limits.access;
+        }
+    }
+
     fn is_visible(&self, cx: &RequestContext) -> bool {
         let owner = self.in_storage.as_ref().and_then(|account| account.customer);
         cx.principal.scope() == Scope::Everything || owner.is_some_and(|owner| cx.sees(owner))
@@ -83,6 +91,7 @@ impl Storage {
                 // Removed, at another location, or never heard of.
                 view.in_storage = store::account::find(&self.db, uid).await?;
             }
+            view.agree_on_access(engine);
         }
         let last = views.last().map(|(uid, _)| page::encode(ACCOUNTS, &location, uid.as_str()));
         let next_page_token = last.filter(|_| is_more).unwrap_or_default();

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use stowage_auth::RequestContext;
-use stowage_engine::{Engine, Error as EngineError, ListQuery, ObjectInfo, Presign, PresignMethod};
+use stowage_engine::{
+    AccountAccess, Engine, Error as EngineError, ListQuery, ObjectInfo, Presign, PresignMethod,
+};
 use stowage_types::{BucketName, S3uid, SecretString};
 use time::OffsetDateTime;
 
@@ -92,8 +94,13 @@ impl Storage {
         query: UrlQuery,
     ) -> Result<SignedUrl, Error> {
         let used = self.visible_account(cx, &query.uid).await?;
-        if used.account.limits.is_suspended {
-            return Err(Error::AccountState { state: "SUSPENDED" });
+        let is_open = match used.account.limits.access {
+            AccountAccess::Full => true,
+            AccountAccess::ReadOnly => query.method == PresignMethod::Get,
+            AccountAccess::Suspended => false,
+        };
+        if let Some(state) = used.account.limits.refusal().filter(|_| !is_open) {
+            return Err(Error::AccountState { state });
         }
         // As customers reach it, which may not be as this process does.
         let location = crate::store::location::find(&self.db, &used.site.code).await?;

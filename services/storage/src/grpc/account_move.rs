@@ -1,14 +1,14 @@
 //! `AccountMoveService`.
 
 use stowage_auth::RequestContext;
-use stowage_engine::{AccountAccess, AccountSpec, Quota};
+use stowage_engine::{AccountSpec, Quota};
 use stowage_proto::storage as pb;
 use stowage_proto::storage::account_move_service_server::AccountMoveService;
 use stowage_types::{S3uid, Violations, name, page, timestamp};
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use super::engine_account::{bounds_of, keys_of, message_at};
+use super::engine_account::{access_of, bounds_of, keys_of, message_at};
 use super::{Api, complete};
 use crate::domain::account_move::{AccountMove, State};
 use crate::domain::account_move_start::Start;
@@ -81,10 +81,7 @@ fn switched(request: pb::SwitchAccountMoveRequest) -> Result<(Uuid, AccountSpec)
     let keys = keys_of(request.keys, &mut violations);
     let (bytes, bucket_max) = bounds_of((request.quota_bytes, request.bucket_max), &mut violations);
     let (uid, id) = complete(named, violations)?;
-    let access = match request.suspended {
-        true => AccountAccess::Suspended,
-        false => AccountAccess::Full,
-    };
+    let access = access_of((request.suspended, request.read_only));
     let quota = Quota { bytes, objects: None };
     Ok((id, AccountSpec { uid, keys, quota, bucket_max, access }))
 }

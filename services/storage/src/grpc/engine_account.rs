@@ -42,10 +42,7 @@ impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
                 keys,
                 quota: Quota { bytes, objects: None },
                 bucket_max,
-                access: match request.suspended {
-                    true => AccountAccess::Suspended,
-                    false => AccountAccess::Full,
-                },
+                access: access_of((request.suspended, request.read_only)),
             },
         })
     }
@@ -65,6 +62,15 @@ pub(super) fn bounds_of(
         violations.push("bucket_max", "must not be negative");
     }
     (quota_bytes.ok().filter(|bytes| *bytes > 0), bucket_max.ok().filter(|max| *max > 0))
+}
+
+/// What its keys open. Suspended is the stronger.
+pub(super) fn access_of((is_suspended, is_read_only): (bool, bool)) -> AccountAccess {
+    match (is_suspended, is_read_only) {
+        (true, _) => AccountAccess::Suspended,
+        (false, true) => AccountAccess::ReadOnly,
+        (false, false) => AccountAccess::Full,
+    }
 }
 
 /// An account as it is at a location.
@@ -110,6 +116,7 @@ fn on_engine(info: AccountInfo) -> pb::AccountOnEngine {
         quota_bytes: info.quota.bytes.map_or(0, signed),
         bucket_max: bucket_max_of(info.bucket_max),
         suspended: info.access == AccountAccess::Suspended,
+        read_only: info.access == AccountAccess::ReadOnly,
         bucket_count: i32::try_from(info.bucket_count).unwrap_or(i32::MAX),
     }
 }
@@ -128,7 +135,8 @@ impl From<Account> for pb::AccountInStorage {
             location: account.location.as_deref().map(name::location).unwrap_or_default(),
             quota_bytes: account.limits.quota_bytes.map_or(0, signed),
             bucket_max: bucket_max_of(account.limits.bucket_max),
-            suspended: account.limits.is_suspended,
+            suspended: account.limits.access == AccountAccess::Suspended,
+            read_only: account.limits.access == AccountAccess::ReadOnly,
         }
     }
 }

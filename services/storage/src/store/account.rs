@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use stowage_db::{Args, Db, Error, Query, Tx, args};
+use stowage_engine::AccountAccess;
 use stowage_types::{CustomerId, S3uid};
 use time::OffsetDateTime;
 
@@ -15,6 +16,7 @@ struct Row {
     quota_bytes: Option<i64>,
     bucket_max: Option<i64>,
     suspended: bool,
+    read_only: bool,
     state: String,
     frozen: bool,
 }
@@ -34,7 +36,11 @@ impl From<Row> for Account {
             limits: Limits {
                 quota_bytes: row.quota_bytes.and_then(|bytes| u64::try_from(bytes).ok()),
                 bucket_max: row.bucket_max.and_then(|max| u32::try_from(max).ok()),
-                is_suspended: row.suspended,
+                access: match (row.suspended, row.read_only) {
+                    (true, _) => AccountAccess::Suspended,
+                    (false, true) => AccountAccess::ReadOnly,
+                    (false, false) => AccountAccess::Full,
+                },
             },
             state: match row.state.as_str() {
                 "PENDING" => State::Pending,
@@ -50,8 +56,8 @@ impl From<Row> for Account {
 pub(crate) async fn find(mut from: impl Query, uid: &S3uid) -> Result<Option<Account>, Error> {
     let row: Option<Row> = from
         .fetch_optional(
-            "SELECT customer_id, location, quota_bytes, bucket_max, suspended, state, \
-             frozen \
+            "SELECT customer_id, location, quota_bytes, bucket_max, suspended, read_only, \
+             state, frozen \
              FROM account WHERE s3uid = $1",
             args![uid.as_str()],
         )
@@ -69,7 +75,7 @@ pub(crate) async fn list_at(
     let rows: Vec<ListedRow> = db
         .fetch_all(
             "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, \
-             state, frozen \
+             read_only, state, frozen \
              FROM account WHERE location = $1 AND s3uid > $2 AND state <> 'REMOVED' \
              ORDER BY s3uid LIMIT $3",
             args![location, after, rows_max],
@@ -111,13 +117,15 @@ pub(crate) async fn set_active(
     let rows = tx
         .execute(
             "UPDATE account SET state = 'ACTIVE', quota_bytes = $2, bucket_max = $3, \
-             update_time = $4, suspended = $5 WHERE s3uid = $1 AND state IN ('PENDING', 'ACTIVE')",
+             update_time = $4, suspended = $5, read_only = $6 \
+             WHERE s3uid = $1 AND state IN ('PENDING', 'ACTIVE')",
             args![
                 uid.as_str(),
                 limits.quota_bytes.and_then(|bytes| i64::try_from(bytes).ok()),
                 limits.bucket_max,
                 now,
-                limits.is_suspended,
+                limits.access == AccountAccess::Suspended,
+                limits.access == AccountAccess::ReadOnly,
             ],
         )
         .await?;

@@ -43,6 +43,7 @@ async fn all_bad_fields_of_an_account_are_told() {
         quota_bytes: -1,
         bucket_max: -1,
         suspended: false,
+        read_only: false,
     };
     let refused = kit.ensure(bad).await;
     let status = assert_reason(refused, Code::InvalidArgument, ErrorReason::InvalidField);

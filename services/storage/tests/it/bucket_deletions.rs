@@ -327,6 +327,10 @@ async fn what_a_customer_started_waits_while_his_account_is_suspended() {
     assert_eq!((waiting.why.as_str(), deleted(&waiting)), ("the account is suspended", (0, 0)));
     let refused = caller.resume(&his).await;
     assert_reason(refused, Code::FailedPrecondition, ErrorReason::AccountState);
+    let read_only = pb::EnsureEngineAccountRequest { read_only: true, ..wanted(&uid) };
+    kit.ensure(read_only).await.unwrap();
+    let refused = caller.resume(&his).await;
+    assert_reason(refused, Code::FailedPrecondition, ErrorReason::AccountState);
     kit.ensure(suspended(false)).await.unwrap();
     caller.resume(&his).await.unwrap();
     assert_eq!(deleted(&caller.is(&his, State::Done).await), (3, 30));

@@ -270,6 +270,21 @@ async fn a_signed_url_opens_one_object_and_a_quota_of_a_bucket_holds() {
         assert_reason(refused, Code::InvalidArgument, ErrorReason::InvalidField);
     }
 
+    // A link that would write is none where nothing may be written; where nothing is let in, no
+    // link is.
+    let ensure = async |read_only, suspended| {
+        let shut = pb::EnsureEngineAccountRequest { read_only, suspended, ..wanted(&uid) };
+        kit.ensure(shut).await.unwrap();
+    };
+    ensure(true, false).await;
+    sign(pb::SignedMethod::Get, 60).await.unwrap();
+    let refused = sign(pb::SignedMethod::Put, 60).await;
+    assert_reason(refused, Code::FailedPrecondition, ErrorReason::AccountState);
+    ensure(true, true).await;
+    let refused = sign(pb::SignedMethod::Get, 60).await;
+    assert_reason(refused, Code::FailedPrecondition, ErrorReason::AccountState);
+    ensure(false, false).await;
+
     let set = async |quota_bytes, quota_objects| {
         let name = parent.clone();
         let request =

@@ -143,11 +143,22 @@ impl Two {
         &self,
         uid: &S3uid,
     ) -> Result<pb::SwitchAccountMoveResponse, Status> {
-        let pb::EnsureEngineAccountRequest { keys, quota_bytes, bucket_max, suspended, .. } =
-            unbounded(uid);
-        let name = self.name(uid);
-        let request =
-            pb::SwitchAccountMoveRequest { name, keys, quota_bytes, bucket_max, suspended };
+        self.switch_to(unbounded(uid)).await
+    }
+
+    async fn switch_to(
+        &self,
+        wanted: pb::EnsureEngineAccountRequest,
+    ) -> Result<pb::SwitchAccountMoveResponse, Status> {
+        let uid = S3uid::parse(wanted.name.trim_start_matches("accounts/")).unwrap();
+        let request = pb::SwitchAccountMoveRequest {
+            name: self.name(&uid),
+            keys: wanted.keys,
+            quota_bytes: wanted.quota_bytes,
+            bucket_max: wanted.bucket_max,
+            suspended: wanted.suspended,
+            read_only: wanted.read_only,
+        };
         let request = self.kit.as_service(request);
         Ok(self.kit.moves().switch_account_move(request).await?.into_inner())
     }
@@ -397,4 +408,20 @@ async fn a_bucket_being_deleted_holds_up_the_freeze() {
     let buckets = two.to.list_buckets(&uid, None, 10).await.unwrap();
     assert_eq!(buckets.len(), 1, "what was deleted at the old side came to the new one");
     two.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_only_account_is_so_at_its_new_location_too() {
+    let mut two = Two::start().await;
+    two.kit.run_tasks();
+    let (uid, stored) = two.account().await;
+    let wanted = pb::EnsureEngineAccountRequest { read_only: true, ..unbounded(&uid) };
+    two.kit.ensure(wanted.clone()).await.unwrap();
+    two.start_move(&uid).await.unwrap();
+    two.reach(&uid, State::Copied).await;
+    two.freeze(&uid).await.unwrap();
+    two.reach(&uid, State::Verified).await;
+    two.switch_to(wanted).await.unwrap();
+    assert!(!two.is_writable(1, &uid).await);
+    two.assert_has(1, &uid, &stored).await;
 }

@@ -7,12 +7,20 @@ use stowage_runtime::metadata_of;
 use stowage_types::{S3uid, name};
 use tonic::{Code, Request, Status};
 
+use crate::engine::Memory;
 use crate::kit::{Kit, OWNER, assert_reason, wanted};
 
 async fn suspend(kit: &Kit, uid: &S3uid, suspended: bool) {
     let request = pb::EnsureEngineAccountRequest { suspended, ..wanted(uid) };
     kit.ensure(request).await.unwrap();
     assert_eq!(kit.engine.account(uid).unwrap().access == AccountAccess::Suspended, suspended);
+}
+
+/// An engine that keeps accounts to reading, or knows no such thing.
+async fn kit_that_keeps_reading(read_only: bool) -> Kit {
+    let mut engine = Memory::default();
+    engine.capabilities.read_only = read_only;
+    Kit::with(engine).await
 }
 
 /// Calls that change what the account holds, as somebody.
@@ -95,5 +103,45 @@ async fn the_provider_still_changes_and_purges_a_suspended_account() {
         kit.engine.put("music", "song", 5);
         kit.remove(&uid, true).await.unwrap();
         assert!(kit.engine.account(&uid).is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_customer_changes_nothing_in_a_read_only_account_whatever_its_engine_keeps() {
+    for is_kept in [true, false] {
+        let kit = kit_that_keeps_reading(is_kept).await;
+        let uid = kit.account().await;
+        kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+        kit.engine.put("photos", "a.jpg", 5);
+        let read_only = pb::EnsureEngineAccountRequest { read_only: true, ..wanted(&uid) };
+        kit.ensure(read_only.clone()).await.unwrap();
+        // An engine that cannot keep it leaves the keys as they are: nothing shuts them early.
+        let access = if is_kept { AccountAccess::ReadOnly } else { AccountAccess::Full };
+        assert_eq!(kit.engine.account(&uid).unwrap().access, access);
+        for refused in changes(&kit, &uid, By::Customer).await {
+            let status =
+                assert_reason(refused, Code::FailedPrecondition, ErrorReason::AccountState);
+            assert_eq!(metadata_of(&status, "state").as_deref(), Some("READ_ONLY"));
+        }
+        // Who reconciles finds nothing that differs, where nothing can.
+        let list = pb::ListEngineAccountsRequest {
+            parent: "locations/NL".to_owned(),
+            ..Default::default()
+        };
+        let list = kit.as_administrator(list);
+        let views = kit.accounts().list_engine_accounts(list).await.unwrap().into_inner().accounts;
+        let (on_engine, in_storage) = (views[0].on_engine.clone(), views[0].in_storage.clone());
+        let (on_engine, in_storage) = (on_engine.unwrap(), in_storage.unwrap());
+        assert!(on_engine.read_only && in_storage.read_only, "{on_engine:?} {in_storage:?}");
+        assert!(!on_engine.suspended && !in_storage.suspended);
+        // Suspended is the stronger, and comes everywhere.
+        let suspended = pb::EnsureEngineAccountRequest { suspended: true, ..read_only };
+        kit.ensure(suspended).await.unwrap();
+        assert_eq!(kit.engine.account(&uid).unwrap().access, AccountAccess::Suspended);
+        kit.ensure(wanted(&uid)).await.unwrap();
+        assert_eq!(kit.engine.account(&uid).unwrap().access, AccountAccess::Full);
+        for allowed in changes(&kit, &uid, By::Customer).await {
+            allowed.unwrap();
+        }
     }
 }

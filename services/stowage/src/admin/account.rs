@@ -33,7 +33,7 @@ pub(super) enum Command {
         #[arg(long)]
         unpaid: bool,
     },
-    /// End a suspension
+    /// End a suspension, and an end that is scheduled for an unpaid invoice
     Resume {
         #[command(flatten)]
         which: Which,
@@ -94,6 +94,7 @@ struct AccountRow {
     cancel_time: Option<String>,
     suspension_cause: Option<String>,
     delete_time: Option<String>,
+    unpaid_end_time: Option<String>,
 }
 
 /// The same account, shown whole.
@@ -129,6 +130,7 @@ impl From<Account> for AccountRow {
             cancel_time: output::time(account.cancel_time),
             suspension_cause,
             delete_time: output::time(account.delete_time),
+            unpaid_end_time: output::time(account.unpaid_end_time),
         }
     }
 }
@@ -173,6 +175,7 @@ impl Row for Detail {
         "CANCELS",
         "SUSPENDED BY",
         "DELETED ON",
+        "UNPAID END",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -191,6 +194,7 @@ impl Row for Detail {
             row.cancel_time.clone().unwrap_or_default(),
             row.suspension_cause.clone().unwrap_or_default(),
             row.delete_time.clone().unwrap_or_default(),
+            row.unpaid_end_time.clone().unwrap_or_default(),
         ]);
         cells
     }

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::{
-    GetInvoiceDocumentRequest, GetInvoiceRequest, Invoice, InvoiceLine, InvoiceState,
+    DunningStage, GetInvoiceDocumentRequest, GetInvoiceRequest, Invoice, InvoiceLine, InvoiceState,
     IssueCreditNoteRequest, ListInvoicesRequest, RecordPaymentRequest,
 };
 use stowage_types::{CustomerId, Money, name};
@@ -126,6 +126,7 @@ struct InvoiceRow {
     due_time: Option<String>,
     settle_time: Option<String>,
     overdue_time: Option<String>,
+    dunning_stage: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     lines: Vec<LineRow>,
 }
@@ -202,6 +203,9 @@ impl Row for Detail {
 impl From<Invoice> for InvoiceRow {
     fn from(invoice: Invoice) -> Self {
         let state = output::value(invoice.state().as_str_name(), "INVOICE_STATE_");
+        let stage = invoice.dunning_stage();
+        let dunning_stage = (stage != DunningStage::Unspecified)
+            .then(|| output::value(stage.as_str_name(), "DUNNING_STAGE_"));
         Self {
             invoice_id: invoice.invoice_id,
             customer_id: invoice.customer_id,
@@ -218,6 +222,7 @@ impl From<Invoice> for InvoiceRow {
             due_time: output::time(invoice.due_time),
             settle_time: output::time(invoice.settle_time),
             overdue_time: output::time(invoice.overdue_time),
+            dunning_stage,
             lines: invoice.lines.into_iter().map(Into::into).collect(),
         }
     }
@@ -226,7 +231,7 @@ impl From<Invoice> for InvoiceRow {
 impl Row for InvoiceRow {
     const COLUMNS: &'static [&'static str] = &[
         "INVOICE", "CUSTOMER", "ACCOUNT", "STATE", "CURRENCY", "TOTAL", "PAID", "BALANCE", "DUE",
-        "OVERDUE",
+        "OVERDUE", "STAGE",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -241,6 +246,7 @@ impl Row for InvoiceRow {
             self.balance.clone(),
             self.due_time.clone().unwrap_or_default(),
             self.overdue_time.clone().unwrap_or_default(),
+            self.dunning_stage.clone().unwrap_or_default(),
         ]
     }
 }

@@ -378,7 +378,7 @@ async fn change_contents(acts: &Acts, account: &str, bucket: &str) {
         acts.act("storage.v1.BucketDeletionService/StartBucketDeletion", start).await;
 }
 
-async fn entries_of(caller: &Caller, customer: &str) -> Vec<AuditEntry> {
+pub(crate) async fn entries_of(caller: &Caller, customer: &str) -> Vec<AuditEntry> {
     let request = ListAuditEntriesRequest {
         customer: customer.to_owned(),
         page_size: 1000,

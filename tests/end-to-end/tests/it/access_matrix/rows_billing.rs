@@ -107,6 +107,7 @@ pub(super) const ROWS: &[Row] = &[
             currency: "EUR".to_owned(),
             plan: n.plan(),
             location: "locations/NL".to_owned(),
+            customer_email: String::new(),
         };
         quote.encode_to_vec()
     }),
@@ -119,6 +120,7 @@ pub(super) const ROWS: &[Row] = &[
             plan_version: 1,
             location: "locations/NL".to_owned(),
             s3uid: format!("{:0>32}", n.serial),
+            customer_email: String::new(),
         };
         order.encode_to_vec()
     })

@@ -193,6 +193,7 @@ pub(super) const ROWS: &[Row] = &[
                 quota_bytes: 1_000_000,
                 bucket_max: 9,
                 suspended: false,
+                read_only: false,
             };
             ensure.encode_to_vec()
         },
