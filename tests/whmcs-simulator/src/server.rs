@@ -42,7 +42,7 @@ async fn speak(stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { respond(&shared, request, peer).await }
+        async move { respond(shared, request, peer).await }
     });
     // It ends with an error whenever an answer is dropped on purpose.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -50,7 +50,7 @@ async fn speak(stream: TcpStream, peer: IpAddr, shared: Arc<Shared>) {
 
 /// An error cuts the connection without an answer.
 async fn respond(
-    shared: &Shared,
+    shared: Arc<Shared>,
     request: Request<Incoming>,
     peer: IpAddr,
 ) -> io::Result<Response<Full<Bytes>>> {
@@ -63,7 +63,7 @@ async fn respond(
     // PHP takes both, and clients in the field put the action into the query.
     let form = Form::read(&[query.as_bytes(), &body]);
     let action = form.text("action").unwrap_or_default().to_lowercase();
-    if let Err((status, message)) = admit(shared, &form, &action, peer) {
+    if let Err((status, message)) = admit(&shared, &form, &action, peer) {
         return Ok(refusal(&form, status, &message));
     }
     let trouble = shared.troubles().meet(&action);
@@ -75,9 +75,18 @@ async fn respond(
         }
         _ => {}
     }
-    let mut answer = carry_out(shared, &form, &action);
+    if let Some(Trouble::Late(time)) = trouble {
+        // PHP goes on when its client has gone.
+        let work = tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            let answer = carry_out(&shared, &form, &action);
+            written(&form, StatusCode::OK, &answer, false)
+        });
+        return work.await.map_err(io::Error::other);
+    }
+    let mut answer = carry_out(&shared, &form, &action);
     if trouble == Some(Trouble::Twice) {
-        answer = carry_out(shared, &form, &action);
+        answer = carry_out(&shared, &form, &action);
     }
     match trouble {
         Some(Trouble::DropAnswer) => Err(io::ErrorKind::ConnectionReset.into()),

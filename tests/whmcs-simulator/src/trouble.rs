@@ -12,6 +12,8 @@ pub enum Trouble {
     Twice,
     /// The work is done at once, and the answer comes late.
     Slow(Duration),
+    /// The work is done so much later, whether or not anybody waits for it still.
+    Late(Duration),
     /// The connection is cut before anything is done.
     DropCall,
     /// Nothing is done: the web server answers 502 in HTML.

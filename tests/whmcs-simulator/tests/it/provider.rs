@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use stowage_provider::{
-    Error, InvoiceLine, InvoiceListing, InvoiceState, NewCredit, NewInvoice, Payment,
-    PaymentRefusal, Provider as _,
+    Error, InvoiceLine, InvoiceListing, InvoiceState, NewCredit, NewInvoice, NewOrder, Payment,
+    PaymentRefusal, PlacedOrder, Provider as _,
 };
 use stowage_provider_whmcs::Product;
 use stowage_types::{Currency, CustomerId, Money, PlanId};
@@ -56,7 +56,7 @@ async fn a_customer_is_the_one_client_that_has_his_address() {
 #[tokio::test]
 async fn what_whmcs_cannot_bill_is_refused_before_it_is_asked() {
     let kit = Kit::start().await;
-    let refused = async |change: &dyn Fn(&mut stowage_provider::NewOrder)| {
+    let refused = async |change: &dyn Fn(&mut NewOrder)| {
         let mut order = order("a");
         change(&mut order);
         why(kit.provider.place_order(&order).await)
@@ -174,6 +174,47 @@ async fn a_slow_answer_is_pending_and_the_repeat_finds_the_order() {
     assert!(matches!(answer, Err(Error::Pending { .. })), "{answer:?}");
     kit.provider.place_order(&order("a")).await.unwrap();
     assert_eq!(kit.simulator.state().orders.len(), 1);
+}
+
+/// Repeats an order until its answer is clear, with pauses.
+async fn place_in_time(kit: &Kit, order: &NewOrder) -> PlacedOrder {
+    for _ in 0..500 {
+        match kit.provider.place_order(order).await {
+            Err(error) if error.is_transient() => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            answer => return answer.unwrap(),
+        }
+    }
+    panic!("no clear answer in 5 s");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_order_that_php_places_late_is_waited_for_and_one_that_comes_later_is_cancelled() {
+    let timeout = Duration::from_millis(300);
+    for (late, orders) in [(timeout * 3 / 2, 1), (timeout * 4, 2)] {
+        let kit = Kit::start_with(Settings::default(), |own| own.call_timeout = timeout).await;
+        kit.provider.place_order(&order("first")).await.unwrap();
+        kit.simulator.will_for("AddOrder", Trouble::Late(late));
+        let order = order("late");
+        let placed = place_in_time(&kit, &order).await;
+        for _ in 0..500 {
+            if kit.simulator.state().orders.len() == 1 + orders {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        kit.provider.activate(&reference(&order, Some(placed))).await.unwrap();
+        let state = kit.simulator.state();
+        assert_eq!(state.orders.len(), 1 + orders, "{late:?}");
+        let of = |status: &str| {
+            let own = state.services_of("late.s3.invalid").into_iter();
+            own.filter(|service| service.status == status).count()
+        };
+        assert_eq!((of("Active"), of("Cancelled")), (1, orders - 1), "{late:?}");
+        let owed = state.invoices.values().filter(|own| own.status == "Unpaid");
+        assert_eq!(owed.count(), 2, "that of the other order, and one");
+    }
 }
 
 #[tokio::test]

@@ -28,6 +28,11 @@ pub(crate) enum Fault {
     Lost(#[source] BoxError),
 }
 
+/// A call took longer than it may. PHP may go on with it.
+#[derive(Debug, thiserror::Error)]
+#[error("the call takes too long")]
+pub(crate) struct GivenUp;
+
 impl Fault {
     /// There was no answer, or none that is understood.
     pub(crate) fn lost(source: impl Into<BoxError>) -> Self {

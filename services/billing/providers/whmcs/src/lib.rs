@@ -15,8 +15,9 @@
 //! An order's invoice is WHMCS' own and `Unpaid` from the beginning. It is told as a draft while
 //! the order is not accepted. What an undo finds paid is given back as credit.
 //!
-//! An order that arrives after its undo, from a call that was given up and went on in PHP, is
-//! cancelled by whoever sees it: a repeat of the order, or of the undo.
+//! PHP may go on with a call that was given up, so an order is not placed again for as long as a call
+//! may take ([`attempts`](attempts.rs)). One that arrives even later, or after its undo, is cancelled
+//! by whoever sees it: a repeat of the order or of the undo, or its acceptance.
 //!
 //! Rejected: making every invoice a draft (WHMCS says nowhere that an unpaid one may become one),
 //! cancellation requests for planned ends (no action takes one back), billable items (no action
@@ -26,6 +27,7 @@
 
 mod amount;
 mod api;
+mod attempts;
 mod breaker;
 mod credit;
 mod customers;
@@ -82,6 +84,7 @@ pub struct Whmcs {
     options: WhmcsOptions,
     memory: Memory,
     turns: turns::Turns,
+    attempts: attempts::Attempts,
     currencies: Mutex<HashMap<i64, Currency>>,
     clock: Arc<dyn Clock>,
 }
@@ -99,7 +102,9 @@ impl Whmcs {
     ) -> Result<Self, OpenError> {
         let api = api::Api::new(&options, random).map_err(OpenError)?;
         let turns = turns::Turns::new(options.calls_max);
-        Ok(Self { api, options, memory, turns, currencies: Mutex::default(), clock })
+        let attempts = attempts::Attempts::default();
+        let currencies = Mutex::default();
+        Ok(Self { api, options, memory, turns, attempts, currencies, clock })
     }
 }
 

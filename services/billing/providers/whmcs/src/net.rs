@@ -23,7 +23,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, GivenUp};
 
 /// Connections that are kept open for the next call.
 const IDLE_MAX: usize = 16;
@@ -61,7 +61,7 @@ impl Net {
             Ok((status, body.collect().await.map_err(Fault::Lost)?.to_bytes()))
         };
         let in_time = tokio::time::timeout(timeout, exchange).await;
-        in_time.unwrap_or_else(|_| Err(Fault::lost("the call takes too long")))
+        in_time.unwrap_or_else(|_| Err(Fault::lost(GivenUp)))
     }
 }
 

@@ -5,7 +5,7 @@ use stowage_provider::{Error, NewOrder, OrderKey, OrderRef, Period, PlacedOrder}
 use crate::amount::{shown, text_of};
 use crate::customers::{TOO_FINE, check_currency};
 use crate::domain::domain_of;
-use crate::fault::Fault;
+use crate::fault::{Fault, GivenUp};
 use crate::options::Product;
 use crate::wire::{OrderState, Service, ServiceState};
 use crate::{Whmcs, loose};
@@ -15,6 +15,25 @@ const NOT_PENDING: &str = "not pending";
 
 fn refused<T>(why: String) -> Result<T, Error> {
     Err(Error::Refused { why })
+}
+
+/// The service that was answered first, or the oldest.
+fn chosen<'s>(order: &OrderRef, all: &'s [Service]) -> Option<&'s Service> {
+    let named =
+        order.placed.and_then(|placed| all.iter().find(|service| service.id == placed.service_id));
+    named.or_else(|| all.first())
+}
+
+/// Whether an order may still be placed by a call that nobody waits for.
+fn is_given_up(error: &Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.is::<GivenUp>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// What AddOrder has answered.
@@ -41,7 +60,10 @@ impl Whmcs {
         let mut added = None;
         if found.is_empty() {
             check_currency(self.currency_of(client).await?, order.period_price)?;
-            added = Some(self.add(order, (client, &domain), (product, &price)).await?);
+            let attempt = self.attempts.begin(&domain, self.options.call_timeout)?;
+            let answer = self.add(order, (client, &domain), (product, &price)).await;
+            attempt.end(answer.as_ref().is_err_and(is_given_up));
+            added = Some(answer?);
             // It must be seen, or a repeat would not see it either; and there may be two.
             found = self.api.services(client, &domain).await.map_err(Fault::halfway)?;
         }
@@ -146,10 +168,7 @@ impl Whmcs {
     /// What there is of an order: the service that was answered first, or the oldest.
     pub(crate) async fn locate(&self, order: &OrderRef) -> Result<Option<Service>, Error> {
         let all = self.locate_all(order).await?;
-        let named = order
-            .placed
-            .and_then(|placed| all.iter().find(|service| service.id == placed.service_id).cloned());
-        Ok(named.or_else(|| all.into_iter().next()))
+        Ok(chosen(order, &all).cloned())
     }
 
     /// All there is of an order, in the order of ids: one service, unless something repeated it.
@@ -171,7 +190,15 @@ impl Whmcs {
         if self.is_spent(&order.key).await? {
             return Err(Error::Undone);
         }
-        let service = self.locate(order).await?.ok_or(Error::NotFound)?;
+        let all = self.locate_all(order).await?;
+        let service = chosen(order, &all).cloned().ok_or(Error::NotFound)?;
+        // One that arrived after its order was placed again.
+        for twin in all.iter().filter(|twin| twin.id != service.id) {
+            if twin.state != ServiceState::Ended {
+                tracing::warn!(service = twin.id, kept = service.id, "an order was placed twice");
+                self.undo_service(twin).await?;
+            }
+        }
         match service.state {
             ServiceState::Running => return Ok(()),
             ServiceState::Ended => return Err(Error::Undone),
