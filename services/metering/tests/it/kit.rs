@@ -169,6 +169,21 @@ impl Kit {
         };
         self.usage().query_usage(self.as_service(request)).await.unwrap().into_inner()
     }
+
+    /// What accounts used, each in a window.
+    pub(crate) async fn summaries(
+        &self,
+        of: &[(u8, (OffsetDateTime, OffsetDateTime))],
+    ) -> Vec<pb::UsageSummary> {
+        let window = |(n, (from, to)): &(u8, (OffsetDateTime, OffsetDateTime))| pb::AccountWindow {
+            s3uid: uid(*n),
+            from_time: Some(timestamp(*from)),
+            to_time: Some(timestamp(*to)),
+        };
+        let request = pb::SummarizeUsageRequest { windows: of.iter().map(window).collect() };
+        let answer = self.usage().summarize_usage(self.as_service(request)).await;
+        answer.unwrap().into_inner().summaries
+    }
 }
 
 pub(crate) fn uid(n: u8) -> String {

@@ -185,6 +185,7 @@ async fn check(events: &[Vec<Fact>], order: &[usize]) {
             assert_eq!(answer.windows, model.windows(bucket, length), "{bucket:?} {step:?}");
         }
     }
+    summaries_are(&model, &kit).await;
     let account = kit.account_in(1, Some(span.0), None).await;
     let (hours, now) = (model.windows("", Duration::HOUR), model.stored("", NOW));
     assert_eq!(account.stored_bytes, now);
@@ -213,6 +214,41 @@ async fn check(events: &[Vec<Fact>], order: &[usize]) {
         .map(|b| (b.bucket.as_str(), b.stored_bytes, b.object_count))
         .collect();
     assert_eq!(told, there);
+}
+
+/// Windows of any hours: what billing asks for. All with one call, and an unknown account between.
+async fn summaries_are(model: &Model, kit: &Kit) {
+    let last = NOW.replace_time(Time::MIDNIGHT) + hours_of(NOW);
+    let hours = (last - first_midnight()).whole_hours();
+    let starts = [0, 1, 5, 23, 24, 25, 40, 47, 48, 70, hours - 1, hours];
+    let pairs = starts.iter().flat_map(|from| starts.iter().map(move |to| (*from, *to)));
+    let spans: Vec<_> = pairs
+        .filter(|(from, to)| from <= to && *to <= hours)
+        .map(|(from, to)| {
+            let at = |hour| first_midnight() + Duration::hours(hour);
+            (at(from), at(to))
+        })
+        .collect();
+    let mut wanted = vec![(9, spans[0])];
+    wanted.extend(spans.iter().map(|span| (1, *span)));
+    let summaries = kit.summaries(&wanted).await;
+    assert_eq!(summaries[0].stored_byte_seconds, "0", "nothing is known of it");
+    assert_eq!((summaries[0].received_bytes, summaries[0].as_of_time), (0, None));
+    for ((from, to), told) in spans.into_iter().zip(&summaries[1..]) {
+        let window = model.window("", from, to);
+        // A window of no time has no peak, and ends with what was stored before it.
+        let peak = if from == to { 0 } else { window.stored_bytes_peak };
+        assert_eq!(
+            (told.received_bytes, told.sent_bytes, told.stored_bytes_peak),
+            (window.received_bytes, window.sent_bytes, peak),
+            "{from} to {to}"
+        );
+        assert_eq!(
+            (told.stored_bytes_last, &told.stored_byte_seconds),
+            (window.stored_bytes_last, &window.stored_byte_seconds),
+            "{from} to {to}"
+        );
+    }
 }
 
 fn hours_of(time: OffsetDateTime) -> Duration {
