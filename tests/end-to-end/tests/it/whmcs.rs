@@ -37,7 +37,7 @@ impl Shop {
         let folder = tempfile::tempdir().expect("a folder");
         let secret_file = folder.path().join("secret");
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create_new(true).mode(0o600);
+        let file = options.write(true).create_new(true).mode(0o600);
         let mut file = file.open(&secret_file).expect("a file");
         std::io::Write::write_all(&mut file, b"secret").expect("it is written");
         let whmcs = Whmcs {
