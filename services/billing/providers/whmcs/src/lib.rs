@@ -15,9 +15,9 @@
 //! An order's invoice is WHMCS' own and `Unpaid` from the beginning. It is told as a draft while
 //! the order is not accepted. What an undo finds paid is given back as credit.
 //!
-//! PHP may go on with a call that was given up, so an order is not placed again for as long as a call
-//! may take ([`attempts`](attempts.rs)). One that arrives even later, or after its undo, is cancelled
-//! by whoever sees it: a repeat of the order or of the undo, or its acceptance.
+//! PHP may go on with a call that was given up, so an order is not placed again for as long as a
+//! call may take ([`attempts`](attempts.rs)). One that arrives even later, or after its undo, is
+//! cancelled by whoever sees it: a repeat of the order or of the undo, or its acceptance.
 //!
 //! Rejected: making every invoice a draft (WHMCS says nowhere that an unpaid one may become one),
 //! cancellation requests for planned ends (no action takes one back), billable items (no action
