@@ -188,7 +188,7 @@ struct Detail(InvoiceRow);
 impl Row for Detail {
     const COLUMNS: &'static [&'static str] = &[
         "INVOICE", "CUSTOMER", "ACCOUNT", "STATE", "CURRENCY", "TOTAL", "PAID", "BALANCE", "DUE",
-        "OVERDUE", "LINES",
+        "OVERDUE", "STAGE", "LINES",
     ];
 
     fn cells(&self) -> Vec<String> {

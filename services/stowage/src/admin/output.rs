@@ -58,7 +58,7 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<(), Error> {
 
 fn table<R: Row>(rows: &[R]) -> String {
     let mut lines = vec![R::COLUMNS.iter().map(ToString::to_string).collect::<Vec<_>>()];
-    lines.extend(rows.iter().map(|row| row.cells().into_iter().map(shown).collect()));
+    lines.extend(rows.iter().map(|row| cells(row).into_iter().map(shown).collect()));
     let width = |column: usize| {
         lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
     };
@@ -76,8 +76,15 @@ fn table<R: Row>(rows: &[R]) -> String {
 
 fn card<R: Row>(row: &R) -> String {
     let width = R::COLUMNS.iter().map(|title| title.len()).max().unwrap_or(0);
-    let pairs = R::COLUMNS.iter().zip(row.cells());
+    let pairs = R::COLUMNS.iter().zip(cells(row));
     pairs.map(|(title, cell)| format!("{title:<width$}  {}\n", shown(cell))).collect()
+}
+
+/// The cells of a row, of which there are as many as titles.
+fn cells<R: Row>(row: &R) -> Vec<String> {
+    let cells = row.cells();
+    debug_assert_eq!(cells.len(), R::COLUMNS.len(), "{:?} {cells:?}", R::COLUMNS);
+    cells
 }
 
 /// A cell that is empty would read as a shifted line; control characters would do worse.

@@ -10,7 +10,7 @@ use stowage_proto::billing::{
     UpdatePlanRequest,
 };
 use stowage_types::{PlanId, name};
-use tonic::Response;
+use tonic::{Code, Response};
 
 use super::client::{Flags, pages};
 use super::output;
@@ -126,14 +126,27 @@ async fn updated(
     if change.is_empty() {
         return Err(Error::Usage("name at least one thing to change, such as --title".to_owned()));
     }
-    let mut plans = PlanServiceClient::new(session.client.api());
-    let request = GetPlanRequest { name: name::plan(plan_id), version: 0 };
-    let answer = plans.get_plan(request).await;
-    let mut plan: Plan =
-        answer.map_err(|status| session.client.explain(&status, FLAGS))?.into_inner();
+    let mut plan = latest(plan_id, session).await?;
     let paths = change.apply(&mut plan)?;
     let update_mask = Some(prost_types::FieldMask { paths });
     Ok(UpdatePlanRequest { plan: Some(plan), update_mask, ..Default::default() })
+}
+
+/// The version that was made last: the one that is sold may not be it.
+async fn latest(plan_id: PlanId, session: &Session) -> Result<Plan, Error> {
+    let mut plans = PlanServiceClient::new(session.client.api());
+    let name = name::plan(plan_id);
+    let request = GetPlanRequest { name: name.clone(), version: 0 };
+    let answer = plans.get_plan(request).await;
+    let mut plan = answer.map_err(|status| session.client.explain(&status, FLAGS))?.into_inner();
+    loop {
+        let request = GetPlanRequest { name: name.clone(), version: plan.version + 1 };
+        match plans.get_plan(request).await {
+            Ok(later) => plan = later.into_inner(),
+            Err(status) if status.code() == Code::NotFound => return Ok(plan),
+            Err(status) => return Err(session.client.explain(&status, FLAGS)),
+        }
+    }
 }
 
 async fn list(args: List, session: &Session) -> Result<(), Error> {

@@ -157,3 +157,58 @@ async fn the_deletion_of_a_bucket_outlives_a_kill() {
     assert_eq!(text(&deletions[0], "state"), "done", "{listing}");
     assert_eq!(number(&deletions[0]["deleted_objects"]), 400.0, "{listing}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_books_are_kept_on_the_command_line() {
+    let server = Process::start().await;
+    let customer = server.site.customer("books@example.com", "EUR").await;
+    let id = customer.id.to_string();
+    json(&server, &["credit", "terms", &id, "prepaid"]).await;
+    let credit =
+        ["credit", "add", &id, "--amount", "EUR=50", "--reference", "BANK-1", "--output", "table"];
+    for _ in 0..2 {
+        let booked = admin(&server, &credit).await;
+        assert!(String::from_utf8_lossy(&booked.stdout).contains("EUR=50"), "booked once");
+    }
+    // Announced for later, and changed once more before it holds.
+    for (price, day) in [("EUR=12.80", "2099-01-01"), ("EUR=12.90", "2099-06-01")] {
+        let change = ["plan", "update", "1", "--price", price, "--effective", day];
+        assert!(admin(&server, &change).await.status.success(), "{price}");
+    }
+    let (plan_id, _) = server.site.plans().await;
+    let account = server.site.order(&customer.token, plan_id, "on-credit").await;
+
+    let shown = admin(&server, &["invoice", "show", "1"]).await;
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in ["paid", "9.8: Standard S3 Plan, ", account.s3uid.as_str()] {
+        assert!(shown.contains(part), "{part} in\n{shown}");
+    }
+    let page = admin(&server, &["invoice", "show", "1", "--html"]).await;
+    let page = String::from_utf8_lossy(&page.stdout).into_owned();
+    assert!(page.starts_with("<!doctype html>") && page.contains("9.80"), "{page}");
+    let verified = json(&server, &["invoice", "verify", "1"]).await;
+    assert_eq!(verified["agrees"], true, "{verified}");
+    let all = json(&server, &["invoice", "verify", "--all"]).await;
+    assert_eq!(rows(&all), [] as [Value; 0], "nothing differs");
+    let exported = admin(&server, &["invoice", "export", "--customer", &id]).await;
+    let exported = String::from_utf8_lossy(&exported.stdout).into_owned();
+    let lines: Vec<&str> = exported.lines().collect();
+    assert_eq!(lines.len(), 2, "{exported}");
+    assert!(lines[0].starts_with("BilledCost,") && lines[1].starts_with("9.8,"), "{exported}");
+    let note = [
+        "invoice",
+        "credit-note",
+        "1",
+        "--amount",
+        "EUR=2",
+        "--reason",
+        "late",
+        "--reference",
+        "N1",
+    ];
+    json(&server, &note).await;
+    let left = json(&server, &["credit", "show", &id]).await;
+    assert_eq!(left["credits"][0]["usable"], "42.2", "{left}");
+    let nobody = admin(&server, &["credit", "terms", "4242", "prepaid"]).await;
+    assert_eq!(nobody.status.code(), Some(1), "{nobody:?}");
+}
