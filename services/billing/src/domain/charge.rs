@@ -1,13 +1,13 @@
 //! What was charged, line by line, for whoever wants to count it himself.
 
-use stowage_auth::{RequestContext, Scope};
+use stowage_auth::RequestContext;
 use stowage_types::{CustomerId, Malformed, page};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::Billing;
 use super::bill::{Tariffs, of_charges};
 use super::period::Span;
+use super::{Billing, asked_for};
 use crate::error::Error;
 use crate::rating::{Charge, Tariff};
 use crate::store;
@@ -50,15 +50,6 @@ pub(crate) struct Line {
 }
 
 impl ChargeListing {
-    /// Whose bills the caller gets: whom he asks for, of whom he sees. `None`: nobody's.
-    fn customers(&self, scope: Scope) -> Option<Option<CustomerId>> {
-        match (scope, self.customer) {
-            (Scope::Everything, wanted) => Some(wanted),
-            (Scope::Customer(own), None) => Some(Some(own)),
-            (Scope::Customer(own), Some(wanted)) => (own == wanted).then_some(Some(own)),
-        }
-    }
-
     /// What a token of this listing is bound to.
     fn scope_text(&self, customer: Option<CustomerId>) -> String {
         let customer = customer.map(|id| id.to_string()).unwrap_or_default();
@@ -73,7 +64,7 @@ impl Billing {
         cx: &RequestContext,
         listing: ChargeListing,
     ) -> Result<(Vec<ChargedLine>, String), Error> {
-        let Some(customer) = listing.customers(cx.principal.scope()) else {
+        let Some(customer) = asked_for(cx.principal.scope(), listing.customer) else {
             return Ok((Vec::new(), String::new()));
         };
         let scope = listing.scope_text(customer);

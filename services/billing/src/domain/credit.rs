@@ -101,8 +101,7 @@ impl Billing {
         self.tell_standing(cx, &mut tx, told).await?;
         once.answer(&mut tx, &standing).await?;
         tx.commit().await?;
-        // It may have paid what an account is held for.
-        self.settle_paid().await?;
+        self.credit_changed.notify_one();
         Ok(standing)
     }
 
@@ -168,7 +167,7 @@ impl Billing {
         self.tell_standing(cx, &mut tx, told).await?;
         once.answer(&mut tx, &shown).await?;
         tx.commit().await?;
-        self.settle_paid().await?;
+        self.credit_changed.notify_one();
         Ok(shown)
     }
 

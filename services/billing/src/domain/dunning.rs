@@ -96,7 +96,8 @@ impl Reached {
 }
 
 impl Billing {
-    /// Looks every `interval`, in one replica at a time, named by `owner`, until `stop`.
+    /// Looks every `interval`, and when credit has come in, in one replica at a time, named by
+    /// `owner`, until `stop`.
     pub(crate) fn dun_until(
         self: Arc<Self>,
         interval: Duration,
@@ -106,10 +107,11 @@ impl Billing {
         Box::pin(async move {
             let rounds = || async {
                 loop {
+                    let credit = self.credit_changed.notified();
                     if let Err(error) = self.dun().await {
                         tracing::warn!(%error, "overdue invoices were not looked at; they will be");
                     }
-                    tokio::time::sleep(interval).await;
+                    let _: Result<(), _> = tokio::time::timeout(interval, credit).await;
                 }
             };
             let turns = Turns::new("dunning", owner, LEASE, self.db.clone());
@@ -201,7 +203,7 @@ impl Billing {
     }
 
     /// Settles what was announced and is open no more at the provider.
-    pub(crate) async fn settle_paid(&self) -> Result<(), Error> {
+    async fn settle_paid(&self) -> Result<(), Error> {
         let provider = self.provider.name();
         let mut after = 0;
         loop {

@@ -11,10 +11,10 @@ use stowage_request::Once;
 use stowage_types::{CustomerId, Malformed, Money, name, page};
 use time::OffsetDateTime;
 
-use super::Billing;
 use super::charge::Line;
 use super::dunning::Stage;
 use super::subscription::Subscription;
+use super::{Billing, asked_for};
 use crate::error::Error;
 use crate::events::{PAYMENT_RECORDED, PaymentRecorded};
 use crate::store;
@@ -53,15 +53,6 @@ pub(crate) struct Receipt {
 }
 
 impl InvoicesListing {
-    /// Whose invoices the caller gets: what he asks for, of what he sees. `None`: nobody's.
-    fn customers(&self, scope: Scope) -> Option<Option<CustomerId>> {
-        match (scope, self.customer) {
-            (Scope::Everything, wanted) => Some(wanted),
-            (Scope::Customer(own), None) => Some(Some(own)),
-            (Scope::Customer(own), Some(wanted)) => (own == wanted).then_some(Some(own)),
-        }
-    }
-
     /// What a token of this listing is bound to.
     fn scope_text(&self, customer: Option<CustomerId>) -> String {
         let customer = customer.map(|id| id.to_string()).unwrap_or_default();
@@ -88,7 +79,7 @@ impl Billing {
         cx: &RequestContext,
         listing: InvoicesListing,
     ) -> Result<(Vec<ShownInvoice>, String), Error> {
-        let Some(customer) = listing.customers(cx.principal.scope()) else {
+        let Some(customer) = asked_for(cx.principal.scope(), listing.customer) else {
             return Ok((Vec::new(), String::new()));
         };
         let scope = listing.scope_text(customer);

@@ -18,10 +18,11 @@ pub(crate) mod verification;
 use std::sync::Arc;
 use std::time::Duration;
 
+use stowage_auth::Scope;
 use stowage_bus::Outbox;
 use stowage_db::Db;
 use stowage_provider::{Error as ProviderError, Provider};
-use stowage_types::Clock;
+use stowage_types::{Clock, CustomerId};
 use tokio::sync::Notify;
 
 use crate::Config;
@@ -47,6 +48,17 @@ pub(crate) struct Billing {
     dunning_steps: Vec<dunning::Step>,
     /// Woken when a scheduled end was changed.
     schedule_changed: Arc<Notify>,
+    /// Woken when credit may have paid what an account is held for.
+    credit_changed: Notify,
+}
+
+/// Whose things a caller gets: whom he asks for, of whom he sees. `None`: nobody's.
+fn asked_for(scope: Scope, wanted: Option<CustomerId>) -> Option<Option<CustomerId>> {
+    match (scope, wanted) {
+        (Scope::Everything, wanted) => Some(wanted),
+        (Scope::Customer(own), None) => Some(Some(own)),
+        (Scope::Customer(own), Some(wanted)) => (own == wanted).then_some(Some(own)),
+    }
 }
 
 impl Billing {
@@ -70,6 +82,7 @@ impl Billing {
             close_after: config.close_after(),
             dunning_steps: config.dunning_steps(),
             schedule_changed,
+            credit_changed: Notify::new(),
         }
     }
 

@@ -289,12 +289,33 @@ pub(crate) async fn insert(
     insert_segments(tx, frozen.map(|(key, frozen)| segment_row(key, frozen)).collect()).await?;
     let bills: Vec<_> = closings.iter().filter_map(|of| of.bill.as_ref()).collect();
     bill::insert(tx, &bills).await?;
-    for (of, number) in closings.iter().flat_map(|of| of.sealed.iter().map(move |n| (of, n))) {
-        let sql = "UPDATE closed_period SET is_sealed = true WHERE order_key = $1 AND number = $2";
-        tx.defer(sql, args![of.key.as_str(), *number]);
-    }
+    seal(tx, closings).await?;
     let open = |of: &Closing| (of.key.to_string(), of.period_number, of.close_time);
     set_open(tx, &closings.iter().map(open).collect::<Vec<_>>()).await
+}
+
+/// Notes for which periods nothing comes in any more.
+async fn seal(tx: &mut Tx, closings: &[Closing]) -> Result<(), Error> {
+    let mut args = Args::new();
+    let mut rows = Vec::new();
+    for of in closings {
+        for number in &of.sealed {
+            let places: [Value; 2] = [of.key.as_str().into(), (*number).into()];
+            rows.push(format!("({})", args.push_all(places)));
+        }
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let rows = rows.join(", ");
+    let sql = format!(
+        "WITH sealed (order_key, number) AS (VALUES {rows}) \
+         UPDATE closed_period SET is_sealed = true FROM sealed \
+         WHERE closed_period.order_key = sealed.order_key \
+         AND closed_period.number = sealed.number"
+    );
+    tx.execute_built(sql, args).await?;
+    Ok(())
 }
 
 /// Stores a period that a subscription begins with.

@@ -255,7 +255,8 @@ impl World {
         const CHARGED: &str = "SELECT CAST(coalesce(sum(c.amount_nanos), 0) AS bigint) \
             FROM charge c JOIN bill b ON b.bill_key = c.bill_key \
             WHERE b.order_key = $1 AND c.kind IN ('traffic', 'traffic_correction')";
-        const PERIODS: &str = "SELECT p.start_time, p.end_time FROM closed_period p \
+        const PERIODS: &str = "SELECT p.start_time, p.end_time, s.end_time \
+            FROM closed_period p JOIN subscription s ON s.order_key = p.order_key \
             WHERE p.order_key = $1 AND p.number > 0 ORDER BY p.number";
         const MOVED: &str = "SELECT count(*) FROM plan_change WHERE order_key = $1";
         for sold in &self.sold {
@@ -265,15 +266,20 @@ impl World {
                 continue;
             }
             let (charged,): (i64,) = db.fetch_one(CHARGED, args![sold.key.as_str()]).await.unwrap();
-            let periods: Vec<(OffsetDateTime, OffsetDateTime)> =
+            let periods: Vec<(OffsetDateTime, OffsetDateTime, OffsetDateTime)> =
                 db.fetch_all(PERIODS, args![sold.key.as_str()]).await.unwrap();
-            let hour =
-                |time: OffsetDateTime| time.replace_minute(0).unwrap().replace_second(0).unwrap();
-            // A cent for each whole GB above 100: written down here once more, on purpose.
+            let hour = |time: OffsetDateTime| {
+                let (hour, date) = (time.hour(), time.date());
+                date.with_hms(hour, 0, 0).unwrap().assume_utc()
+            };
+            // A cent for each whole GB above 100: written down here once more, on purpose. The hour
+            // in which an account ends counts whole; what is told of later ones is not its own.
             let owed: i64 = periods
                 .iter()
-                .map(|(start, end)| {
-                    let moved = self.shop.kit.metering.moved(&sold.s3uid, hour(*start), hour(*end));
+                .map(|(start, end, ended)| {
+                    let last = hour(*ended + Duration::HOUR - Duration::MICROSECOND);
+                    let (start, end) = (hour(*start), hour(*end).min(last));
+                    let moved = self.shop.kit.metering.moved(&sold.s3uid, start, end);
                     (moved / GB - 100).max(0) * 10_000_000
                 })
                 .sum();

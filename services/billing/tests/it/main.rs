@@ -16,3 +16,4 @@ mod provider_trouble;
 mod refusals;
 mod repeats;
 mod shop;
+mod verification;

@@ -57,6 +57,24 @@ impl Invoice {
     }
 }
 
+impl Invoice {
+    /// What a payment books: all that is left to pay, or what came in if it is not more.
+    ///
+    /// # Errors
+    /// `NotOpen`, `TooHigh`.
+    pub fn payable(&self, amount: Option<Money>) -> Result<Money, PaymentRefusal> {
+        if self.state != InvoiceState::Open {
+            return Err(PaymentRefusal::NotOpen);
+        }
+        let balance = self.balance();
+        let amount = amount.unwrap_or(balance);
+        if amount.currency() != balance.currency() || amount.nanos() > balance.nanos() {
+            return Err(PaymentRefusal::TooHigh { balance: balance.to_string() });
+        }
+        Ok(amount)
+    }
+}
+
 /// A line of an invoice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InvoiceLine {

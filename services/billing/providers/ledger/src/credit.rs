@@ -14,7 +14,7 @@ use crate::store::balance::{self, Whose};
 use crate::store::hold::{self, Hold};
 use crate::store::journal::{self, Booked, CASH, Entry, Kind, REVENUE, credit, held, receivable};
 use crate::store::{customer, invoice};
-use crate::{LEDGER, Ledger, away};
+use crate::{Ledger, NAME, away};
 
 /// Open invoices that credit is used for at once.
 const OPEN_MAX: i64 = 1000;
@@ -39,7 +39,8 @@ fn entry(kind: Kind, key: String, (customer_id, currency): Whose, amount_nanos: 
         customer_id,
         invoice_id: None,
         text: String::new(),
-        actor: LEDGER.to_owned(),
+        // No person asked for it.
+        actor: NAME.to_owned(),
         currency,
         debit,
         credit,

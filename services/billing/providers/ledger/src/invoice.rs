@@ -4,9 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_db::{Tx, next_range};
-use stowage_provider::{
-    Error, Invoice, InvoiceState, NewInvoice, OrderKey, Payment, PaymentRefusal, PaymentTerms,
-};
+use stowage_provider::{Error, Invoice, NewInvoice, OrderKey, Payment, PaymentTerms};
 use stowage_types::Money;
 use time::OffsetDateTime;
 
@@ -63,7 +61,7 @@ impl Ledger {
         new: &[&NewInvoice],
     ) -> Result<BTreeMap<String, i64>, Error> {
         let orders: Vec<&str> = new.iter().map(|new| new.order.key.as_str()).collect();
-        let placed = invoice::find_orders(&mut *tx, &orders).await.map_err(away)?;
+        let placed = order::find_placed(&mut *tx, &orders).await.map_err(away)?;
         if orders.iter().any(|order| !placed.contains(*order)) {
             return Err(Error::NotFound);
         }
@@ -146,7 +144,7 @@ impl Ledger {
         if let Some(booked) = journal::find(&mut tx, &key).await.map_err(away)? {
             return if is_same(payment, &booked) { Ok(found) } else { Err(reused()) };
         }
-        let amount = check(&found, payment.amount)?;
+        let amount = found.payable(payment.amount)?;
         let amount_nanos = i64::try_from(amount.nanos()).map_err(Error::unavailable)?;
         let now = self.clock.now();
         invoice::pay(&mut tx, id, (amount_nanos, 0), now).await.map_err(away)?;
@@ -174,19 +172,6 @@ fn amount(total: Money) -> Result<i64, Error> {
         Ok(nanos) if nanos > 0 => Ok(nanos),
         _ => Err(Error::Refused { why: "its amount is out of range".to_owned() }),
     }
-}
-
-/// What is booked: all that is left, or what came in if it is not more.
-fn check(invoice: &Invoice, amount: Option<Money>) -> Result<Money, Error> {
-    if invoice.state != InvoiceState::Open {
-        return Err(PaymentRefusal::NotOpen.into());
-    }
-    let balance = invoice.balance();
-    let amount = amount.unwrap_or(balance);
-    if amount.currency() != balance.currency() || amount.nanos() > balance.nanos() {
-        return Err(PaymentRefusal::TooHigh { balance: balance.to_string() }.into());
-    }
-    Ok(amount)
 }
 
 /// Whether a payment is the one that was booked under its reference. One that named no amount is

@@ -40,8 +40,6 @@ use store::order;
 
 /// What subscriptions billed by the ledger say in `provider`.
 pub const NAME: &str = "ledger";
-/// Who writes entries that no person asked for.
-const LEDGER: &str = "ledger";
 
 /// The built-in billing provider.
 #[derive(Debug, Clone)]

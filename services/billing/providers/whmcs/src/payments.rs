@@ -1,6 +1,6 @@
 //! Payments. Their reference is the one thing that WHMCS takes once only.
 
-use stowage_provider::{Error, Invoice, InvoiceState, Payment, PaymentRefusal};
+use stowage_provider::{Error, Invoice, Payment, PaymentRefusal};
 use stowage_types::Money;
 use time::macros::format_description;
 
@@ -20,7 +20,7 @@ impl Whmcs {
         if let Some(booked) = booked.first() {
             return if is_same(payment, booked, &invoice) { Ok(invoice) } else { Err(reused()) };
         }
-        let amount = check(&invoice, payment.amount)?;
+        let amount = amount_of(&invoice, payment.amount)?;
         self.book(payment, &amount).await?;
         let paid = self.find_one(id).await.map_err(Error::pending)?;
         paid.ok_or_else(|| Error::pending("an invoice that was paid is not to be seen"))
@@ -56,16 +56,9 @@ impl Whmcs {
     }
 }
 
-/// What is booked: all that is left, or what came in if it is not more.
-fn check(invoice: &Invoice, amount: Option<Money>) -> Result<String, Error> {
-    if invoice.state != InvoiceState::Open {
-        return Err(PaymentRefusal::NotOpen.into());
-    }
-    let balance = invoice.balance();
-    let amount = amount.unwrap_or(balance);
-    if amount.currency() != balance.currency() || amount.nanos() > balance.nanos() {
-        return Err(PaymentRefusal::TooHigh { balance: balance.to_string() }.into());
-    }
+/// What is booked, as WHMCS takes it.
+fn amount_of(invoice: &Invoice, amount: Option<Money>) -> Result<String, Error> {
+    let amount = invoice.payable(amount)?;
     let why = "the billing system books whole hundredths of the currency's unit";
     text_of(amount.nanos()).ok_or_else(|| PaymentRefusal::Other { why }.into())
 }

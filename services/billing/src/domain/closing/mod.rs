@@ -98,9 +98,13 @@ impl Billing {
             if unbegun.is_empty() {
                 return Ok(());
             }
+            let keys: Vec<_> = unbegun.iter().map(|of| of.key.clone()).collect();
             let mut tx = self.db.begin().await?;
             let now = self.clock.now();
-            let begun: Vec<_> = unbegun.iter().filter_map(|of| first_open(of, now)).collect();
+            let mut current = store::closing::lock(&mut tx, &keys).await?;
+            // What has ended, or was undone, in this moment begins nothing.
+            current.retain(|of| unbegun.contains(of));
+            let begun: Vec<_> = current.iter().filter_map(|of| first_open(of, now)).collect();
             store::closing::set_open(&mut tx, &begun).await?;
             tx.commit().await?;
             if begun.len() < unbegun.len() {

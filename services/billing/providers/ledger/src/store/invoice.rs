@@ -3,7 +3,7 @@
 //! An invoice's state and sums are kept on its row; whoever changes them writes the entry of the
 //! journal in the same transaction.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use stowage_db::{Args, Db, Error, Query, Tx, Value, args};
 use stowage_provider::{
@@ -142,20 +142,6 @@ pub(crate) async fn find_by_keys(
         "SELECT invoice_key, invoice_id FROM ledger_invoice WHERE invoice_key IN ({places})"
     );
     Ok(from.fetch_all_built::<(String, i64)>(sql, args).await?.into_iter().collect())
-}
-
-/// Which of the orders were placed.
-pub(crate) async fn find_orders(
-    mut from: impl Query,
-    keys: &[&str],
-) -> Result<BTreeSet<String>, Error> {
-    let mut args = Args::new();
-    let places = args.push_all(keys.iter().copied());
-    let sql = format!(
-        "SELECT order_key FROM ledger_order WHERE order_id IS NOT NULL AND order_key IN ({places})"
-    );
-    let rows: Vec<(String,)> = from.fetch_all_built(sql, args).await?;
-    Ok(rows.into_iter().map(|(key,)| key).collect())
 }
 
 /// A customer's open invoices in a currency, the one due first first, locked until the end of the

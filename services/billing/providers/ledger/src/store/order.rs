@@ -1,6 +1,8 @@
 //! Orders.
 
-use stowage_db::{Error, Query, Tx, args};
+use std::collections::BTreeSet;
+
+use stowage_db::{Args, Error, Query, Tx, args};
 use stowage_provider::{NewOrder, OrderKey, OrderRef, PlacedOrder};
 use time::OffsetDateTime;
 
@@ -38,6 +40,20 @@ pub(crate) async fn customer(tx: &mut Tx, key: &OrderKey) -> Result<i64, Error> 
     let sql = "SELECT customer_id FROM ledger_order WHERE order_key = $1";
     let (customer_id,): (i64,) = tx.fetch_one(sql, args![key.as_str()]).await?;
     Ok(customer_id)
+}
+
+/// Which of the orders were placed.
+pub(crate) async fn find_placed(
+    mut from: impl Query,
+    keys: &[&str],
+) -> Result<BTreeSet<String>, Error> {
+    let mut args = Args::new();
+    let places = args.push_all(keys.iter().copied());
+    let sql = format!(
+        "SELECT order_key FROM ledger_order WHERE order_id IS NOT NULL AND order_key IN ({places})"
+    );
+    let rows: Vec<(String,)> = from.fetch_all_built(sql, args).await?;
+    Ok(rows.into_iter().map(|(key,)| key).collect())
 }
 
 /// Stores an order; false if its key is there already.
