@@ -1,3 +1,5 @@
+mod credit;
+
 use futures_util::future::join_all;
 use stowage_db::args;
 use stowage_db::testing::Scratch;
