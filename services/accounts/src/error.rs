@@ -55,6 +55,14 @@ pub enum Error {
         /// What was not allowed: `rotate_key`.
         action: &'static str,
     },
+    /// A pair above those that may work at the same time.
+    #[error(
+        "the account has {max} keys and may have no more: revoke one, or wait for the end of one"
+    )]
+    TooManyKeys {
+        /// How many.
+        max: i32,
+    },
     /// Another change of the account does not end.
     #[error("another change of the account is under way and does not end")]
     AccountBusy,
@@ -217,6 +225,7 @@ impl Error {
             Self::RoleNotAllowed { .. } => (Code::PermissionDenied, Reason::RoleNotAllowed),
             Self::AccountNotFound => (Code::NotFound, Reason::AccountNotFound),
             Self::AccountState { .. } => (Code::FailedPrecondition, Reason::AccountState),
+            Self::TooManyKeys { .. } => (Code::FailedPrecondition, Reason::TooManyKeys),
             Self::AccountBusy => (Code::Aborted, Reason::AccountBusy),
             Self::AccountMoving => (Code::FailedPrecondition, Reason::AccountMoving),
             Self::AccountMoveNotFound => (Code::NotFound, Reason::AccountMoveNotFound),
@@ -266,6 +275,7 @@ impl From<Error> for Status {
             Error::AccountState { state, action } => {
                 builder.meta("state", state).meta("action", action)
             }
+            Error::TooManyKeys { max } => builder.meta("max", max.to_string()),
             Error::AccountMoveState { state } => builder.meta("state", state),
             Error::AccountBusy => builder.retry_after(RETRY_AFTER),
             Error::ChangeFailed { step, why } => builder.meta("step", step).meta("why", why),
@@ -378,6 +388,7 @@ mod tests {
                 Code::FailedPrecondition,
                 R::AccountState,
             ),
+            (Error::TooManyKeys { max: 2 }, Code::FailedPrecondition, R::TooManyKeys),
             (Error::AccountMoving, Code::FailedPrecondition, R::AccountMoving),
             (Error::AccountMoveNotFound, Code::NotFound, R::AccountMoveNotFound),
             (

@@ -92,6 +92,7 @@ pub(crate) struct Quote {
     pub(crate) storage_type: String,
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
+    pub(crate) key_max: i32,
     pub(crate) gb_bytes: i64,
     pub(crate) billing: String,
 }
@@ -234,6 +235,7 @@ impl Roles {
             storage_type: plan.storage_type,
             quota_bytes: plan.quota_bytes,
             bucket_max: plan.bucket_max,
+            key_max: plan.key_max,
             gb_bytes: plan.gb_bytes,
             billing: quote.provider,
         })

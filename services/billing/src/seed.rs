@@ -5,7 +5,7 @@ use stowage_provider::Period;
 use stowage_types::{Clock, Currency, Decimal, PlanId};
 
 use crate::domain::plan::Plan;
-use crate::domain::terms::{GB_BYTES_BINARY, Price, StorageMode, Terms};
+use crate::domain::terms::{GB_BYTES_BINARY, KEY_MAX_DEFAULT, Price, StorageMode, Terms};
 use crate::store;
 
 /// Row of `marker` that says it was done.
@@ -58,6 +58,8 @@ fn standard() -> Terms {
         storage_mode: StorageMode::Peak,
         period: Period::Monthly,
         free: false,
+        free_parts: Vec::new(),
+        key_max: KEY_MAX_DEFAULT,
         account_max_per_customer: 0,
     }
 }

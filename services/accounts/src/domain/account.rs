@@ -31,6 +31,7 @@ pub(crate) struct Account {
     pub(crate) endpoint: String,
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
+    pub(crate) key_max: i32,
     pub(crate) gb_bytes: i64,
     pub(crate) service_id: i64,
     pub(crate) order_id: i64,

@@ -19,8 +19,9 @@ use crate::store;
 
 /// How often a change is tried anew because another one came first.
 pub(super) const TRIES: usize = 10;
-/// Key pairs that work at the same time.
-const KEYS_MAX: usize = 2;
+/// Key pairs that work at the same time where the engine makes them, whatever the plan says.
+/// Source: AWS, IAM and STS quotas, access keys assigned to a user.
+const ISSUED_KEYS_MAX: i32 = 2;
 
 /// The key pair that a change makes.
 #[derive(Clone, Copy)]
@@ -108,6 +109,7 @@ impl Domain {
                 plan_version: quote.plan_version,
                 quota_bytes: quote.quota_bytes,
                 bucket_max: quote.bucket_max,
+                key_max: quote.key_max,
                 gb_bytes: quote.gb_bytes,
                 ..state.after.clone()
             };
@@ -137,13 +139,10 @@ impl Domain {
         for _ in 0..TRIES {
             let account = self.settled_account(cx, &lookup, Act::RotateKey).await?;
             let mut state = self.state_of(cx, &account, What::RotateKey).await?;
-            if state.before.keys.len() >= KEYS_MAX {
-                let (state, action) = (account.state.text(), Act::RotateKey.text());
-                return Err(Error::AccountState { state, action });
-            }
+            state.issues_key = shared.roles.issues_keys(cx, &account.location).await?;
+            check_room(&state)?;
             let now = shared.clock.now();
             state.retire_time = Some(now + overlap);
-            state.issues_key = shared.roles.issues_keys(cx, &account.location).await?;
             let key = match state.issues_key {
                 true => None,
                 false => Some(SealedKey::generate(&shared.keyring, &*shared.random, now)?),
@@ -377,6 +376,18 @@ impl Domain {
                 Err(Error::internal(format!("a change is stuck at {}", failure.step)))
             }
         }
+    }
+}
+
+/// Refuses a pair above those that the plan, and an engine that makes them, have room for.
+fn check_room(state: &ChangeState) -> Result<(), Error> {
+    let max = match state.issues_key {
+        true => state.before.key_max.min(ISSUED_KEYS_MAX),
+        false => state.before.key_max,
+    };
+    match i32::try_from(state.before.keys.len()) {
+        Ok(count) if count < max => Ok(()),
+        _ => Err(Error::TooManyKeys { max }),
     }
 }
 

@@ -20,6 +20,7 @@ use super::dunning::Dunned;
 use super::history::{Cause, Entry, Event};
 use super::issued;
 use super::life::Hold;
+use super::order_saga::key_max_before;
 use crate::roles::{EngineAccount, EngineKey, Metered};
 use crate::store;
 
@@ -30,6 +31,8 @@ pub(crate) struct Shape {
     pub(crate) plan_version: i32,
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
+    #[serde(default = "key_max_before")]
+    pub(crate) key_max: i32,
     pub(crate) gb_bytes: i64,
     pub(crate) hold: Hold,
     /// Ids of the key pairs that work.
@@ -100,6 +103,7 @@ impl Shape {
             plan_version: account.plan_version,
             quota_bytes: account.quota_bytes,
             bucket_max: account.bucket_max,
+            key_max: account.key_max,
             gb_bytes: account.gb_bytes,
             hold: account.hold,
             keys,
@@ -118,6 +122,7 @@ impl Shape {
             "plan_version": self.plan_version,
             "quota_bytes": self.quota_bytes,
             "bucket_max": self.bucket_max,
+            "key_max": self.key_max,
             "hold": self.hold.text(),
             "access_keys": self.keys,
         });
@@ -399,7 +404,7 @@ async fn note(shared: &Shared, state: &mut ChangeState, tx: &mut Tx) -> StepResu
 async fn note_keys(state: &ChangeState, tx: &mut Tx, now: OffsetDateTime) -> StepResult {
     if let Some(time) = state.retire_time {
         for key in &state.before.keys {
-            store::access_key::set_revoke_time(tx, key, Some(time)).await?;
+            store::access_key::retire(tx, key, time).await?;
         }
     }
     for key in ChangeState::keys_but(&state.before, &state.after) {

@@ -277,6 +277,7 @@ mod tests {
             plan_version: 1,
             quota_bytes: 0,
             bucket_max: 0,
+            key_max: 2,
             gb_bytes: 1,
             hold,
             keys: Vec::new(),

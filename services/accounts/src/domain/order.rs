@@ -223,6 +223,7 @@ pub(super) fn order_state(
         issues_keys: place.issues_keys,
         quota_bytes: quote.quota_bytes,
         bucket_max: quote.bucket_max,
+        key_max: quote.key_max,
         gb_bytes: quote.gb_bytes,
         bucket: ordered.bucket.to_owned(),
         billing: quote.billing,

@@ -41,6 +41,8 @@ pub(crate) struct OrderState {
     pub(crate) issues_keys: bool,
     pub(crate) quota_bytes: i64,
     pub(crate) bucket_max: i32,
+    #[serde(default = "key_max_before")]
+    pub(crate) key_max: i32,
     pub(crate) gb_bytes: i64,
     pub(crate) bucket: String,
     pub(crate) billing: String,
@@ -55,6 +57,11 @@ pub(crate) struct OrderState {
     /// The request that ordered, if it has an id: the last step answers it.
     #[serde(default)]
     pub(crate) pending: Option<Pending>,
+}
+
+/// The key pairs of an account whose change or order began before plans said how many.
+pub(super) fn key_max_before() -> i32 {
+    2
 }
 
 impl OrderState {

@@ -366,6 +366,7 @@ impl From<Account> for pb::Account {
             endpoint: account.endpoint,
             quota_bytes: account.quota_bytes,
             bucket_max: account.bucket_max,
+            key_max: account.key_max,
             subscription,
             order_id: account.order_id,
             invoice_id: account.invoice_id,

@@ -101,6 +101,17 @@ pub(crate) async fn set_revoke_time(
     tx.execute(SQL, args![access_key, time]).await.map(|_| ())
 }
 
+/// Notes when a key is revoked, unless that is to be earlier already.
+pub(crate) async fn retire(
+    tx: &mut Tx,
+    access_key: &str,
+    time: OffsetDateTime,
+) -> Result<(), Error> {
+    const SQL: &str = "UPDATE access_key SET revoke_time = $2 WHERE access_key = $1 \
+        AND (revoke_time IS NULL OR revoke_time > $2)";
+    tx.execute(SQL, args![access_key, time]).await.map(|_| ())
+}
+
 /// Erases the secret of one key; as [`erase`].
 pub(crate) async fn erase_one(tx: &mut Tx, access_key: &str) -> Result<(), Error> {
     const SQL: &str = "UPDATE access_key SET sealed = NULL WHERE access_key = $1";

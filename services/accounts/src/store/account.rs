@@ -21,7 +21,7 @@ macro_rules! select {
             "a.bucket_max, a.gb_bytes, a.service_id, a.order_id, a.invoice_id, a.hold, ",
             "a.billing, a.create_time, a.cancel_time, a.order_saga, a.deletion_saga, ",
             "a.delete_time, a.change_saga, a.move_id, a.move_to, a.frozen, a.read_only, ",
-            "a.unpaid_end_time, a.dunning_stage, a.dunning_sequence ",
+            "a.unpaid_end_time, a.dunning_stage, a.dunning_sequence, a.key_max ",
             "FROM account a JOIN customer c ON c.customer_id = a.customer_id ",
             $rest
         )
@@ -62,6 +62,7 @@ struct Row {
     unpaid_end_time: Option<OffsetDateTime>,
     dunning_stage: String,
     dunning_sequence: i64,
+    key_max: i64,
 }
 
 impl TryFrom<Row> for Account {
@@ -86,6 +87,7 @@ impl TryFrom<Row> for Account {
             endpoint: row.endpoint,
             quota_bytes: row.quota_bytes,
             bucket_max: i32::try_from(row.bucket_max).map_err(|_| damaged("bucket_max"))?,
+            key_max: i32::try_from(row.key_max).map_err(|_| damaged("key_max"))?,
             gb_bytes: row.gb_bytes,
             service_id: row.service_id,
             order_id: row.order_id,
@@ -114,9 +116,9 @@ fn read(rows: Vec<Row>) -> Result<Vec<Account>, Error> {
 pub(crate) fn insert(tx: &mut Tx, state: &OrderState, account_id: i64, now: OffsetDateTime) {
     const SQL: &str = "INSERT INTO account (s3uid, account_id, customer_id, plan_id, \
         plan_version, location, storage_type, state, endpoint, quota_bytes, bucket_max, gb_bytes, \
-        bucket, service_id, order_id, invoice_id, billing, create_time, guard_key) \
+        bucket, service_id, order_id, invoice_id, billing, create_time, guard_key, key_max) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, 'PENDING', $8, $9, $10, $11, $12, 0, 0, 0, $13, $14, \
-        $15)";
+        $15, $16)";
     let args = args![
         state.s3uid.as_str(),
         account_id,
@@ -133,6 +135,7 @@ pub(crate) fn insert(tx: &mut Tx, state: &OrderState, account_id: i64, now: Offs
         &state.billing,
         now,
         state.guard_key.as_deref(),
+        state.key_max,
     ];
     tx.defer(SQL, args);
 }
@@ -228,7 +231,8 @@ pub(crate) async fn change(
         bucket_max = $5, gb_bytes = $6, hold = $7, \
         delete_time = COALESCE($8, delete_time), change_saga = NULL, \
         guard_key = NULL, read_only = $9, unpaid_end_time = $10, dunning_stage = $11, \
-        dunning_sequence = CASE WHEN dunning_sequence < $12 THEN $12 ELSE dunning_sequence END \
+        dunning_sequence = CASE WHEN dunning_sequence < $12 THEN $12 ELSE dunning_sequence END, \
+        key_max = $13 \
         WHERE s3uid = $1 AND state = 'ACTIVE'";
     let (hold, is_read_only) = shape.hold.stored();
     let args = args![
@@ -244,6 +248,7 @@ pub(crate) async fn change(
         shape.unpaid_end_time,
         shape.dunned.stage.text(),
         shape.dunned.sequence,
+        shape.key_max,
     ];
     Ok(tx.execute(SQL, args).await? == 1)
 }

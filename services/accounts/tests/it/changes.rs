@@ -196,7 +196,7 @@ async fn a_change_of_plan_changes_all_or_nothing() {
     let (kit, customer, name) = with_account().await;
     ask(&kit, Change::Plan(BIGGER), &name, "").await.unwrap();
     let account = get(&kit, &name).await;
-    assert_eq!((account.quota_bytes, account.bucket_max), (2 << 40, 20));
+    assert_eq!((account.quota_bytes, account.bucket_max, account.key_max), (2 << 40, 20, 3));
     assert_agreement(&kit, &name, "bigger").await;
     // Back again, with a part that refuses.
     let refusal = (Code::InvalidArgument, ErrorReason::InvalidField);
@@ -241,18 +241,27 @@ async fn a_key_is_rotated_and_the_old_one_revoked_when_its_time_is_over() {
     assert!(!bytes.windows(40).any(|part| part == new.secret_key.as_bytes()));
     // A third is too many.
     let refused = ask(&kit, Change::Rotate, &name, "").await.unwrap_err();
-    assert_eq!(metadata_of(&refused, "action").as_deref(), Some("rotate_key"));
+    assert_reason(&refused, Code::FailedPrecondition, ErrorReason::TooManyKeys);
+    assert_eq!(metadata_of(&refused, "max").as_deref(), Some("2"));
+
+    // A plan with more has room for it, until the old ones' time is over.
+    ask(&kit, Change::Plan(BIGGER), &name, "").await.unwrap();
+    ask(&kit, Change::Rotate, &name, "").await.unwrap();
+    let three = keys(&kit, &name).await;
+    assert_eq!((three.len(), three[0].revoke_time), (3, both[0].revoke_time));
+    assert_agreement(&kit, &name, "three keys").await;
 
     kit.clock.advance(Duration::from_secs(3601));
     // The timer looks at start-up, too.
     kit.restart().await;
-    until(async || keys(&kit, &name).await.len() == 1).await;
+    until(async || keys(&kit, &name).await.len() == 2).await;
     assert_eq!(keys(&kit, &name).await[0].access_key, new.access_key);
-    assert_agreement(&kit, &name, "one key").await;
+    assert_agreement(&kit, &name, "two keys again").await;
     let erased = "SELECT count(*) FROM access_key WHERE sealed IS NULL";
     assert_eq!(kit.count(erased).await, 1);
     let events = kit.history(&customer).await;
-    assert_eq!(events[3..], ["key.rotated", "key.revoked"]);
+    let expected = ["key.rotated", "account.plan_changed", "key.rotated", "key.revoked"];
+    assert_eq!(events[3..], expected);
 }
 
 #[tokio::test]

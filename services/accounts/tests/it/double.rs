@@ -150,6 +150,7 @@ fn plan() -> billing::Plan {
         location: LOCATION.into(),
         quota_bytes: 1 << 40,
         bucket_max: 10,
+        key_max: 2,
         gb_bytes: 1 << 30,
         ..Default::default()
     }
@@ -177,6 +178,7 @@ impl SubscriptionService for World {
                 plan_id: BIGGER,
                 quota_bytes: 2 << 40,
                 bucket_max: 20,
+                key_max: 3,
                 gb_bytes: 1_000_000_000,
                 ..plan()
             },

@@ -6,7 +6,7 @@ use stowage_proto::storage::EngineKey;
 use tonic::{Code, Response, Status};
 
 use crate::changes::{Change, ask, assert_agreement, keys};
-use crate::double::{When, World};
+use crate::double::{BIGGER, When, World};
 use crate::kit::{Kit, admin, assert_reason};
 
 const AWAY: (Code, ErrorReason) = (Code::Unavailable, ErrorReason::EngineUnavailable);
@@ -86,8 +86,10 @@ async fn a_rotation_answers_the_new_key_and_its_repeat_the_same() {
     kit.tamper("UPDATE request SET answer = NULL, lease_until = '2000-01-01T00:00:00.000000Z'")
         .await;
     assert_eq!(rotate(&kit, &name, "r").await.unwrap(), made);
+    // A plan with more has no room for it: such an engine has two for each account.
+    ask(&kit, Change::Plan(BIGGER), &name, "").await.unwrap();
     let third = rotate(&kit, &name, "s").await.unwrap_err();
-    assert_reason(&third, Code::FailedPrecondition, ErrorReason::AccountState);
+    assert_reason(&third, Code::FailedPrecondition, ErrorReason::TooManyKeys);
     assert_eq!(on_engine(&kit, &name), now);
     ask(&kit, Change::Revoke, &name, "").await.unwrap();
     assert_eq!(on_engine(&kit, &name), [now[1].clone()]);

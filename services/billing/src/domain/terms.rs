@@ -12,6 +12,10 @@ pub(crate) const GB_BYTES_DECIMAL: i64 = 1_000_000_000;
 const AMOUNT_NANOS_MAX: i128 = i64::MAX as i128;
 const TITLE_CHARS_MAX: usize = 100;
 const STORAGE_TYPE_CHARS_MAX: usize = 32;
+/// Key pairs of an account where nothing is said, and the fewest: a rotation needs two.
+pub(crate) const KEY_MAX_DEFAULT: i32 = 2;
+/// Most key pairs of an account; every engine that takes ours takes as many.
+const KEY_MAX_MAX: i32 = 20;
 /// There are fewer currencies than this.
 const PRICES_MAX: usize = 200;
 
@@ -35,6 +39,27 @@ impl StorageMode {
             Self::Peak => "peak",
             Self::Average => "average",
             Self::Last => "last",
+        }
+    }
+}
+
+/// A part of a price.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PricePart {
+    Period,
+    StorageOverage,
+    TrafficOverage,
+}
+
+impl PricePart {
+    pub(crate) const ALL: [Self; 3] = [Self::Period, Self::StorageOverage, Self::TrafficOverage];
+
+    /// How it is stored and told.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Period => "period",
+            Self::StorageOverage => "storage_overage",
+            Self::TrafficOverage => "traffic_overage",
         }
     }
 }
@@ -67,6 +92,10 @@ pub(crate) struct Terms {
     pub(crate) storage_mode: StorageMode,
     pub(crate) period: Period,
     pub(crate) free: bool,
+    /// Parts that cost nothing on purpose, where it is not free.
+    pub(crate) free_parts: Vec<PricePart>,
+    /// Key pairs of an account.
+    pub(crate) key_max: i32,
     /// 0: no bound.
     pub(crate) account_max_per_customer: i32,
 }
@@ -87,12 +116,14 @@ pub(crate) enum Field {
     StorageMode,
     Period,
     Free,
+    FreeParts,
+    KeyMax,
     AccountMaxPerCustomer,
 }
 
 impl Field {
     /// Every field, with its name in a mask.
-    pub(crate) const ALL: [(Self, &'static str); 14] = [
+    pub(crate) const ALL: [(Self, &'static str); 16] = [
         (Self::Title, "title"),
         (Self::StorageType, "storage_type"),
         (Self::Location, "location"),
@@ -106,6 +137,8 @@ impl Field {
         (Self::StorageMode, "storage_mode"),
         (Self::Period, "period"),
         (Self::Free, "free"),
+        (Self::FreeParts, "free_parts"),
+        (Self::KeyMax, "key_max"),
         (Self::AccountMaxPerCustomer, "account_max_per_customer"),
     ];
 
@@ -132,10 +165,17 @@ impl Terms {
             Field::StorageMode => self.storage_mode = from.storage_mode,
             Field::Period => self.period = from.period,
             Field::Free => self.free = from.free,
+            Field::FreeParts => self.free_parts.clone_from(&from.free_parts),
+            Field::KeyMax => self.key_max = from.key_max,
             Field::AccountMaxPerCustomer => {
                 self.account_max_per_customer = from.account_max_per_customer;
             }
         }
+    }
+
+    /// Whether a part costs nothing, and is meant to.
+    fn is_free(&self, part: PricePart) -> bool {
+        self.free || self.free_parts.contains(&part)
     }
 
     /// The price in a currency, if it is sold in it.
@@ -148,6 +188,7 @@ impl Terms {
         let mut report = Report(violations);
         self.check_texts(&mut report);
         self.check_numbers(&mut report);
+        self.check_free_parts(&mut report);
         self.check_prices(&mut report);
     }
 
@@ -179,6 +220,9 @@ impl Terms {
                 report.note(field, "must not be negative");
             }
         }
+        if !(KEY_MAX_DEFAULT..=KEY_MAX_MAX).contains(&self.key_max) {
+            report.note("plan.key_max", "must be from 2 to 20");
+        }
         if ![GB_BYTES_BINARY, GB_BYTES_DECIMAL].contains(&self.gb_bytes) {
             report.note("plan.gb_bytes", "must be 1073741824 or 1000000000");
         }
@@ -195,6 +239,15 @@ impl Terms {
         }
     }
 
+    fn check_free_parts(&self, report: &mut Report<'_>) {
+        let parts = &self.free_parts;
+        if self.free && !parts.is_empty() {
+            report.note("plan.free_parts", "must be empty if all of the plan is free");
+        } else if parts.len() == PricePart::ALL.len() {
+            report.note("plan.free_parts", "must not have every part: say that the plan is free");
+        }
+    }
+
     fn check_prices(&self, report: &mut Report<'_>) {
         check_amount(self.base_price, "plan.base_price", report);
         if !(1..=PRICES_MAX).contains(&self.prices.len()) {
@@ -206,15 +259,15 @@ impl Terms {
                 report.note(&format!("plan.prices[{index}].period_price"), &why);
             }
             for (part, amount) in [
-                ("period_price", price.period),
-                ("storage_overage_price", price.storage_overage),
-                ("traffic_overage_price", price.traffic_overage),
+                (PricePart::Period, price.period),
+                (PricePart::StorageOverage, price.storage_overage),
+                (PricePart::TrafficOverage, price.traffic_overage),
             ] {
-                let field = format!("plan.prices[{index}].{part}");
+                let field = format!("plan.prices[{index}].{}_price", part.text());
                 check_amount(amount, &field, report);
-                match (self.free, amount == Decimal::ZERO) {
-                    (false, true) => report.note(&field, "is zero, but the plan is not free"),
-                    (true, false) => report.note(&field, "is not zero, but the plan is free"),
+                match (self.is_free(part), amount == Decimal::ZERO) {
+                    (false, true) => report.note(&field, "is zero, but is not said to be free"),
+                    (true, false) => report.note(&field, "is not zero, but is said to be free"),
                     _ => {}
                 }
             }
@@ -254,6 +307,8 @@ impl Terms {
                 Period::Yearly => "yearly",
             },
             "free": self.free,
+            "free_parts": self.free_parts.iter().map(|part| part.text()).collect::<Vec<_>>(),
+            "key_max": self.key_max,
             "account_max_per_customer": self.account_max_per_customer,
         })
     }
@@ -306,6 +361,8 @@ mod tests {
             storage_mode: StorageMode::Peak,
             period: Period::Monthly,
             free: false,
+            free_parts: Vec::new(),
+            key_max: KEY_MAX_DEFAULT,
             account_max_per_customer: 0,
         }
     }
@@ -322,7 +379,7 @@ mod tests {
     fn good_terms_pass_and_each_fault_names_its_field() {
         assert_eq!(faults(|_| {}), Vec::<String>::new());
         type Change = fn(&mut Terms);
-        let rows: [(Change, &str); 15] = [
+        let rows: [(Change, &str); 20] = [
             (|t| t.title.clear(), "plan.title"),
             (|t| t.title = "x".repeat(101), "plan.title"),
             (|t| t.title = " x".to_owned(), "plan.title"),
@@ -330,6 +387,20 @@ mod tests {
             (|t| t.storage_type = "SSD".to_owned(), "plan.storage_type"),
             (|t| t.quota_bytes = -1, "plan.quota_bytes"),
             (|t| t.bucket_max = -1, "plan.bucket_max"),
+            (|t| t.key_max = 1, "plan.key_max"),
+            (|t| t.key_max = 21, "plan.key_max"),
+            (|t| t.free_parts.push(PricePart::Period), "plan.prices[0].period_price"),
+            (
+                |t| t.prices[0].traffic_overage = Decimal::ZERO,
+                "plan.prices[0].traffic_overage_price",
+            ),
+            (
+                |t| {
+                    t.prices.iter_mut().for_each(no_price);
+                    t.free_parts = PricePart::ALL.to_vec();
+                },
+                "plan.free_parts",
+            ),
             (|t| t.gb_bytes = 1000, "plan.gb_bytes"),
             (|t| t.included_storage_gb = i64::MAX, "plan.included_storage_gb"),
             (|t| t.prices.clear(), "plan.prices"),
@@ -348,6 +419,38 @@ mod tests {
         for (change, field) in rows {
             assert_eq!(faults(change), [field]);
         }
+    }
+
+    fn no_price(price: &mut Price) {
+        let zero = Decimal::ZERO;
+        (price.period, price.storage_overage, price.traffic_overage) = (zero, zero, zero);
+    }
+
+    #[test]
+    fn each_part_of_a_price_may_be_free_if_it_is_said() {
+        for part in PricePart::ALL {
+            let free = |terms: &mut Terms| {
+                let price = &mut terms.prices[0];
+                match part {
+                    PricePart::Period => price.period = Decimal::ZERO,
+                    PricePart::StorageOverage => price.storage_overage = Decimal::ZERO,
+                    PricePart::TrafficOverage => price.traffic_overage = Decimal::ZERO,
+                }
+            };
+            let field = format!("plan.prices[0].{}_price", part.text());
+            assert_eq!(faults(free), [field], "it is not said");
+            let said = |terms: &mut Terms| {
+                free(terms);
+                terms.free_parts = vec![part];
+            };
+            assert_eq!(faults(said), Vec::<String>::new());
+        }
+        let both = |terms: &mut Terms| {
+            no_price(&mut terms.prices[0]);
+            (terms.free, terms.account_max_per_customer) = (true, 1);
+            terms.free_parts = vec![PricePart::Period];
+        };
+        assert_eq!(faults(both), ["plan.free_parts"]);
     }
 
     #[test]
@@ -374,6 +477,7 @@ mod tests {
         (other.included_storage_gb, other.included_traffic_gb) = (2, 2);
         other.storage_mode = StorageMode::Last;
         (other.period, other.free, other.account_max_per_customer) = (Period::Yearly, true, 2);
+        (other.free_parts, other.key_max) = (vec![PricePart::Period], 5);
         let mut terms = good();
         for (field, name) in Field::ALL {
             let before = terms.clone();

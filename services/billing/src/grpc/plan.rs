@@ -15,7 +15,9 @@ use tonic::{Request, Response, Status};
 
 use crate::domain::Billing;
 use crate::domain::plan::{Draft, Plan, PlanListing, PlanUpdate};
-use crate::domain::terms::{Field, GB_BYTES_BINARY, Price, StorageMode, Terms};
+use crate::domain::terms::{
+    Field, GB_BYTES_BINARY, KEY_MAX_DEFAULT, Price, PricePart, StorageMode, Terms,
+};
 use crate::error::Error;
 
 const PAGE_SIZE_DEFAULT: i32 = 50;
@@ -174,9 +176,11 @@ fn draft_of(plan: pb::Plan, wants: &dyn Fn(Field) -> bool) -> Draft {
     if wants(Field::StorageMode) && pb::StorageMode::try_from(plan.storage_mode).is_err() {
         violations.push("plan.storage_mode", "is not a way of counting that we know");
     }
+    let free_parts = read_free_parts(&plan.free_parts, &mut violations);
     let mut prices = Vec::new();
     if wants(Field::Prices) {
-        let read = |(index, price)| read_price(index, price, plan.free, &mut violations);
+        let left_out = |part| plan.free || free_parts.contains(&part);
+        let read = |(index, price)| read_price((index, price), &left_out, &mut violations);
         prices = plan.prices.iter().enumerate().filter_map(read).collect();
     }
     let time = plan.effective_time.map(|wire| from_timestamp(&wire)).transpose();
@@ -195,6 +199,8 @@ fn draft_of(plan: pb::Plan, wants: &dyn Fn(Field) -> bool) -> Draft {
         storage_mode,
         period,
         free: plan.free,
+        free_parts,
+        key_max: if plan.key_max == 0 { KEY_MAX_DEFAULT } else { plan.key_max },
         account_max_per_customer: plan.account_max_per_customer,
     };
     Draft { terms, effective_time, violations }
@@ -211,12 +217,29 @@ fn read_base(wire: Option<&MoneyProto>) -> Result<Decimal, Malformed> {
     }
 }
 
+/// The parts that cost nothing, each once, in their order.
+fn read_free_parts(wire: &[i32], violations: &mut Violations) -> Vec<PricePart> {
+    let read = |part: &i32| match pb::PricePart::try_from(*part) {
+        Ok(pb::PricePart::Period) => Some(PricePart::Period),
+        Ok(pb::PricePart::StorageOverage) => Some(PricePart::StorageOverage),
+        Ok(pb::PricePart::TrafficOverage) => Some(PricePart::TrafficOverage),
+        Ok(pb::PricePart::Unspecified) | Err(_) => None,
+    };
+    let parts: Vec<_> = wire.iter().filter_map(read).collect();
+    let named: Vec<_> = PricePart::ALL.into_iter().filter(|part| parts.contains(part)).collect();
+    if parts.len() < wire.len() {
+        violations.push("plan.free_parts", "has a part that we do not know");
+    } else if named.len() < parts.len() {
+        violations.push("plan.free_parts", "has a part twice");
+    }
+    named
+}
+
 /// Reads one price, whose parts are all in the currency of the first. Overage may be left out
 /// where it is nothing anyway.
 fn read_price(
-    index: usize,
-    wire: &pb::PlanPrice,
-    free: bool,
+    (index, wire): (usize, &pb::PlanPrice),
+    may_lack: &dyn Fn(PricePart) -> bool,
     violations: &mut Violations,
 ) -> Option<Price> {
     let field = |part: &str| format!("plan.prices[{index}].{part}");
@@ -224,9 +247,13 @@ fn read_price(
     let period = period.and_then(Money::from_proto);
     let period = violations.check(&field("period_price"), period);
     let currency = period.map(Money::currency);
-    let storage = read_overage(wire.storage_overage_price.as_ref(), currency, free);
+    let may_lack_storage = may_lack(PricePart::StorageOverage);
+    let storage = wire.storage_overage_price.as_ref();
+    let storage = read_overage(storage, currency, may_lack_storage);
     let storage = violations.check(&field("storage_overage_price"), storage);
-    let traffic = read_overage(wire.traffic_overage_price.as_ref(), currency, free);
+    let may_lack_traffic = may_lack(PricePart::TrafficOverage);
+    let traffic = wire.traffic_overage_price.as_ref();
+    let traffic = read_overage(traffic, currency, may_lack_traffic);
     let traffic = violations.check(&field("traffic_overage_price"), traffic);
     let period = period?;
     Some(Price {
@@ -240,10 +267,10 @@ fn read_price(
 fn read_overage(
     wire: Option<&MoneyProto>,
     currency: Option<Currency>,
-    free: bool,
+    may_lack: bool,
 ) -> Result<Decimal, Malformed> {
     let Some(wire) = wire else {
-        return if free { Ok(Decimal::ZERO) } else { Err(Malformed::new("is required")) };
+        return if may_lack { Ok(Decimal::ZERO) } else { Err(Malformed::new("is required")) };
     };
     let price = Money::from_proto(wire)?;
     if currency.is_some_and(|currency| currency != price.currency()) {
@@ -264,6 +291,14 @@ pub(super) fn storage_mode_to_proto(mode: StorageMode) -> pb::StorageMode {
         StorageMode::Peak => pb::StorageMode::Peak,
         StorageMode::Average => pb::StorageMode::Average,
         StorageMode::Last => pb::StorageMode::Last,
+    }
+}
+
+fn part_to_proto(part: PricePart) -> pb::PricePart {
+    match part {
+        PricePart::Period => pb::PricePart::Period,
+        PricePart::StorageOverage => pb::PricePart::StorageOverage,
+        PricePart::TrafficOverage => pb::PricePart::TrafficOverage,
     }
 }
 
@@ -300,6 +335,8 @@ pub(super) fn to_proto(plan: Plan) -> pb::Plan {
         storage_mode: storage_mode_to_proto(terms.storage_mode).into(),
         period: period_to_proto(terms.period).into(),
         free: terms.free,
+        free_parts: terms.free_parts.iter().map(|part| part_to_proto(*part).into()).collect(),
+        key_max: terms.key_max,
         account_max_per_customer: terms.account_max_per_customer,
         effective_time: Some(timestamp(effective_time)),
         update_time: Some(timestamp(update_time)),

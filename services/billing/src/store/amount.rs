@@ -4,7 +4,7 @@ use stowage_db::Error;
 use stowage_provider::Period;
 use stowage_types::{Currency, Decimal};
 
-use crate::domain::terms::StorageMode;
+use crate::domain::terms::{PricePart, StorageMode};
 
 /// An amount as a column holds it, in nano-units.
 ///
@@ -41,6 +41,19 @@ pub(crate) fn period(text: &str) -> Result<Period, Error> {
 pub(crate) fn storage_mode(text: &str) -> Result<StorageMode, Error> {
     let known = StorageMode::ALL.into_iter().find(|mode| mode.text() == text);
     known.ok_or_else(|| damaged(format!("{text:?} is no way of counting storage")))
+}
+
+/// Parts of a price as a column holds them.
+pub(crate) fn free_parts_text(parts: &[PricePart]) -> String {
+    parts.iter().map(|part| part.text()).collect::<Vec<_>>().join(",")
+}
+
+pub(crate) fn free_parts(text: &str) -> Result<Vec<PricePart>, Error> {
+    let part = |name: &str| {
+        let known = PricePart::ALL.into_iter().find(|part| part.text() == name);
+        known.ok_or_else(|| damaged(format!("{name:?} is no part of a price")))
+    };
+    text.split(',').filter(|name| !name.is_empty()).map(part).collect()
 }
 
 /// A number that was stored from a smaller type.

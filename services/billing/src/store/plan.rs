@@ -4,7 +4,10 @@ use stowage_db::{Error, Query, Tx, args};
 use stowage_types::{Currency, PlanId};
 use time::OffsetDateTime;
 
-use super::amount::{currency, from_nanos, period, period_text, small, storage_mode, to_nanos};
+use super::amount::{
+    currency, free_parts, free_parts_text, from_nanos, period, period_text, small, storage_mode,
+    to_nanos,
+};
 use crate::domain::plan::Plan;
 use crate::domain::terms::{Price, Terms};
 
@@ -26,6 +29,8 @@ struct Row {
     storage_mode: String,
     period: String,
     free: bool,
+    free_parts: String,
+    key_max: i64,
     account_max_per_customer: i64,
     effective_time: OffsetDateTime,
     create_time: OffsetDateTime,
@@ -40,8 +45,8 @@ macro_rules! version_columns {
     () => {
         "p.plan_id, v.version, p.active, v.title, v.storage_type, v.location, \
          v.base_price_nanos, v.quota_bytes, v.bucket_max, v.gb_bytes, v.included_storage_gb, \
-         v.included_traffic_gb, v.storage_mode, v.period, v.free, v.account_max_per_customer, \
-         v.effective_time, v.create_time"
+         v.included_traffic_gb, v.storage_mode, v.period, v.free, v.free_parts, v.key_max, \
+         v.account_max_per_customer, v.effective_time, v.create_time"
     };
 }
 
@@ -179,8 +184,8 @@ async fn insert_version(tx: &mut Tx, plan: &Plan, actor: &str) -> Result<(), Err
         "INSERT INTO plan_version (plan_id, version, title, storage_type, location, \
          base_price_nanos, quota_bytes, bucket_max, gb_bytes, included_storage_gb, \
          included_traffic_gb, storage_mode, period, free, account_max_per_customer, actor, \
-         create_time, effective_time) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-         $13, $14, $15, $16, $17, $18)",
+         create_time, effective_time, free_parts, key_max) VALUES ($1, $2, $3, $4, $5, $6, $7, \
+         $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
         args![
             plan.id.0,
             plan.version,
@@ -199,7 +204,9 @@ async fn insert_version(tx: &mut Tx, plan: &Plan, actor: &str) -> Result<(), Err
             terms.account_max_per_customer,
             actor,
             plan.update_time,
-            plan.effective_time
+            plan.effective_time,
+            free_parts_text(&terms.free_parts),
+            terms.key_max
         ],
     )
     .await?;
@@ -266,6 +273,8 @@ fn plan_of(row: Row, first: Price) -> Result<Plan, Error> {
             storage_mode: storage_mode(&row.storage_mode)?,
             period: period(&row.period)?,
             free: row.free,
+            free_parts: free_parts(&row.free_parts)?,
+            key_max: small(row.key_max)?,
             account_max_per_customer: small(row.account_max_per_customer)?,
         },
     })

@@ -144,6 +144,29 @@ async fn a_change_of_plan_is_charged_for_its_part_of_the_period() {
 }
 
 #[tokio::test]
+async fn what_is_free_on_purpose_costs_nothing_and_the_rest_is_charged() {
+    let start = datetime!(2026-02-01 0:00 UTC);
+    let mut shop = Shop::open(start).await;
+    // Paid by use only; storage for nothing; traffic for nothing.
+    let usage = Offer { price: (0, 0), included_storage_gb: 0, included_traffic_gb: 0, ..EURO };
+    let usage = shop.offer("By use", usage).await;
+    let storage = shop.offer("Free storage", Offer { storage: (0, 0), ..EURO }).await;
+    let traffic = shop.offer("Free traffic", Offer { traffic: (0, 0), ..EURO }).await;
+    let by_use = shop.sell(&usage, "EUR").await;
+    let free_storage = shop.sell(&storage, "EUR").await;
+    let free_traffic = shop.sell(&traffic, "EUR").await;
+    let idle = shop.sell(&usage, "EUR").await;
+    for sold in [&by_use, &free_storage, &free_traffic] {
+        lives(&shop, sold, (start, datetime!(2026-03-01 0:00 UTC)), 20 * GB);
+    }
+    shop.wait_until(datetime!(2026-02-15 0:00 UTC)).await;
+    shop.change(&free_traffic, "c1", &usage).await;
+    shop.change(&idle, "c2", &storage).await;
+    shop.wait_until(datetime!(2026-03-01 2:00 UTC)).await;
+    is_golden(&shop, "free_parts.txt").await;
+}
+
+#[tokio::test]
 async fn cancellations() {
     let start = datetime!(2026-10-05 8:00 UTC);
     let mut shop = Shop::open(start).await;

@@ -64,9 +64,16 @@ impl Shop {
         Self { kit, orders: 0 }
     }
 
-    /// Puts an offer into the catalogue: the plan's name and version.
+    /// Puts an offer into the catalogue: the plan's name and version. What costs nothing is said to
+    /// be free.
     pub(crate) async fn offer(&self, title: &str, offer: Offer) -> (String, i32) {
         let price = |(units, nanos): (i64, i32)| Some(money(offer.currency, units, nanos));
+        let parts = [
+            (offer.price, pb::PricePart::Period),
+            (offer.storage, pb::PricePart::StorageOverage),
+            (offer.traffic, pb::PricePart::TrafficOverage),
+        ];
+        let free = parts.into_iter().filter(|(price, _)| *price == (0, 0));
         let plan = pb::Plan {
             title: title.to_owned(),
             storage_type: "standard".to_owned(),
@@ -81,6 +88,7 @@ impl Shop {
                 storage_overage_price: price(offer.storage),
                 traffic_overage_price: price(offer.traffic),
             }],
+            free_parts: free.map(|(_, part)| part.into()).collect(),
             ..pb::Plan::default()
         };
         let request = pb::CreatePlanRequest { plan: Some(plan), ..Default::default() };

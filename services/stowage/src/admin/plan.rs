@@ -37,6 +37,8 @@ const FLAGS: Flags = &[
     ("plan.period", "--period"),
     ("plan.effective_time", "--effective"),
     ("plan.free", "--free"),
+    ("plan.free_parts", "--free-part"),
+    ("plan.key_max", "--key-max"),
     ("plan.account_max_per_customer", "--account-max"),
     ("location", "--location"),
     ("update_mask", "the flags"),

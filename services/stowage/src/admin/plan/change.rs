@@ -1,7 +1,7 @@
 //! The flags that describe a plan, for creating one and for changing one alike.
 
 use clap::{Args, ValueEnum};
-use stowage_proto::billing::{BillingPeriod, Plan, PlanPrice, StorageMode};
+use stowage_proto::billing::{BillingPeriod, Plan, PlanPrice, PricePart, StorageMode};
 use stowage_types::{Decimal, Money, name, timestamp};
 use time::OffsetDateTime;
 
@@ -55,7 +55,13 @@ pub(crate) struct Change {
     /// How long a period is
     #[arg(long, value_enum)]
     period: Option<Period>,
-    /// Say that zero prices are meant: --free, or --free false
+    /// Part of the price that costs nothing on purpose; repeat it for each, or `none`
+    #[arg(long = "free-part", value_enum, value_name = "PART", value_delimiter = ',')]
+    free_parts: Vec<Part>,
+    /// Most key pairs of an account that work at the same time, 2 to 20
+    #[arg(long, value_name = "N")]
+    key_max: Option<i32>,
+    /// Say that all prices are zero and meant to be: --free, or --free false
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     free: Option<bool>,
     /// Sell this version from then on, such as 2026-12-01 or 2026-12-01T10:00:00Z [default: now]
@@ -82,6 +88,18 @@ enum Mode {
     Average,
     /// What was stored at the end of the period
     Last,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// The price of a period
+    Period,
+    /// Each GB stored above what is included
+    StorageOverage,
+    /// Each GB moved above what is included
+    TrafficOverage,
+    /// No part is free any more
+    None,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -153,12 +171,25 @@ impl Change {
         set.field("period", period, &mut plan.period);
         plan.effective_time = self.effective.map(timestamp);
         set.field("free", self.free, &mut plan.free);
+        set.field("free_parts", self.free_parts()?, &mut plan.free_parts);
+        set.field("key_max", self.key_max, &mut plan.key_max);
         let account_max = &mut plan.account_max_per_customer;
         set.field("account_max_per_customer", self.account_max, account_max);
         if self.apply_prices(&mut plan.prices)? {
             set.0.push("prices".to_owned());
         }
         Ok(set.0)
+    }
+
+    /// The parts that are free, if any flag says something of them.
+    fn free_parts(&self) -> Result<Option<Vec<i32>>, Error> {
+        let named: Vec<i32> = self.free_parts.iter().filter_map(|part| part.to_proto()).collect();
+        match (self.free_parts.is_empty(), named.len() == self.free_parts.len()) {
+            (true, _) => Ok(None),
+            (false, true) => Ok(Some(named)),
+            (false, false) if named.is_empty() => Ok(Some(named)),
+            (false, false) => Err(Error::Usage("--free-part: none beside a part".to_owned())),
+        }
     }
 
     /// Changes the prices currency by currency; those of other currencies stay.
@@ -195,6 +226,17 @@ impl Change {
         }
         let given = [&self.prices, &self.storage_overages, &self.traffic_overages];
         Ok(given.iter().any(|flags| !flags.is_empty()))
+    }
+}
+
+impl Part {
+    fn to_proto(self) -> Option<i32> {
+        match self {
+            Self::Period => Some(PricePart::Period.into()),
+            Self::StorageOverage => Some(PricePart::StorageOverage.into()),
+            Self::TrafficOverage => Some(PricePart::TrafficOverage.into()),
+            Self::None => None,
+        }
     }
 }
 
@@ -270,6 +312,15 @@ mod tests {
                     ..Change::default()
                 },
                 "no price in USD",
+            ),
+            (
+                Change {
+                    title: title(),
+                    prices: vec![eur("1")],
+                    free_parts: vec![Part::None, Part::Period],
+                    ..Change::default()
+                },
+                "none beside",
             ),
         ] {
             let error = change.new_plan().unwrap_err();

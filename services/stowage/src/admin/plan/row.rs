@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use stowage_proto::Money as MoneyProto;
-use stowage_proto::billing::{Plan, PlanPrice};
+use stowage_proto::billing::{Plan, PlanPrice, PricePart};
 use stowage_types::Decimal;
 
 use crate::admin::amount;
@@ -18,6 +18,7 @@ pub(super) struct PlanRow {
     title: String,
     active: bool,
     free: bool,
+    free_parts: Vec<String>,
     location: String,
     storage_type: String,
     storage_mode: String,
@@ -26,6 +27,7 @@ pub(super) struct PlanRow {
     prices: BTreeMap<String, PriceRow>,
     quota_bytes: i64,
     bucket_max: i32,
+    key_max: i32,
     gb_bytes: i64,
     included_storage_gb: i64,
     included_traffic_gb: i64,
@@ -50,12 +52,15 @@ impl From<Plan> for PlanRow {
     fn from(plan: Plan) -> Self {
         let period = output::value(plan.period().as_str_name(), "BILLING_PERIOD_");
         let storage_mode = output::value(plan.storage_mode().as_str_name(), "STORAGE_MODE_");
+        let part = |part: PricePart| output::value(part.as_str_name(), "PRICE_PART_");
+        let free_parts = plan.free_parts().map(part).collect();
         Self {
             plan_id: plan.plan_id,
             version: plan.version,
             title: plan.title,
             active: plan.active,
             free: plan.free,
+            free_parts,
             location: output::last_part(&plan.location),
             storage_type: plan.storage_type,
             storage_mode,
@@ -64,6 +69,7 @@ impl From<Plan> for PlanRow {
             prices: plan.prices.iter().map(price_row).collect(),
             quota_bytes: plan.quota_bytes,
             bucket_max: plan.bucket_max,
+            key_max: plan.key_max,
             gb_bytes: plan.gb_bytes,
             included_storage_gb: plan.included_storage_gb,
             included_traffic_gb: plan.included_traffic_gb,
@@ -132,6 +138,7 @@ impl Row for Detail {
         "PERIOD",
         "FREE",
         "BUCKETS",
+        "KEYS",
         "GB",
         "INCLUDED STORAGE",
         "INCLUDED TRAFFIC",
@@ -149,8 +156,13 @@ impl Row for Detail {
             plan.storage_mode.clone(),
             plan.base_price.clone(),
             plan.period.clone(),
-            if plan.free { "yes" } else { "no" }.to_owned(),
+            match (plan.free, plan.free_parts.as_slice()) {
+                (true, _) => "yes".to_owned(),
+                (false, []) => "no".to_owned(),
+                (false, parts) => parts.join(" "),
+            },
             amount::shown_count(plan.bucket_max),
+            plan.key_max.to_string(),
             format!("{} bytes", plan.gb_bytes),
             format!("{} GB", plan.included_storage_gb),
             format!("{} GB", plan.included_traffic_gb),
