@@ -52,6 +52,13 @@ pub struct Whmcs {
     /// Most calls a second. Default 20.
     #[serde(default = "twenty")]
     pub calls_per_second: u32,
+    /// Number of the installation, where there are several: 0, the default, for the first, and 1 to
+    /// 999 for others. Ids are told with it, so it never changes.
+    #[serde(default)]
+    pub number: i64,
+    /// Codes of the locations it bills. The first bills all that no other does.
+    #[serde(default)]
+    pub locations: Vec<String>,
 }
 
 fn yes() -> bool {
@@ -89,8 +96,11 @@ pub struct Config {
     /// was sold by another is not billed any more: choose before the first order. Default
     /// `ledger`.
     pub provider: ProviderKind,
-    /// The installation of WHMCS, where that is the provider.
+    /// The installation of WHMCS, where that is the provider; the first, where there are several.
     pub whmcs: Option<Whmcs>,
+    /// Other installations of WHMCS by their names, which subscriptions say they are billed by; each
+    /// with its `number` and `locations`.
+    pub whmcs_at: BTreeMap<String, Whmcs>,
     /// How customers of the ledger pay for whom nothing else is set: `invoiced`, by the day an
     /// invoice is due, or `prepaid`, so that an order needs credit. Default `invoiced`.
     pub payment_terms: PaymentTerms,
@@ -131,6 +141,7 @@ impl Default for Config {
             mirror_interval_ms: 30_000,
             provider: ProviderKind::Ledger,
             whmcs: None,
+            whmcs_at: BTreeMap::new(),
             payment_terms: PaymentTerms::Invoiced,
             seller: String::new(),
             invoice_due_days: 14,
@@ -179,10 +190,7 @@ impl Config {
         if self.seller.chars().count() > 1000 {
             faults.push("billing.seller must have at most 1000 characters".to_owned());
         }
-        if (self.provider == ProviderKind::Whmcs) != self.whmcs.is_some() {
-            let fault = "billing.whmcs must be set if, and only if, billing.provider is \"whmcs\"";
-            faults.push(fault.to_owned());
-        }
+        self.check_installations(&mut faults);
         self.check_dunning(&mut faults);
         if self.provider_timeout_ms > self.call_timeout_ms {
             faults.push(
@@ -190,6 +198,29 @@ impl Config {
             );
         }
         faults
+    }
+
+    /// What the provider itself looks at, when it is opened, is not looked at here.
+    fn check_installations(&self, faults: &mut Vec<String>) {
+        if (self.provider == ProviderKind::Whmcs) != self.whmcs.is_some() {
+            let fault = "billing.whmcs must be set if, and only if, billing.provider is \"whmcs\"";
+            faults.push(fault.to_owned());
+        }
+        if self.whmcs.is_none() && !self.whmcs_at.is_empty() {
+            let fault =
+                "billing.whmcs_at names more installations than billing.whmcs: set that too";
+            faults.push(fault.to_owned());
+        }
+        if self.whmcs.as_ref().is_some_and(|first| first.number != 0) {
+            faults.push("billing.whmcs.number must be 0: it is the first".to_owned());
+        }
+        for (name, other) in &self.whmcs_at {
+            if other.number == 0 || other.locations.is_empty() {
+                faults.push(format!(
+                    "billing.whmcs_at.{name} must have a number above 0 and at least one location"
+                ));
+            }
+        }
     }
 
     fn check_dunning(&self, faults: &mut Vec<String>) {
@@ -287,6 +318,24 @@ impl Config {
 mod tests {
     use super::*;
 
+    fn nowhere() -> Whmcs {
+        Whmcs {
+            url: "https://billing.example.org".to_owned(),
+            identifier: "stowage".to_owned(),
+            secret_file: "secret".into(),
+            access_key_file: None,
+            ca: None,
+            payment_method: "banktransfer".to_owned(),
+            products: BTreeMap::new(),
+            overrides_price: true,
+            module_terminate: false,
+            mirror_ends: false,
+            calls_per_second: 20,
+            number: 0,
+            locations: Vec::new(),
+        }
+    }
+
     #[test]
     fn the_defaults_are_good_and_every_fault_is_told() {
         assert_eq!(Config::default().check(), Vec::<String>::new());
@@ -296,6 +345,7 @@ mod tests {
             mirror_interval_ms: 0,
             provider: ProviderKind::Whmcs,
             whmcs: None,
+            whmcs_at: BTreeMap::from([("nl".to_owned(), nowhere())]),
             payment_terms: PaymentTerms::Prepaid,
             seller: "x".repeat(1001),
             invoice_due_days: 367,
@@ -307,7 +357,7 @@ mod tests {
             close_interval_ms: 0,
             dunning_interval_ms: 0,
         };
-        assert_eq!(bad.check().len(), 14, "{:?}", bad.check());
+        assert_eq!(bad.check().len(), 16, "{:?}", bad.check());
     }
 
     #[test]

@@ -14,34 +14,36 @@ use crate::store;
 pub struct ProviderMemory {
     db: Db,
     clock: Arc<dyn Clock>,
-    provider: &'static str,
+    /// Which installation of a provider.
+    provider: String,
 }
 
 impl ProviderMemory {
     /// The memory of a provider in `db`, the database of the billing role, with its migrations
     /// applied.
     #[must_use]
-    pub fn new(db: Db, clock: Arc<dyn Clock>, provider: &'static str) -> Self {
-        Self { db, clock, provider }
+    pub fn new(db: Db, clock: Arc<dyn Clock>, provider: &str) -> Self {
+        Self { db, clock, provider: provider.to_owned() }
     }
 }
 
 #[async_trait]
 impl CustomerLinks for ProviderMemory {
     async fn find_client(&self, customer: CustomerId) -> Result<Option<i64>, BoxError> {
-        let found = store::customer_link::find_client(&self.db, self.provider, customer).await?;
+        let found = store::customer_link::find_client(&self.db, &self.provider, customer).await?;
         Ok(found)
     }
 
     async fn find_customer(&self, client_id: i64) -> Result<Option<CustomerId>, BoxError> {
-        let found = store::customer_link::find_customer(&self.db, self.provider, client_id).await?;
+        let found =
+            store::customer_link::find_customer(&self.db, &self.provider, client_id).await?;
         Ok(found)
     }
 
     async fn link(&self, customer: CustomerId, client_id: i64) -> Result<bool, BoxError> {
         let mut tx = self.db.begin().await?;
         let (link, now) = ((customer, client_id), self.clock.now());
-        let is_linked = store::customer_link::insert(&mut tx, self.provider, link, now).await?;
+        let is_linked = store::customer_link::insert(&mut tx, &self.provider, link, now).await?;
         tx.commit().await?;
         Ok(is_linked)
     }

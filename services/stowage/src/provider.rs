@@ -4,11 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use secrecy::SecretString;
-use stowage_billing::{Config, ProviderKind, ProviderMemory, Whmcs as Installation};
+use stowage_billing::{Config, ProviderKind, ProviderMemory, Whmcs as Settings};
 use stowage_db::Db;
 use stowage_provider::Provider;
 use stowage_provider_ledger::Ledger;
-use stowage_provider_whmcs::{Ending, Memory, NAME, Product, Whmcs, WhmcsOptions};
+use stowage_provider_whmcs::{
+    Ending, Installation, Installations, Memory, NAME, Product, Whmcs, WhmcsOptions,
+};
 use stowage_types::Clock;
 
 use crate::data::read_secret;
@@ -24,11 +26,11 @@ pub(crate) fn of(
     let clock: Arc<dyn Clock> = Arc::clone(&common.clock);
     match (config.provider, &config.whmcs) {
         (ProviderKind::Whmcs, Some(installation)) => {
-            let memory = ProviderMemory::new(db.clone(), Arc::clone(&clock), NAME);
-            let memory = Arc::new(memory);
-            let memory = Memory { links: memory.clone(), keys: memory };
-            let random = Arc::clone(&common.random);
-            let opened = Whmcs::new(options(installation)?, memory, clock, random);
+            let mut all = vec![open("", installation, common, db)?];
+            for (name, other) in &config.whmcs_at {
+                all.push(open(name, other, common, db)?);
+            }
+            let opened = Installations::new(all);
             Ok(Arc::new(opened.map_err(|error| part("billing", error))?))
         }
         // Without its settings the role itself refuses to be built.
@@ -39,7 +41,27 @@ pub(crate) fn of(
     }
 }
 
-fn options(installation: &Installation) -> Result<WhmcsOptions, StartError> {
+/// One installation; the empty name is that of the first.
+fn open(
+    name: &str,
+    settings: &Settings,
+    common: &Common,
+    db: &Db,
+) -> Result<Installation, StartError> {
+    let clock: Arc<dyn Clock> = Arc::clone(&common.clock);
+    let links = if name.is_empty() { NAME } else { name };
+    let memory = Arc::new(ProviderMemory::new(db.clone(), Arc::clone(&clock), links));
+    let memory = Memory { links: memory.clone(), keys: memory };
+    let opened = Whmcs::new(options(settings)?, memory, clock, Arc::clone(&common.random));
+    Ok(Installation {
+        name: name.to_owned(),
+        number: settings.number,
+        locations: settings.locations.clone(),
+        provider: Arc::new(opened.map_err(|error| part("billing", error))?),
+    })
+}
+
+fn options(installation: &Settings) -> Result<WhmcsOptions, StartError> {
     let mut products = std::collections::BTreeMap::new();
     for (plan, id) in &installation.products {
         let plan = plan.parse().map_err(|error| part("billing.whmcs.products", error))?;

@@ -50,6 +50,7 @@ pub(crate) fn sum_of(charges: &[Charge], currency: Currency) -> Money {
 pub(crate) struct Unissued {
     pub(crate) bill: Bill,
     pub(crate) placed: PlacedOrder,
+    pub(crate) installation: String,
     pub(crate) title: String,
 }
 
@@ -93,16 +94,24 @@ impl Tariffs {
 
 impl Billing {
     /// Gives every bill that is a draft to the provider. One that it will not have is told in the
-    /// log, and holds up no other.
+    /// log, and holds up no other; nor does an installation that is away.
     ///
     /// # Errors
     /// `ProviderUnavailable`: the rest is given to it later.
     pub(crate) async fn issue_bills(&self, tariffs: &mut Tariffs) -> Result<(), Error> {
+        let mut all = Ok(());
+        for installation in self.provider.installations() {
+            all = all.and(self.issue_bills_at(installation, tariffs).await);
+        }
+        all
+    }
+
+    async fn issue_bills_at(&self, installation: &str, tariffs: &mut Tariffs) -> Result<(), Error> {
         let mut after = String::new();
+        let whose = (self.provider.name(), installation);
         loop {
-            let provider = self.provider.name();
-            let drafts =
-                store::bill::list_drafts(&self.db, provider, (after.as_str(), BATCH)).await?;
+            let page = (after.as_str(), BATCH);
+            let drafts = store::bill::list_drafts(&self.db, whose, page).await?;
             let Some(last) = drafts.last() else { return Ok(()) };
             after.clone_from(&last.bill.key);
             let wanted = drafts.iter().flat_map(|draft| of_charges(&draft.bill));
@@ -213,7 +222,12 @@ impl Billing {
 impl Unissued {
     fn order_ref(&self) -> OrderRef {
         let Bill { order, customer, .. } = &self.bill;
-        OrderRef { key: order.clone(), customer: *customer, placed: Some(self.placed) }
+        OrderRef {
+            key: order.clone(),
+            customer: *customer,
+            installation: self.installation.clone(),
+            placed: Some(self.placed),
+        }
     }
 
     fn to_invoice(&self, tariffs: &Tariffs) -> Result<NewInvoice, Error> {
@@ -237,6 +251,7 @@ impl Unissued {
         NewCredit {
             key: self.bill.key.clone(),
             customer: self.bill.customer,
+            installation: self.installation.clone(),
             amount: Money::from_nanos(-total.nanos(), total.currency()),
             text: format!("{}, less than was charged before", self.title),
             actor: "billing".to_owned(),

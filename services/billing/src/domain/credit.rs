@@ -25,6 +25,8 @@ pub(crate) struct CreditReceipt {
     pub(crate) customer: CustomerId,
     pub(crate) amount: Money,
     pub(crate) reference: String,
+    /// At which of the provider's installations; empty: the first.
+    pub(crate) installation: String,
 }
 
 /// A part of an invoice to take back.
@@ -76,13 +78,18 @@ impl Billing {
         receipt: CreditReceipt,
         once: &Once<CustomerStanding>,
     ) -> Result<CustomerStanding, Error> {
-        let CreditReceipt { customer, amount, reference } = receipt;
+        let CreditReceipt { customer, amount, reference, installation } = receipt;
         if !cx.sees(customer) {
             return Err(Error::CustomerNotFound);
+        }
+        if !self.provider.installations().contains(&installation.as_str()) {
+            let why = "is not the name of an installation";
+            return Err(stowage_types::Violations::of("installation", why).into());
         }
         let new = NewCredit {
             key: reference.clone(),
             customer,
+            installation,
             amount,
             text: "paid in".to_owned(),
             actor: cx.actor(),

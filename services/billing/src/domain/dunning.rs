@@ -205,12 +205,19 @@ impl Billing {
     /// Settles what was announced and is open no more at the provider.
     async fn settle_paid(&self) -> Result<(), Error> {
         let provider = self.provider.name();
-        let mut after = 0;
+        let (mut after, mut all) = (0, Ok(()));
         loop {
             let open = store::dunning::list_open(&self.db, provider, (after, PAGE_ROWS)).await?;
-            let Some(last) = open.last() else { return Ok(()) };
+            let Some(last) = open.last() else { return all };
             after = *last;
-            let found = self.ask(self.provider.find_invoices(&open)).await?;
+            let found = match self.ask(self.provider.find_invoices(&open)).await {
+                Ok(found) => found,
+                // Those behind it may be of an installation that is there.
+                Err(error) => {
+                    all = all.and(Err(error.into()));
+                    continue;
+                }
+            };
             let is_open = |id: &i64| {
                 found.iter().any(|found| found.id == *id && found.state == InvoiceState::Open)
             };

@@ -46,17 +46,26 @@ impl Billing {
         }
     }
 
-    /// Tells the provider of every change it was not told of; stops at the first that fails.
+    /// Tells the provider of every change it was not told of. An installation that is away is asked
+    /// no more, and holds up no other.
     pub(crate) async fn mirror_changes(&self) -> Result<(), Error> {
+        let mut away: Vec<(String, Error)> = Vec::new();
+        let mut after = String::new();
         loop {
-            let provider = self.provider.name();
-            let changed =
-                store::subscription::list_unmirrored(&self.db, provider, PAGE_ROWS).await?;
-            if changed.is_empty() {
-                return Ok(());
-            }
+            let (provider, page) = (self.provider.name(), (after.as_str(), PAGE_ROWS));
+            let changed = store::subscription::list_unmirrored(&self.db, provider, page).await?;
+            let Some(last) = changed.last() else {
+                return away.pop().map_or(Ok(()), |(_, error)| Err(error));
+            };
+            after = last.key.to_string();
             for subscription in &changed {
-                self.mirror(subscription).await?;
+                let installation = &subscription.installation;
+                if away.iter().any(|(known, _)| known == installation) {
+                    continue;
+                }
+                if let Err(error) = self.mirror(subscription).await {
+                    away.push((installation.clone(), error));
+                }
             }
         }
     }

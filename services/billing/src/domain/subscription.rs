@@ -52,6 +52,8 @@ impl State {
 pub(crate) struct Subscription {
     pub(crate) key: OrderKey,
     pub(crate) provider: String,
+    /// Which of the provider's installations it is with; empty: the first.
+    pub(crate) installation: String,
     pub(crate) customer: CustomerId,
     pub(crate) s3uid: S3uid,
     pub(crate) plan: PlanId,
@@ -96,7 +98,12 @@ impl Subscription {
 
     /// What the provider calls it.
     pub(crate) fn order_ref(&self) -> OrderRef {
-        OrderRef { key: self.key.clone(), customer: self.customer, placed: self.placed }
+        OrderRef {
+            key: self.key.clone(),
+            customer: self.customer,
+            installation: self.installation.clone(),
+            placed: self.placed,
+        }
     }
 
     fn to_order(&self) -> NewOrder {
@@ -108,9 +115,15 @@ impl Subscription {
             plan_version: self.plan_version,
             title: self.title.clone(),
             location: self.location.clone(),
+            installation: self.installation.clone(),
             period: self.period,
             period_price: self.period_price,
         }
+    }
+
+    /// What it says it is billed by: the installation, where it has a name.
+    pub(crate) fn billed_by(&self) -> &str {
+        if self.installation.is_empty() { &self.provider } else { &self.installation }
     }
 
     fn is_for(&self, order: &OrderRequest) -> bool {
@@ -162,7 +175,7 @@ enum Reserved {
 #[derive(Debug, Clone)]
 pub(crate) struct Quote {
     pub(crate) plan: Plan,
-    pub(crate) provider: &'static str,
+    pub(crate) billed_by: String,
 }
 
 impl Billing {
@@ -185,8 +198,11 @@ impl Billing {
         check_limit(&plan, held)?;
         let price = Money::from_nanos(price.nanos(), buyer.currency);
         self.note_email(buyer).await?;
-        self.ask(self.provider.check_order(buyer.customer, price)).await?;
-        Ok(Quote { plan: plan.priced_in(buyer.currency), provider: self.provider.name() })
+        let provider = &self.provider;
+        let installation = provider.installation_at(&buyer.location);
+        self.ask(provider.check_order(installation, buyer.customer, price)).await?;
+        let billed_by = if installation.is_empty() { provider.name() } else { installation };
+        Ok(Quote { plan: plan.priced_in(buyer.currency), billed_by: billed_by.to_owned() })
     }
 
     /// Notes the address that the provider may find a customer by, if it is new.
@@ -413,7 +429,8 @@ impl Billing {
         store::subscription::lock_holder(&mut tx, plan.id, *customer);
         let held = store::subscription::count_open(&mut tx, plan.id, *customer).await?;
         check_limit(&plan, held)?;
-        store::subscription::insert(&mut tx, order, self.provider.name(), now);
+        let with = (self.provider.name(), self.provider.installation_at(location));
+        store::subscription::insert(&mut tx, order, with, now);
         store::customer_link::set_email(&mut tx, *customer, email, now);
         let reserved = store::subscription::find_by_key(&mut tx, &order.key).await?;
         tx.commit().await?;

@@ -69,7 +69,7 @@ impl TryFrom<pb::RecordCreditRequest> for CreditReceipt {
         let reference = read_reference(&request.reference, &mut violations);
         match (customer, amount) {
             (Some(customer), Some(amount)) if violations.is_empty() => {
-                Ok(Self { customer, amount, reference })
+                Ok(Self { customer, amount, reference, installation: request.installation })
             }
             _ => Err(violations.into()),
         }

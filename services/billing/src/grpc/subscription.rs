@@ -34,7 +34,7 @@ impl SubscriptionService for SubscriptionGrpc {
         let cx = RequestContext::of(&request)?;
         let buyer = Buyer::try_from(request.into_inner())?;
         let quote = self.0.quote_order(&cx, &buyer).await?;
-        let provider = quote.provider.to_owned();
+        let provider = quote.billed_by;
         Ok(Response::new(pb::Quote { plan: Some(plan::to_proto(quote.plan)), provider }))
     }
 
@@ -255,7 +255,7 @@ fn to_proto(subscription: Subscription, now: OffsetDateTime) -> pb::Subscription
         service_id,
         order_id: placed.map_or(0, |placed| placed.order_id),
         invoice_id: placed.map_or(0, |placed| placed.invoice_id),
-        provider: subscription.provider,
+        provider: subscription.billed_by().to_owned(),
         order_key: subscription.key.to_string(),
         customer_id: subscription.customer.0,
         s3uid: subscription.s3uid.to_string(),

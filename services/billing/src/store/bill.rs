@@ -81,24 +81,26 @@ struct BillRow {
 const BILLS: &str = "SELECT b.bill_key, b.order_key, b.provider, b.customer_id, b.currency, \
     b.total_nanos, b.create_time, b.invoice_id FROM bill b";
 
-/// The bills that a provider has not got, with what it calls their orders, those behind a key.
+/// The bills that an installation has not got, with what it calls their orders, those behind a key.
 pub(crate) async fn list_drafts(
     db: &Db,
-    provider: &str,
+    (provider, installation): (&str, &str),
     (after, max): (&str, i64),
 ) -> Result<Vec<Unissued>, Error> {
     let sql = format!(
-        "{BILLS} WHERE b.invoice_id IS NULL AND b.provider = $1 AND b.bill_key > $2 \
-         ORDER BY b.bill_key LIMIT $3"
+        "{BILLS} JOIN subscription s ON s.order_key = b.order_key \
+         WHERE b.invoice_id IS NULL AND b.provider = $1 AND s.installation = $2 \
+         AND b.bill_key > $3 ORDER BY b.bill_key LIMIT $4"
     );
-    let rows: Vec<BillRow> = db.fetch_all_built(sql, args![provider, after, max]).await?;
+    let args = args![provider, installation, after, max];
+    let rows: Vec<BillRow> = db.fetch_all_built(sql, args).await?;
     let orders: Vec<String> = rows.iter().map(|row| row.order_key.clone()).collect();
     let placed = placed(db, &orders).await?;
     let draft = |bill: Bill| {
         let (placed, title) = placed.get(bill.order.as_str()).cloned().ok_or_else(|| {
             damaged(format!("bill {} is of an order that was not placed", bill.key))
         })?;
-        Ok(Unissued { bill, placed, title })
+        Ok(Unissued { bill, placed, installation: installation.to_owned(), title })
     };
     with_charges(db, rows).await?.into_iter().map(draft).collect()
 }

@@ -14,6 +14,7 @@ use crate::domain::subscription::{OrderRequest, State, Subscription};
 pub(crate) struct Row {
     order_key: String,
     provider: String,
+    installation: String,
     customer_id: i64,
     s3uid: String,
     plan_id: i64,
@@ -43,7 +44,7 @@ macro_rules! select {
         concat!(select!(), " ", $filter)
     };
     () => {
-        "SELECT s.order_key, s.provider, s.customer_id, s.s3uid, s.plan_id, s.plan_version, \
+        "SELECT s.order_key, s.provider, s.installation, s.customer_id, s.s3uid, s.plan_id, s.plan_version, \
          s.currency, s.location, s.state, s.service_id, s.order_id, s.invoice_id, \
          s.anchor_time, s.end_time, s.cancel_time, s.schedule_version, s.period_number, \
          s.close_time, s.create_time, \
@@ -163,11 +164,16 @@ pub(crate) async fn list(
 }
 
 /// Reserves an order.
-pub(crate) fn insert(tx: &mut Tx, order: &OrderRequest, provider: &str, now: OffsetDateTime) {
+pub(crate) fn insert(
+    tx: &mut Tx,
+    order: &OrderRequest,
+    (provider, installation): (&str, &str),
+    now: OffsetDateTime,
+) {
     tx.defer(
         "INSERT INTO subscription (order_key, provider, customer_id, s3uid, plan_id, \
-         plan_version, currency, location, state, create_time) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'ordering', $9)",
+         plan_version, currency, location, state, create_time, installation) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'ordering', $9, $10)",
         args![
             order.key.as_str(),
             provider,
@@ -177,7 +183,8 @@ pub(crate) fn insert(tx: &mut Tx, order: &OrderRequest, provider: &str, now: Off
             order.plan_version,
             order.buyer.currency.as_str(),
             order.buyer.location.as_str(),
-            now
+            now,
+            installation
         ],
     );
 }
@@ -301,17 +308,21 @@ pub(crate) async fn set_cancel_time(
     Ok(())
 }
 
-/// Returns subscriptions whose scheduled end the provider was not told of.
+/// Returns subscriptions whose scheduled end the provider was not told of, by key, those after one.
 pub(crate) async fn list_unmirrored(
     mut from: impl Query,
     provider: &str,
-    limit: i64,
+    (after, max): (&str, i64),
 ) -> Result<Vec<Subscription>, Error> {
     let sql = select!(
         "WHERE s.provider = $1 AND s.schedule_version > s.mirrored_version \
-         ORDER BY s.order_key LIMIT $2"
+         AND s.order_key > $2 ORDER BY s.order_key LIMIT $3"
     );
-    from.fetch_all(sql, args![provider, limit]).await?.into_iter().map(subscription_of).collect()
+    from.fetch_all(sql, args![provider, after, max])
+        .await?
+        .into_iter()
+        .map(subscription_of)
+        .collect()
 }
 
 /// Reserved, pending and active ones by key, those after a key.
@@ -351,6 +362,7 @@ pub(crate) fn subscription_of(row: Row) -> Result<Subscription, Error> {
     Ok(Subscription {
         key: OrderKey::parse(&row.order_key).map_err(damaged)?,
         provider: row.provider,
+        installation: row.installation,
         customer: CustomerId(row.customer_id),
         s3uid: S3uid::parse(&row.s3uid).map_err(damaged)?,
         plan: PlanId(row.plan_id),

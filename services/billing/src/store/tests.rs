@@ -47,7 +47,7 @@ fn request(text: &str, customer: i64) -> OrderRequest {
 
 async fn insert(tx: &mut Tx, text: &str, customer: i64) {
     subscription::lock_key(tx, &key(text), NOW).await.unwrap();
-    subscription::insert(tx, &request(text, customer), "ledger", NOW);
+    subscription::insert(tx, &request(text, customer), ("ledger", ""), NOW);
 }
 
 #[test]
@@ -222,7 +222,7 @@ async fn only_the_newest_schedule_counts_as_mirrored() {
     subscription::set_cancel_time(&mut tx, &key("k1"), None).await.unwrap();
     for (told, left) in [(1, 1), (2, 0), (1, 0)] {
         subscription::set_mirrored(&mut tx, &key("k1"), told).await.unwrap();
-        let waiting = subscription::list_unmirrored(&mut tx, "ledger", 9).await.unwrap();
+        let waiting = subscription::list_unmirrored(&mut tx, "ledger", ("", 9)).await.unwrap();
         assert_eq!(waiting.len(), left, "{told}");
     }
 }

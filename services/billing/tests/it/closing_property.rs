@@ -152,7 +152,7 @@ impl World {
             customer: "customers/7".to_owned(),
             amount: Some(money("EUR", 17, 0)),
             reference: format!("CREDIT-{name}"),
-            request_id: String::new(),
+            ..Default::default()
         };
         self.shop.kit.credits(&administrator).record_credit(request).await.unwrap();
     }

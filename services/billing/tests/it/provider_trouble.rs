@@ -105,8 +105,13 @@ impl Provider for Wobbly {
         self.ledger.renews()
     }
 
-    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
-        self.ledger.check_order(customer, price).await
+    async fn check_order(
+        &self,
+        installation: &str,
+        customer: CustomerId,
+        price: Money,
+    ) -> Result<(), Error> {
+        self.ledger.check_order(installation, customer, price).await
     }
 
     async fn issue_invoices(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error> {

@@ -13,8 +13,12 @@ use super::client::Flags;
 use super::output::{self, Row};
 use super::{Error, Session, amount};
 
-const FLAGS: Flags =
-    &[("customer", "CUSTOMER"), ("amount", "--amount"), ("reference", "--reference")];
+const FLAGS: Flags = &[
+    ("customer", "CUSTOMER"),
+    ("amount", "--amount"),
+    ("reference", "--reference"),
+    ("installation", "--installation"),
+];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -45,6 +49,9 @@ pub(super) struct Add {
     /// What the bank calls the payment; the same one reported twice counts once
     #[arg(long)]
     reference: String,
+    /// At which installation of the billing provider, where it has several [default: the first]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    installation: String,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -134,6 +141,7 @@ pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error
             super::customer::must_exist(add.customer, session).await?;
             let book = async |api, request_id| {
                 let request = RecordCreditRequest {
+                    installation: add.installation.clone(),
                     customer: name::customer(add.customer),
                     amount: Some(add.amount.to_proto()),
                     reference: add.reference.clone(),

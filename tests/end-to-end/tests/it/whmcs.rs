@@ -19,6 +19,18 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A client of the provider's, who is a customer of ours.
 const CLIENT: &str = "anna@example.com";
 
+/// An installation with one client and one product.
+async fn a_simulator() -> Simulator {
+    let simulator = Simulator::start(Settings::default(), Arc::new(SystemClock)).await;
+    {
+        let mut state = simulator.state();
+        let euro = state.add_currency("EUR");
+        state.add_client(CLIENT, euro);
+        state.add_product("S3", &[(euro, "monthly", Cents(980))]);
+    }
+    simulator
+}
+
 struct Shop {
     kit: Kit,
     simulator: Simulator,
@@ -27,13 +39,12 @@ struct Shop {
 
 impl Shop {
     async fn start() -> Self {
-        let simulator = Simulator::start(Settings::default(), Arc::new(SystemClock)).await;
-        {
-            let mut state = simulator.state();
-            let euro = state.add_currency("EUR");
-            state.add_client(CLIENT, euro);
-            state.add_product("S3", &[(euro, "monthly", Cents(980))]);
-        }
+        Self::start_with(|_, _| {}).await
+    }
+
+    /// With what the test sets besides, given the settings of an installation.
+    async fn start_with(set: impl FnOnce(&mut stowage_billing::Config, &Whmcs)) -> Self {
+        let simulator = a_simulator().await;
         let folder = tempfile::tempdir().expect("a folder");
         let secret_file = folder.path().join("secret");
         let mut options = std::fs::OpenOptions::new();
@@ -52,9 +63,12 @@ impl Shop {
             module_terminate: false,
             mirror_ends: true,
             calls_per_second: 1000,
+            number: 0,
+            locations: Vec::new(),
         };
         let kit = Kit::start_with(|config| {
             config.billing.own.provider = ProviderKind::Whmcs;
+            set(&mut config.billing.own, &whmcs);
             config.billing.own.whmcs = Some(whmcs);
         });
         Self { kit: kit.await, simulator, _folder: folder }
@@ -114,6 +128,44 @@ async fn an_account_is_ordered_paid_and_ended_at_whmcs() {
         if services[0].0 == "Terminated" { Ok(()) } else { Err(format!("{services:?}")) }
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_location_is_billed_by_its_own_installation() {
+    let dutch = a_simulator().await;
+    let shop = Shop::start_with(|config, first| {
+        let locations = vec!["NL".to_owned()];
+        let other = Whmcs { url: dutch.url(), number: 7, locations, ..first.clone() };
+        config.whmcs_at.insert("dutch".to_owned(), other);
+    });
+    let shop = shop.await;
+    let site = &shop.kit.site;
+    let anna = site.customer(CLIENT, "EUR").await;
+    let plan_id = site.plans().await.0;
+    let account = site.order(&anna.token, plan_id, "annas-bucket").await;
+    assert!(put(&account, "one").await);
+    assert_eq!(shop.services(), [], "the first bills what no other does");
+    let domains: Vec<String> =
+        dutch.state().services.values().map(|service| service.domain.clone()).collect();
+    assert_eq!(domains.len(), 1, "{domains:?}");
+    for (billing, count) in [("dutch", 1), ("whmcs", 0)] {
+        let filter = [("billing", billing)];
+        let users = site.facade.action("get_users", &anna.token, &filter).await.success();
+        let users = users["s3_users"].as_array().expect("a list").clone();
+        assert_eq!(users.len(), count, "{users:?}");
+        assert!(users.iter().all(|user| user["billing"] == billing), "{users:?}");
+    }
+    let mut invoices = InvoiceServiceClient::new(site.as_admin());
+    let listed = invoices.list_invoices(ListInvoicesRequest::default()).await;
+    let listed = listed.expect("they are listed").into_inner().invoices;
+    assert_eq!(listed[0].name, "invoices/7000000000001");
+    let payment = RecordPaymentRequest {
+        name: listed[0].name.clone(),
+        reference: "BANK-1".to_owned(),
+        ..Default::default()
+    };
+    let paid = invoices.record_payment(payment).await.expect("it is booked").into_inner();
+    assert_eq!((paid.state(), paid.s3uid), (InvoiceState::Paid, account.s3uid));
 }
 
 #[tokio::test]

@@ -130,13 +130,15 @@ pub(crate) fn order(key: &str) -> NewOrder {
         plan_version: 1,
         title: "Standard S3 Plan".to_owned(),
         location: "NL".to_owned(),
+        installation: String::new(),
         period: Period::Monthly,
         period_price: euros(980),
     }
 }
 
 pub(crate) fn reference(order: &NewOrder, placed: Option<PlacedOrder>) -> OrderRef {
-    OrderRef { key: order.key.clone(), customer: order.customer, placed }
+    let installation = order.installation.clone();
+    OrderRef { key: order.key.clone(), customer: order.customer, installation, placed }
 }
 
 /// Repeats a call until its answer is clear, as billing does.

@@ -4,6 +4,7 @@
 
 mod foreign;
 mod hook;
+mod installations;
 mod kit;
 mod many;
 mod provider;

@@ -404,6 +404,7 @@ fn credit(key: &str, cents: i128) -> NewCredit {
     NewCredit {
         key: key.to_owned(),
         customer: CustomerId(1001),
+        installation: String::new(),
         amount: euros(cents),
         text: "Rest of a period".to_owned(),
         actor: "test".to_owned(),
@@ -437,9 +438,9 @@ async fn credit_is_given_and_taken_in_once() {
 async fn whether_an_order_would_be_taken_is_told_and_nobody_is_linked() {
     let kit = Kit::start().await;
     let customer = CustomerId(1001);
-    kit.provider.check_order(customer, euros(980)).await.unwrap();
+    kit.provider.check_order("", customer, euros(980)).await.unwrap();
     assert!(kit.notes.links.lock().unwrap().is_empty());
     let dollars = Money::from_nanos(1_000_000_000, Currency::parse("USD").unwrap());
-    assert!(why(kit.provider.check_order(customer, dollars).await).contains("in EUR"));
-    assert!(why(kit.provider.check_order(CustomerId(9), euros(1)).await).contains("link"));
+    assert!(why(kit.provider.check_order("", customer, dollars).await).contains("in EUR"));
+    assert!(why(kit.provider.check_order("", CustomerId(9), euros(1)).await).contains("link"));
 }

@@ -26,8 +26,13 @@ impl Provider for Repeating {
         self.0.renews()
     }
 
-    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
-        until_clear(|| self.0.check_order(customer, price)).await
+    async fn check_order(
+        &self,
+        installation: &str,
+        customer: CustomerId,
+        price: Money,
+    ) -> Result<(), Error> {
+        until_clear(|| self.0.check_order(installation, customer, price)).await
     }
 
     async fn issue_invoices(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error> {

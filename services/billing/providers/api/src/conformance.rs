@@ -37,13 +37,15 @@ fn order(key: &str, price_units: i128) -> NewOrder {
         plan_version: 1,
         title: "Standard S3 Plan".to_owned(),
         location: "NL".to_owned(),
+        installation: String::new(),
         period: Period::Monthly,
         period_price: Money::from_nanos(price_units * 1_000_000_000, currency),
     }
 }
 
 fn reference(order: &NewOrder, placed: Option<PlacedOrder>) -> OrderRef {
-    OrderRef { key: order.key.clone(), customer: order.customer, placed }
+    let installation = order.installation.clone();
+    OrderRef { key: order.key.clone(), customer: order.customer, installation, placed }
 }
 
 async fn place(provider: &dyn Provider, order: &NewOrder) -> PlacedOrder {
@@ -239,6 +241,7 @@ fn credit(key: &str, units: i128) -> NewCredit {
     NewCredit {
         key: key.to_owned(),
         customer: CustomerId(1003),
+        installation: String::new(),
         amount: order("suite-any", units).period_price,
         text: "Rest of a period".to_owned(),
         actor: "suite".to_owned(),

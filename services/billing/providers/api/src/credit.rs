@@ -38,6 +38,8 @@ pub struct NewCredit {
     pub key: String,
     /// Who gets it.
     pub customer: CustomerId,
+    /// At which of the provider's installations; empty: at its only or first one.
+    pub installation: String,
     /// How much, above zero.
     pub amount: Money,
     /// What it is for.

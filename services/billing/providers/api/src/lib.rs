@@ -40,11 +40,27 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// What subscriptions say they are billed by: `ledger`. Never changes, since it is stored.
     fn name(&self) -> &'static str;
 
-    /// Says whether an order at this price would be taken. Writes nothing.
+    /// The names of its installations, where it has several: each bills some locations. The empty
+    /// name is that of the only or first one. An order stays with the one it was placed at.
+    fn installations(&self) -> Vec<&str> {
+        vec![""]
+    }
+
+    /// Which of them bills what is ordered at a location.
+    fn installation_at(&self, _location: &str) -> &str {
+        ""
+    }
+
+    /// Says whether an order at this price would be taken by an installation. Writes nothing.
     ///
     /// # Errors
     /// `CreditTooLow`, `Refused`; `Unavailable`.
-    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error>;
+    async fn check_order(
+        &self,
+        installation: &str,
+        customer: CustomerId,
+        price: Money,
+    ) -> Result<(), Error>;
 
     /// Places an order, not yet accepted: nothing is charged. A repeat answers the same ids.
     ///

@@ -65,6 +65,8 @@ pub struct NewOrder {
     pub title: String,
     /// Code of the location: `NL`.
     pub location: String,
+    /// Which of the provider's installations it is placed at; empty: its only one.
+    pub installation: String,
     /// How long a period is.
     pub period: Period,
     /// Price of a period, in the customer's currency; zero for a free plan.
@@ -89,6 +91,8 @@ pub struct OrderRef {
     pub key: OrderKey,
     /// Who is billed.
     pub customer: CustomerId,
+    /// Which of the provider's installations it is of; empty: its only one.
+    pub installation: String,
     /// What the provider calls it; absent when its answer to the placing never arrived.
     pub placed: Option<PlacedOrder>,
 }

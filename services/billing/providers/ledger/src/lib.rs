@@ -75,7 +75,7 @@ impl Provider for Ledger {
         false
     }
 
-    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
+    async fn check_order(&self, _: &str, customer: CustomerId, price: Money) -> Result<(), Error> {
         self.check_credit(customer, price).await
     }
 

@@ -27,9 +27,15 @@ fn order(key: &str, nanos: i128) -> NewOrder {
         plan_version: 1,
         title: "Standard S3 Plan".to_owned(),
         location: "NL".to_owned(),
+        installation: String::new(),
         period: Period::Monthly,
         period_price: Money::from_nanos(nanos, Currency::parse("EUR").unwrap()),
     }
+}
+
+fn reference(order: NewOrder, placed: Option<PlacedOrder>) -> OrderRef {
+    let NewOrder { key, customer, installation, .. } = order;
+    OrderRef { key, customer, installation, placed }
 }
 
 async fn invoices(ledger: &Ledger) -> Vec<(i64, i64, String)> {
@@ -66,7 +72,7 @@ async fn an_undo_voids_the_draft() {
     let (ledger, _place) = ledger().await;
     let order = order("one", 1);
     let placed = Some(ledger.place_order(&order).await.unwrap());
-    let reference = OrderRef { key: order.key, customer: order.customer, placed };
+    let reference = reference(order, placed);
     ledger.undo_order(&reference).await.unwrap();
     assert_eq!(invoices(&ledger).await, [(1, 1, "void".to_owned())]);
 }
@@ -88,7 +94,7 @@ async fn what_is_owed_and_paid_is_booked_twice_over() {
     let accept = async |key: &str| {
         let order = order(key, 10);
         let placed = Some(ledger.place_order(&order).await.unwrap());
-        let reference = OrderRef { key: order.key, customer: order.customer, placed };
+        let reference = reference(order, placed);
         for _ in 0..2 {
             ledger.activate(&reference).await.unwrap();
         }

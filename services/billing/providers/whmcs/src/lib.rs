@@ -35,6 +35,7 @@ mod domain;
 mod ending;
 mod fault;
 pub mod hook;
+mod installations;
 mod invoices;
 mod issuing;
 mod loose;
@@ -58,6 +59,7 @@ use stowage_provider::{
 use stowage_types::{Clock, Currency, CustomerId, Money, Random};
 use time::OffsetDateTime;
 
+pub use installations::{Installation, Installations, NUMBER_MAX};
 pub use options::{Ending, Product, WhmcsOptions};
 
 /// What subscriptions billed by WHMCS say in `provider`.
@@ -114,7 +116,7 @@ impl Provider for Whmcs {
         NAME
     }
 
-    async fn check_order(&self, customer: CustomerId, price: Money) -> Result<(), Error> {
+    async fn check_order(&self, _: &str, customer: CustomerId, price: Money) -> Result<(), Error> {
         self.check(customer, price).await
     }
 

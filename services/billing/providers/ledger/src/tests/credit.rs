@@ -16,6 +16,7 @@ async fn pay_in(ledger: &Ledger, key: &str, nanos: i128) {
     let credit = NewCredit {
         key: key.to_owned(),
         customer: CustomerId(7),
+        installation: String::new(),
         amount: Money::from_nanos(nanos, Currency::parse("EUR").unwrap()),
         text: "paid in".to_owned(),
         actor: "tester".to_owned(),
@@ -37,7 +38,7 @@ async fn prepaid(nanos: i128) -> (Ledger, Scratch) {
 async fn place(ledger: &Ledger, key: &str, nanos: i128) -> OrderRef {
     let order = order(key, nanos);
     let placed = Some(ledger.place_order(&order).await.unwrap());
-    OrderRef { key: order.key, customer: order.customer, placed }
+    reference(order, placed)
 }
 
 #[tokio::test]
@@ -46,8 +47,8 @@ async fn an_order_holds_credit_until_it_is_accepted_undone_or_ended() {
     let short = ledger.place_order(&order("dear", 26)).await;
     assert!(matches!(short, Err(Error::CreditTooLow { .. })), "{short:?}");
     let price = |nanos| Money::from_nanos(nanos, Currency::parse("EUR").unwrap());
-    assert!(ledger.check_order(CustomerId(7), price(26)).await.is_err());
-    ledger.check_order(CustomerId(7), price(25)).await.unwrap();
+    assert!(ledger.check_order("", CustomerId(7), price(26)).await.is_err());
+    ledger.check_order("", CustomerId(7), price(25)).await.unwrap();
     assert_eq!(credit(&ledger).await, (25, 0), "what is refused holds nothing");
 
     let accepted = place(&ledger, "accepted", 10).await;
@@ -103,6 +104,7 @@ async fn credit_pays_open_invoices_the_one_due_first_first_and_one_credit_counts
     let other = NewCredit {
         key: "BANK-2".to_owned(),
         customer: CustomerId(8),
+        installation: String::new(),
         amount: Money::from_nanos(20, Currency::parse("EUR").unwrap()),
         text: String::new(),
         actor: "tester".to_owned(),
