@@ -1,8 +1,70 @@
 //! Settings of the role.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use http::Uri;
+use http::uri::Scheme;
 use serde::Deserialize;
+
+use crate::webhooks;
+
+/// A receiver of events.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Where events are sent: `https://`, or `http://` on this machine.
+    pub url: String,
+    /// File with the secret that they are signed with; refused if others may read it.
+    pub secret_file: PathBuf,
+    /// Types of the events that it gets, without `stowage.` and `.v1`, such as
+    /// `billing.invoice.overdue`. Default: all that there are.
+    #[serde(default)]
+    pub events: Vec<String>,
+    /// Certificates of the authority that has signed its own, in PEM. Default: those that the
+    /// system trusts.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+}
+
+impl Webhook {
+    /// What it gets.
+    pub(crate) fn events(&self) -> Vec<String> {
+        match self.events.is_empty() {
+            true => webhooks::short_names().map(str::to_owned).collect(),
+            false => self.events.clone(),
+        }
+    }
+
+    fn check(&self, name: &str, faults: &mut Vec<String>) {
+        let mut fault = |text: String| faults.push(format!("webhooks.{name}{text}"));
+        let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !(1..=NAME_CHARS_MAX).contains(&name.len()) || !name.chars().all(good) {
+            fault(": a name has 1 to 32 of a-z, 0-9 and hyphen".to_owned());
+        }
+        if !self.url.parse().is_ok_and(|uri| is_safe(&uri)) {
+            let url = &self.url;
+            fault(format!(".url must be https://, or http:// on this machine, it is {url:?}"));
+        }
+        let known: Vec<&str> = webhooks::short_names().collect();
+        for event in self.events.iter().filter(|event| !known.contains(&event.as_str())) {
+            fault(format!(".events: {event:?} is none of {}", known.join(", ")));
+        }
+    }
+}
+
+/// Whether what is sent there cannot be read on the way.
+fn is_safe(uri: &Uri) -> bool {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    match uri.scheme() {
+        Some(scheme) if *scheme == Scheme::HTTPS => !host.is_empty(),
+        Some(scheme) => *scheme == Scheme::HTTP && is_here,
+        None => false,
+    }
+}
 
 /// Settings of accounts. Every duration in whole seconds.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +88,8 @@ pub struct Config {
     /// Time between two comparisons of accounts with engines and billing, in minutes. Default 60;
     /// 0: none but those that are asked for.
     pub reconcile_minutes: u32,
+    /// Receivers of events, by name: 1 to 32 of a-z, 0-9 and hyphen. Default: none.
+    pub webhooks: BTreeMap<String, Webhook>,
     /// Whether open sagas and running requests are taken over whoever holds them. Right where one
     /// process has the database to itself, so that another holder is dead. Default true.
     pub takes_over: bool,
@@ -33,6 +97,9 @@ pub struct Config {
     #[serde(skip)]
     pub sagas: stowage_saga::Settings,
 }
+
+/// Longest name of a webhook, in characters.
+const NAME_CHARS_MAX: usize = 32;
 
 impl Default for Config {
     fn default() -> Self {
@@ -44,6 +111,7 @@ impl Default for Config {
             unpaid_end_grace_days: 14,
             key_overlap_hours: 48,
             reconcile_minutes: 60,
+            webhooks: BTreeMap::new(),
             takes_over: true,
             sagas: stowage_saga::Settings::default(),
         }
@@ -78,6 +146,9 @@ impl Config {
         }
         if self.reconcile_minutes > 10_080 {
             faults.push("reconcile_minutes must be 0 to 10080".to_owned());
+        }
+        for (name, webhook) in &self.webhooks {
+            webhook.check(name, &mut faults);
         }
         faults
     }
@@ -121,5 +192,40 @@ mod tests {
             ..Config::default()
         };
         assert_eq!(bad.check().len(), 7);
+    }
+
+    #[test]
+    fn webhooks_are_sent_where_nobody_reads_them_on_the_way() {
+        for (url, is_good) in [
+            ("https://example.org/events", true),
+            ("https://example.org:8443/a?b=c", true),
+            ("http://127.0.0.1:8000/", true),
+            ("http://[::1]:8000/", true),
+            ("http://localhost/", true),
+            ("http://example.org/", false),
+            ("http://10.0.0.1/", false),
+            ("ftp://localhost/", false),
+            ("example.org", false),
+            ("/events", false),
+            ("", false),
+        ] {
+            assert_eq!(url.parse().is_ok_and(|uri| is_safe(&uri)), is_good, "{url:?}");
+        }
+        let webhook = |events: &[&str]| Webhook {
+            url: "https://example.org/".to_owned(),
+            secret_file: PathBuf::from("secret"),
+            events: events.iter().map(|event| (*event).to_owned()).collect(),
+            ca: None,
+        };
+        let of = |name: &str, events: &[&str]| Config {
+            webhooks: BTreeMap::from([(name.to_owned(), webhook(events))]),
+            ..Config::default()
+        };
+        assert!(of("mailer", &["billing.invoice.overdue"]).check().is_empty());
+        let faults = of("Mailer", &["billing.invoice.lost"]).check();
+        assert_eq!(faults.len(), 2, "{faults:?}");
+        assert!(faults[1].contains("billing.invoice.settled"), "{faults:?}");
+        let all = of("mailer", &[]).webhooks.remove("mailer").map(|webhook| webhook.events());
+        assert_eq!(all.map(|events| events.len()), Some(webhooks::KINDS.len()));
     }
 }

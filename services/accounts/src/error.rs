@@ -63,6 +63,12 @@ pub enum Error {
         /// How many.
         max: i32,
     },
+    /// No webhook of that name is configured.
+    #[error("no webhook of that name is configured")]
+    WebhookNotFound,
+    /// There is no such delivery, or it ended long ago.
+    #[error("there is no such delivery, or it ended long ago")]
+    WebhookDeliveryNotFound,
     /// Another change of the account does not end.
     #[error("another change of the account is under way and does not end")]
     AccountBusy,
@@ -226,6 +232,8 @@ impl Error {
             Self::AccountNotFound => (Code::NotFound, Reason::AccountNotFound),
             Self::AccountState { .. } => (Code::FailedPrecondition, Reason::AccountState),
             Self::TooManyKeys { .. } => (Code::FailedPrecondition, Reason::TooManyKeys),
+            Self::WebhookNotFound => (Code::NotFound, Reason::WebhookNotFound),
+            Self::WebhookDeliveryNotFound => (Code::NotFound, Reason::WebhookDeliveryNotFound),
             Self::AccountBusy => (Code::Aborted, Reason::AccountBusy),
             Self::AccountMoving => (Code::FailedPrecondition, Reason::AccountMoving),
             Self::AccountMoveNotFound => (Code::NotFound, Reason::AccountMoveNotFound),
@@ -366,7 +374,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_variant_has_its_code_and_reason() {
+    fn every_variant_of_customers_has_its_code_and_reason() {
         use ErrorReason as R;
         let wrong_state = Code::FailedPrecondition;
         let why = || "w".to_owned();
@@ -389,6 +397,8 @@ mod tests {
                 R::AccountState,
             ),
             (Error::TooManyKeys { max: 2 }, Code::FailedPrecondition, R::TooManyKeys),
+            (Error::WebhookNotFound, Code::NotFound, R::WebhookNotFound),
+            (Error::WebhookDeliveryNotFound, Code::NotFound, R::WebhookDeliveryNotFound),
             (Error::AccountMoving, Code::FailedPrecondition, R::AccountMoving),
             (Error::AccountMoveNotFound, Code::NotFound, R::AccountMoveNotFound),
             (
@@ -415,6 +425,16 @@ mod tests {
             ),
             (Error::OrderFailed { step: why(), why: why() }, wrong_state, R::OrderFailed),
             (refused, Code::NotFound, R::PlanNotFound),
+        ];
+        assert_told(cases);
+    }
+
+    #[test]
+    fn every_variant_of_operators_and_of_the_machine_has_its_code_and_reason() {
+        use ErrorReason as R;
+        let wrong_state = Code::FailedPrecondition;
+        let why = || "w".to_owned();
+        let cases = [
             (Error::SagaNotFound, Code::NotFound, R::SagaNotFound),
             (Error::SagaEnded { status: "undone" }, Code::FailedPrecondition, R::SagaEnded),
             (Error::SagaForwardOnly { kind: "k" }, Code::FailedPrecondition, R::SagaForwardOnly),

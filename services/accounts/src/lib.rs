@@ -14,7 +14,9 @@ mod janitor;
 mod roles;
 mod store;
 mod vault;
+mod webhooks;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stowage_auth::{Signer, TokenHash, Verifier};
@@ -24,10 +26,10 @@ use stowage_keyring::Keyring;
 use stowage_request::Requests;
 use stowage_runtime::{Role, RoleChannel, StackConfig, Task, calling_as, role_stack};
 use stowage_saga::{Builder, Sagas};
-use stowage_types::{Clock, Random};
+use stowage_types::{Clock, Random, SecretString};
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use config::{Config, Webhook};
 pub use error::Error;
 
 use domain::account_move_saga::{GoOnMove, StartMove};
@@ -36,6 +38,7 @@ use domain::cancellation_saga::ChangeCancellation;
 use domain::change_saga::{ChangeAccount, EndAccount};
 use domain::deletion::{DeleteAccount, DeleteAccountV1};
 use domain::order_saga::CreateAccount;
+use domain::webhook::Webhooks;
 use domain::{Domain, Shared};
 use dunning::{DUNNING_CONSUMER, Dunning, INVOICE_EASED, INVOICE_OVERDUE, INVOICE_SETTLED};
 use events::{
@@ -43,6 +46,7 @@ use events::{
     STANDING_CHANGED,
 };
 use vault::AnswerVault;
+use webhooks::WEBHOOKS_CONSUMER;
 
 /// The role's migrations.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -75,6 +79,8 @@ pub struct Deps {
     pub billing: RoleChannel,
     /// The metering role.
     pub metering: RoleChannel,
+    /// What webhooks are signed with, by the names of the settings.
+    pub webhook_secrets: BTreeMap<String, SecretString>,
     /// Ends the role's tasks.
     pub stop: CancellationToken,
 }
@@ -85,6 +91,9 @@ pub enum BuildError {
     /// Settings are wrong; all faults.
     #[error("accounts: {}", .0.join("; "))]
     Config(Vec<String>),
+    /// A webhook has no secret, or its authorities cannot be read.
+    #[error("accounts: {0}")]
+    Webhooks(#[source] stowage_runtime::BoxError),
     /// The entries of history of before could not be chained; the next start goes on.
     #[error("accounts: history could not be chained: {0}")]
     Audit(#[from] stowage_db::Error),
@@ -94,6 +103,7 @@ pub enum BuildError {
 ///
 /// # Errors
 /// - [`BuildError::Config`]
+/// - [`BuildError::Webhooks`]
 /// - [`BuildError::Audit`]
 pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let faults = config.check();
@@ -103,7 +113,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     // Nothing is subscribed and nobody can call yet, so nothing gets in between.
     domain::audit::chain_what_was_before(&deps.db).await?;
     let outbox = Outbox::new("stowage/accounts", Arc::clone(&deps.clock), Arc::clone(&deps.random));
-    let domain = domain_of(config, &deps, outbox.clone());
+    let domain = domain_of(config, &deps, outbox.clone()).map_err(BuildError::Webhooks)?;
     subscribe(&domain, &deps);
     let stack = StackConfig {
         role: ROLE,
@@ -121,6 +131,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Task::new("accounts.sagas", domain.sagas.resume()),
         Task::new("accounts.reconcile", janitor::reconcile(domain.clone(), deps.stop.clone())),
         Task::new("accounts.moves", janitor::moves(domain.clone(), deps.stop.clone())),
+        Task::new("accounts.webhooks", domain.webhooks.clone().deliver_until(deps.stop.clone())),
         Task::new("accounts.janitor", janitor::run(domain.clone(), deps.stop)),
     ];
     let db = deps.db;
@@ -155,12 +166,22 @@ fn subscribe(domain: &Domain, deps: &Deps) {
         audience: Audience::OneReplica,
         handler: Arc::new(Dunning(domain.clone())),
     };
-    for subscription in [history, dunning] {
+    let webhooks = Subscription {
+        consumer: WEBHOOKS_CONSUMER,
+        kinds: webhooks::KINDS,
+        audience: Audience::OneReplica,
+        handler: webhooks::handler(domain),
+    };
+    for subscription in [history, dunning, webhooks] {
         deps.bus.subscribe(domain.letters.kept(subscription));
     }
 }
 
-fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
+fn domain_of(
+    config: Config,
+    deps: &Deps,
+    outbox: Outbox,
+) -> Result<Domain, stowage_runtime::BoxError> {
     let calling = |channel: &RoleChannel| calling_as(channel.clone(), SUBJECT, deps.signer.clone());
     let shared = Arc::new(Shared {
         db: deps.db.clone(),
@@ -196,8 +217,10 @@ fn domain_of(config: Config, deps: &Deps, outbox: Outbox) -> Domain {
         .sealed_by(Arc::new(AnswerVault(Arc::clone(&deps.keyring))));
     let (clock, random) = (Arc::clone(&deps.clock), Arc::clone(&deps.random));
     let letters = DeadLetters::new(deps.db.clone(), clock, random);
-    let (signer, config) = (deps.signer.clone(), Arc::new(config));
-    Domain { shared, sagas, requests, letters, signer, config }
+    let with = (deps.db.clone(), Arc::clone(&deps.clock), Arc::clone(&deps.random));
+    let webhooks = Webhooks::new(with, &config.webhooks, &deps.webhook_secrets)?;
+    let (signer, webhooks, config) = (deps.signer.clone(), Arc::new(webhooks), Arc::new(config));
+    Ok(Domain { shared, sagas, requests, letters, signer, webhooks, config })
 }
 
 /// Makes the token of this hash ([`stowage_auth::hash_token`]) the administrator's one and only:
@@ -232,7 +255,8 @@ pub mod matrix {
     #[must_use]
     pub fn of_role(config: Config, deps: &Deps) -> Vec<(&'static str, Vec<Case>)> {
         let outbox = Outbox::new("test", deps.clock.clone(), deps.random.clone());
-        crate::domain_of(config, deps, outbox).sagas.matrix()
+        let domain = crate::domain_of(config, deps, outbox);
+        domain.expect("without webhooks nothing is read").sagas.matrix()
     }
 }
 

@@ -98,8 +98,8 @@ pub struct Config {
     pub provider: ProviderKind,
     /// The installation of WHMCS, where that is the provider; the first, where there are several.
     pub whmcs: Option<Whmcs>,
-    /// Other installations of WHMCS by their names, which subscriptions say they are billed by; each
-    /// with its `number` and `locations`.
+    /// Other installations of WHMCS by their names, which subscriptions say they are billed by;
+    /// each with its `number` and `locations`.
     pub whmcs_at: BTreeMap<String, Whmcs>,
     /// How customers of the ledger pay for whom nothing else is set: `invoiced`, by the day an
     /// invoice is due, or `prepaid`, so that an order needs credit. Default `invoiced`.

@@ -4,8 +4,10 @@
 //! [`Environment`] or the [`Config`] made of it, so that tests never change their process.
 //! The one exception are the variables `OTEL_*`, whose meaning is not ours: what is not in
 //! `config/otlp.rs` OpenTelemetry's SDK reads itself, where an exporter is made.
-//! Each setting is first tried alone, whatever else is wrong, so that one run names every fault.
+//! Each setting is first tried alone, whatever else is wrong, so that one run names every fault
+//! (`config/file.rs`).
 
+mod file;
 mod keyring;
 mod locations;
 mod otlp;
@@ -22,6 +24,7 @@ use stowage_runtime::telemetry::LogFormat;
 use toml::{Table, Value};
 
 use crate::engines::LOCATION;
+use file::{set, try_alone};
 
 pub use crate::opener::EngineKind;
 pub use keyring::Keyring;
@@ -205,7 +208,7 @@ impl Config {
     pub fn load(environment: &Environment) -> Result<Self, Faults> {
         let mut faults = Vec::new();
         let mut table = match environment.get("STOWAGE_CONFIG") {
-            Some(path) => read_file(Path::new(path), &mut faults),
+            Some(path) => file::read(Path::new(path), &mut faults),
             None => Table::new(),
         };
         overlay(&mut table, environment, &mut faults);
@@ -328,31 +331,6 @@ impl Log {
     }
 }
 
-/// Reads the file, and tries each of its settings alone. A faulty one is reported and left out.
-fn read_file(path: &Path, faults: &mut Vec<String>) -> Table {
-    let shown = path.display();
-    let parsed = std::fs::read_to_string(path)
-        .map_err(|error| format!("STOWAGE_CONFIG: {shown} cannot be read: {error}"))
-        .and_then(|text| {
-            text.parse::<Table>().map_err(|e| format!("{shown} is not TOML: {}", e.message()))
-        });
-    let file = match parsed {
-        Ok(file) => file,
-        Err(fault) => {
-            faults.push(fault);
-            return Table::new();
-        }
-    };
-    let mut table = Table::new();
-    for (path, value) in leaves(&file) {
-        match try_alone(&path, &value) {
-            Ok(()) => set(&mut table, &path, value),
-            Err(why) => faults.push(format!("{shown}: {}: {why}", path.join("."))),
-        }
-    }
-    table
-}
-
 /// Lays the settings of the environment over `table`. A faulty one is reported and left out.
 fn overlay(table: &mut Table, environment: &Environment, faults: &mut Vec<String>) {
     for (name, text) in &environment.0 {
@@ -395,46 +373,5 @@ fn typed(path: &[String], text: &str) -> Result<Value, String> {
     match literal.filter(|value| !value.is_str() && !value.is_table()) {
         Some(value) => try_alone(path, &value).map(|()| value),
         None => Err(why),
-    }
-}
-
-/// Every setting of a file with its path. An empty section counts, so that an unknown one is seen.
-fn leaves(table: &Table) -> Vec<(Vec<String>, Value)> {
-    let mut found = Vec::new();
-    for (key, value) in table {
-        match value {
-            Value::Table(inner) if !inner.is_empty() => {
-                for (mut path, leaf) in leaves(inner) {
-                    path.insert(0, key.clone());
-                    found.push((path, leaf));
-                }
-            }
-            other => found.push((vec![key.clone()], other.clone())),
-        }
-    }
-    found
-}
-
-fn try_alone(path: &[String], value: &Value) -> Result<(), String> {
-    let mut table = Table::new();
-    set(&mut table, path, value.clone());
-    match table.try_into::<Config>() {
-        Ok(_) => Ok(()),
-        Err(error) => Err(error.message().trim().replace('\n', " ")),
-    }
-}
-
-fn set(table: &mut Table, path: &[String], value: Value) {
-    match path {
-        [] => {}
-        [key] => {
-            table.insert(key.clone(), value);
-        }
-        [section, rest @ ..] => {
-            let inner = table.entry(section.clone()).or_insert_with(|| Table::new().into());
-            if let Value::Table(inner) = inner {
-                set(inner, rest, value);
-            }
-        }
     }
 }

@@ -339,6 +339,15 @@ pub fn read_secret(path: &Path) -> Result<Option<SecretString>, StartError> {
     }
 }
 
+/// Reads a secret that the configuration names.
+///
+/// # Errors
+/// [`StartError::Secret`] if there is no such file, and as [`read_secret`].
+pub(crate) fn secret_in(file: &Path) -> Result<SecretString, StartError> {
+    let missing = || StartError::Secret { path: file.to_owned(), why: "is missing".to_owned() };
+    read_secret(file)?.ok_or_else(missing)
+}
+
 fn write_secret(path: &Path, secret: &SecretString) -> io::Result<()> {
     let unfinished = path.with_extension("new");
     let mut file =

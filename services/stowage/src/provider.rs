@@ -1,9 +1,7 @@
 //! The billing provider that the configuration names.
 
-use std::path::Path;
 use std::sync::Arc;
 
-use secrecy::SecretString;
 use stowage_billing::{Config, ProviderKind, ProviderMemory, Whmcs as Settings};
 use stowage_db::Db;
 use stowage_provider::Provider;
@@ -13,7 +11,7 @@ use stowage_provider_whmcs::{
 };
 use stowage_types::Clock;
 
-use crate::data::read_secret;
+use crate::data::secret_in;
 use crate::error::StartError;
 use crate::roles::{Common, part};
 
@@ -80,9 +78,4 @@ fn options(installation: &Settings) -> Result<WhmcsOptions, StartError> {
         options.ending = Ending::ModuleTerminate;
     }
     Ok(options)
-}
-
-fn secret_in(file: &Path) -> Result<SecretString, StartError> {
-    let missing = || StartError::Secret { path: file.to_owned(), why: "is missing".to_owned() };
-    read_secret(file)?.ok_or_else(missing)
 }

@@ -5,6 +5,7 @@
 //! behaves as five would. No task runs before every role is built: an event sent before its
 //! consumer has subscribed would count as delivered.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use stowage_auth::Signer;
@@ -16,6 +17,7 @@ use stowage_runtime::{ReadyCheck, Role, RoleChannel, telemetry};
 use stowage_types::{Clock, Random, SystemClock, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
+use crate::data::secret_in;
 use crate::databases::Databases;
 use crate::engines::Driven;
 use crate::error::StartError;
@@ -98,6 +100,10 @@ pub(crate) async fn build_accounts(
     peers: Peers,
     keyring: Arc<Keyring>,
 ) -> Result<Role, StartError> {
+    let mut webhook_secrets = BTreeMap::new();
+    for (name, webhook) in &config.webhooks {
+        webhook_secrets.insert(name.clone(), secret_in(&webhook.secret_file)?);
+    }
     let deps = stowage_accounts::Deps {
         db: db.clone(),
         bus: common.bus.clone(),
@@ -110,6 +116,7 @@ pub(crate) async fn build_accounts(
         storage: peers.storage,
         billing: peers.billing,
         metering: peers.metering,
+        webhook_secrets,
     };
     stowage_accounts::build(config, deps).await.map_err(|error| part("accounts", error))
 }

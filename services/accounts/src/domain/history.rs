@@ -58,6 +58,8 @@ pub(crate) enum Event {
     RetirementBegun,
     MasterKeyRetired,
     DeadLetterReplayed,
+    WebhookReplayed,
+    WebhookTested,
 }
 
 impl Event {
@@ -100,6 +102,8 @@ impl Event {
             Self::RetirementBegun => "master_key.retirement_begun",
             Self::MasterKeyRetired => "master_key.retired",
             Self::DeadLetterReplayed => "dead_letter.replayed",
+            Self::WebhookReplayed => "webhook.replayed",
+            Self::WebhookTested => "webhook.tested",
         }
     }
 

@@ -27,6 +27,8 @@ pub(crate) mod reconcile;
 pub(crate) mod reconcile_cursor;
 pub(crate) mod saga;
 pub(crate) mod session;
+pub(crate) mod webhook;
+pub(crate) mod webhook_delivery;
 
 use std::sync::Arc;
 
@@ -43,6 +45,7 @@ use uuid::Uuid;
 use crate::config::Config;
 use crate::error::Error;
 use crate::roles::Roles;
+use webhook::Webhooks;
 
 /// What sagas and calls both work with.
 pub(crate) struct Shared {
@@ -62,6 +65,7 @@ pub(crate) struct Domain {
     pub(crate) requests: Requests,
     pub(crate) letters: DeadLetters,
     pub(crate) signer: Signer,
+    pub(crate) webhooks: Arc<Webhooks>,
     pub(crate) config: Arc<Config>,
 }
 

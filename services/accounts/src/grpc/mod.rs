@@ -10,6 +10,7 @@ mod keyring;
 mod reconcile;
 mod saga;
 mod session;
+mod webhook;
 
 use stowage_proto::accounts::account_move_service_server::AccountMoveServiceServer;
 use stowage_proto::accounts::account_service_server::AccountServiceServer;
@@ -21,6 +22,7 @@ use stowage_proto::accounts::keyring_service_server::KeyringServiceServer;
 use stowage_proto::accounts::reconcile_service_server::ReconcileServiceServer;
 use stowage_proto::accounts::saga_service_server::SagaServiceServer;
 use stowage_proto::accounts::session_service_server::SessionServiceServer;
+use stowage_proto::accounts::webhook_service_server::WebhookServiceServer;
 use stowage_types::{Violations, page};
 use tonic::service::Routes;
 
@@ -49,6 +51,7 @@ pub(crate) fn routes(domain: Domain) -> Routes {
         .add_service(AccountMoveServiceServer::new(service.clone()))
         .add_service(AdoptionServiceServer::new(service.clone()))
         .add_service(AuditServiceServer::new(service.clone()))
+        .add_service(WebhookServiceServer::new(service.clone()))
         .add_service(AccountServiceServer::new(service))
 }
 

@@ -8,3 +8,4 @@ pub(crate) mod audit;
 pub(crate) mod customer;
 pub(crate) mod history;
 pub(crate) mod token;
+pub(crate) mod webhook_delivery;

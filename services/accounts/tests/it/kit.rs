@@ -1,5 +1,6 @@
 //! The role with real parts, beside the double of the others.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +24,9 @@ use stowage_proto::storage::keyring_service_server::KeyringServiceServer;
 use stowage_proto::storage::location_service_server::LocationServiceServer;
 use stowage_proto::storage::usage_service_server::UsageServiceServer;
 use stowage_runtime::{RoleChannel, StackConfig, reason_of, role_stack};
-use stowage_types::{Clock, Currency, CustomerId, FakeClock, SystemClock, SystemRandom, name};
+use stowage_types::{
+    Clock, Currency, CustomerId, FakeClock, SecretString, SystemClock, SystemRandom, name,
+};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -36,6 +39,7 @@ use pb::customer_service_client::CustomerServiceClient;
 use pb::dead_letter_service_client::DeadLetterServiceClient;
 use pb::saga_service_client::SagaServiceClient;
 use pb::session_service_client::SessionServiceClient;
+use pb::webhook_service_client::WebhookServiceClient;
 
 use crate::double::World;
 
@@ -178,8 +182,24 @@ impl Kit {
             storage: role_stack(storage, stack(&self.signer)),
             billing: role_stack(billing, stack(&self.signer)),
             metering: role_stack(metering, stack(&self.signer)),
+            webhook_secrets: self.webhook_secrets(),
             stop: self.stop.clone(),
         }
+    }
+
+    /// As the program reads them from files.
+    fn webhook_secrets(&self) -> BTreeMap<String, SecretString> {
+        let secret = |name: &String| (name.clone(), SecretString::from(format!("{name}'s secret")));
+        self.config.webhooks.keys().map(secret).collect()
+    }
+
+    /// As when it is taken out of the settings; after the next start.
+    pub(crate) fn forget_webhook(&mut self, name: &str) {
+        self.config.webhooks.remove(name);
+    }
+
+    pub(crate) fn webhooks(&self) -> WebhookServiceClient<RoleChannel> {
+        WebhookServiceClient::new(self.channel.clone())
     }
 
     pub(crate) fn channel(&self) -> RoleChannel {

@@ -27,3 +27,4 @@ mod reconcile;
 mod repeats;
 mod sagas;
 mod sessions;
+mod webhooks;

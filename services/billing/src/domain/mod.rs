@@ -11,6 +11,7 @@ pub(crate) mod mirror;
 pub(crate) mod period;
 pub(crate) mod plan;
 pub(crate) mod plan_change;
+pub(crate) mod quote;
 pub(crate) mod subscription;
 pub(crate) mod terms;
 pub(crate) mod verification;

@@ -171,51 +171,10 @@ enum Reserved {
     Undone(Subscription),
 }
 
-/// The terms an order would get.
-#[derive(Debug, Clone)]
-pub(crate) struct Quote {
-    pub(crate) plan: Plan,
-    pub(crate) billed_by: String,
-}
-
 impl Billing {
     /// Now, for what is computed when it is shown.
     pub(crate) fn now(&self) -> OffsetDateTime {
         self.clock.now()
-    }
-
-    /// Says whether an order could be placed, and on what terms.
-    pub(crate) async fn quote_order(
-        &self,
-        cx: &RequestContext,
-        buyer: &Buyer,
-    ) -> Result<Quote, Error> {
-        check_buyer(cx, buyer)?;
-        let plan = store::plan::find(&self.db, buyer.plan, Which::At(self.clock.now())).await?;
-        let plan = plan.ok_or(Error::PlanNotFound)?;
-        let price = plan.sell(buyer.currency, &buyer.location)?.period;
-        let held = store::subscription::count_open(&self.db, buyer.plan, buyer.customer).await?;
-        check_limit(&plan, held)?;
-        let price = Money::from_nanos(price.nanos(), buyer.currency);
-        self.note_email(buyer).await?;
-        let provider = &self.provider;
-        let installation = provider.installation_at(&buyer.location);
-        self.ask(provider.check_order(installation, buyer.customer, price)).await?;
-        let billed_by = if installation.is_empty() { provider.name() } else { installation };
-        Ok(Quote { plan: plan.priced_in(buyer.currency), billed_by: billed_by.to_owned() })
-    }
-
-    /// Notes the address that the provider may find a customer by, if it is new.
-    async fn note_email(&self, buyer: &Buyer) -> Result<(), Error> {
-        let known = store::customer_link::find_email(&self.db, buyer.customer).await?;
-        if buyer.email.is_empty() || known.as_ref() == Some(&buyer.email) {
-            return Ok(());
-        }
-        let mut tx = self.db.begin().await?;
-        let now = self.clock.now();
-        store::customer_link::set_email(&mut tx, buyer.customer, &buyer.email, now);
-        tx.commit().await?;
-        Ok(())
     }
 
     /// Places an order. The same key answers the same subscription.
@@ -498,14 +457,14 @@ fn spent_key() -> Error {
 }
 
 /// A caller who acts for a customer orders for him only.
-fn check_buyer(cx: &RequestContext, buyer: &Buyer) -> Result<(), Error> {
+pub(super) fn check_buyer(cx: &RequestContext, buyer: &Buyer) -> Result<(), Error> {
     if cx.sees(buyer.customer) {
         return Ok(());
     }
     Err(Violations::of("customer_id", "is not the customer that the call acts for").into())
 }
 
-fn check_limit(plan: &Plan, held: i64) -> Result<(), Error> {
+pub(super) fn check_limit(plan: &Plan, held: i64) -> Result<(), Error> {
     let limit = plan.terms.account_max_per_customer;
     if limit > 0 && held >= i64::from(limit) {
         return Err(Error::PlanLimit { plan: plan.id, limit });

@@ -44,8 +44,8 @@ macro_rules! select {
         concat!(select!(), " ", $filter)
     };
     () => {
-        "SELECT s.order_key, s.provider, s.installation, s.customer_id, s.s3uid, s.plan_id, s.plan_version, \
-         s.currency, s.location, s.state, s.service_id, s.order_id, s.invoice_id, \
+        "SELECT s.order_key, s.provider, s.installation, s.customer_id, s.s3uid, s.plan_id, \
+         s.plan_version, s.currency, s.location, s.state, s.service_id, s.order_id, s.invoice_id, \
          s.anchor_time, s.end_time, s.cancel_time, s.schedule_version, s.period_number, \
          s.close_time, s.create_time, \
          v.title, v.period, v.base_price_nanos, r.period_nanos \

@@ -42,6 +42,19 @@ pub const CONSUMERS: &[Consumer] = &[
             "stowage.billing.invoice.settled.v1",
         ],
     },
+    Consumer {
+        name: "accounts.webhooks",
+        kinds: &[
+            "stowage.accounts.account.activated.v1",
+            "stowage.accounts.account.deleted.v1",
+            "stowage.billing.invoice.overdue.v1",
+            "stowage.billing.invoice.eased.v1",
+            "stowage.billing.invoice.settled.v1",
+            "stowage.billing.payment.recorded.v1",
+            "stowage.billing.standing.changed.v1",
+            "stowage.billing.plan.changed.v1",
+        ],
+    },
 ];
 
 /// Names of the subscriptions that are not in the table as they are.

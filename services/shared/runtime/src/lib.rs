@@ -8,6 +8,7 @@ mod calling;
 mod channel;
 mod connect;
 mod error;
+mod http_client;
 mod layers;
 mod linger;
 mod port;
@@ -29,6 +30,7 @@ pub use error::{
     ERROR_DOMAIN, StatusBuilder, field_violations, invalid, is_transient, metadata_of, reason_of,
     status,
 };
+pub use http_client::HttpClient;
 pub use layers::{StackConfig, role_stack};
 pub use port::{PortRequest, PortSettings, Protocols, serve};
 pub use remote::{AddressError, remote};

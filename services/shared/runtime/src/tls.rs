@@ -181,7 +181,8 @@ pub fn read_authorities(path: &Path) -> Result<String, TlsError> {
     std::fs::read_to_string(path).map_err(|error| refused(path, error))
 }
 
-fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
+/// Certificates of authorities in a file.
+pub(crate) fn read_roots(path: &Path) -> Result<RootCertStore, TlsError> {
     let mut roots = RootCertStore::empty();
     for certificate in read_chain(path)? {
         roots.add(certificate).map_err(|error| refused(path, error))?;

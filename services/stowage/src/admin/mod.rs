@@ -30,6 +30,7 @@ mod reconcile;
 mod saga;
 mod secret;
 mod upload;
+mod webhook;
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -127,6 +128,9 @@ enum OfServer {
     /// Dead letters: events that a part refused for good
     #[command(subcommand)]
     DeadLetter(dead_letter::Command),
+    /// Webhooks: what other systems were told, and what they did not take
+    #[command(subcommand)]
+    Webhook(webhook::Command),
 }
 
 /// How much a listing prints.
@@ -181,5 +185,6 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Keyring(command) => keyring::run(command, &session).await,
         OfServer::Saga(command) => saga::run(command, &session).await,
         OfServer::DeadLetter(command) => dead_letter::run(command, &session).await,
+        OfServer::Webhook(command) => webhook::run(command, &session).await,
     }
 }

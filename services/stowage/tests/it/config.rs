@@ -44,6 +44,45 @@ fn numbers_and_booleans_come_from_the_environment_too() {
     assert_eq!(config.gateway.facade.cors_origins, ["https://console.example"]);
 }
 
+/// An installation of WHMCS as the README shows it, another one, and two webhooks.
+const TABLES: &str = "[billing]\nprovider = 'whmcs'\n\
+    [billing.whmcs]\nurl = 'https://billing.example.com'\nidentifier = 'x'\n\
+    secret_file = '/run/w'\npayment_method = 'banktransfer'\nproducts = { 1 = 12, 2 = 13 }\n\
+    [billing.whmcs_at.reseller]\nnumber = 1\nlocations = ['DE']\n\
+    url = 'https://reseller.example.com'\nidentifier = 'y'\nsecret_file = '/run/r'\n\
+    payment_method = 'paypal'\nproducts = { 1 = 7 }\n\
+    [accounts.webhooks.mailer]\nurl = 'https://mailer.example.com'\nsecret_file = '/run/m'\n\
+    [accounts.webhooks.chat]\nurl = 'https://chat.example.com'\nsecret_file = '/run/c'\n\
+    events = ['billing.invoice.overdue']\n";
+
+#[test]
+fn settings_that_need_each_other_are_taken_together() {
+    let config = with_file(TABLES, &[]).unwrap();
+    let whmcs = config.billing.own.whmcs.unwrap();
+    assert_eq!((whmcs.url.as_str(), whmcs.products.len()), ("https://billing.example.com", 2));
+    let other = &config.billing.own.whmcs_at["reseller"];
+    assert_eq!((other.number, other.products["1"], other.locations.len()), (1, 7, 1));
+    let webhooks = &config.accounts.own.webhooks;
+    assert_eq!((webhooks.len(), webhooks["chat"].events.len()), (2, 1));
+}
+
+#[test]
+fn what_such_settings_lack_is_told_once_and_what_is_wrong_by_its_name() {
+    for (was, is, wanted) in [
+        ("identifier = 'x'\n", "", ": billing.whmcs: missing field `identifier`"),
+        ("identifier = 'y'\n", "", ": billing.whmcs_at.reseller: missing field `identifier`"),
+        ("secret_file = '/run/c'\n", "", ": accounts.webhooks.chat: missing field `secret_file`"),
+        ("1 = 7", "1 = 'seven'", ": billing.whmcs_at.reseller.products.1: invalid type"),
+        ("number = 1", "nomber = 1", ": billing.whmcs_at.reseller.nomber: unknown field"),
+        ("'https://chat.example.com'", "'http://chat.example.com'", "accounts.webhooks.chat.url"),
+        ("'DE'", "", "billing.whmcs_at.reseller must have a number above 0 and at least one"),
+    ] {
+        let faults = with_file(&TABLES.replace(was, is), &[]).unwrap_err();
+        let count = faults.iter().filter(|fault| fault.contains(wanted)).count();
+        assert_eq!(count, 1, "{wanted} in {faults:#?}");
+    }
+}
+
 #[test]
 fn every_fault_of_every_section_is_told_at_once() {
     let text = "colour = 'blue'\n[gateway]\naddr = 'here'\nadr = 1\nconnections_max = 0\n\

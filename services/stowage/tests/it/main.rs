@@ -4,6 +4,7 @@
 mod admin;
 mod admin_dead_letter;
 mod admin_saga;
+mod admin_webhook;
 mod audit;
 mod compose;
 mod config;

@@ -28,6 +28,7 @@ const STEP: &str = "other roles only, on the way of an order or a deletion, whic
                     whole by accounts, with the same request id";
 const SAGAS: &str = "needs a saga that hangs: services/accounts/tests/it/sagas.rs";
 const KEYRING: &str = "is of the whole installation: services/accounts/tests/it/keyring.rs";
+const WEBHOOKS: &str = "needs a receiver: services/accounts/tests/it/webhooks.rs";
 const LETTERS: &str = "needs an event that was refused: services/accounts/tests/it/dead_letters.rs";
 const LETTERS_OF_FIGURES: &str =
     "counts what was measured before; the figure it comes to says where it is from";
@@ -64,6 +65,8 @@ const TOLD: &[(&str, Told)] = &[
     ("accounts.v1.SagaService/RetrySaga", Elsewhere(SAGAS)),
     ("accounts.v1.SagaService/UndoSaga", Elsewhere(SAGAS)),
     ("accounts.v1.DeadLetterService/ReplayDeadLetter", Elsewhere(LETTERS)),
+    ("accounts.v1.WebhookService/ReplayWebhookDelivery", Elsewhere(WEBHOOKS)),
+    ("accounts.v1.WebhookService/TestWebhook", Elsewhere(WEBHOOKS)),
     ("metering.v1.DeadLetterService/ReplayDeadLetter", Not(LETTERS_OF_FIGURES)),
     ("accounts.v1.KeyringService/RotateMasterKey", Elsewhere(KEYRING)),
     ("accounts.v1.KeyringService/RetireMasterKey", Elsewhere(KEYRING)),

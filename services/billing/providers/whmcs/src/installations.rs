@@ -298,7 +298,8 @@ impl Provider for Installations {
             let own = OverdueListing { after, max: left, ..listing };
             match one.provider.list_overdue(own).await {
                 Err(error) if error.is_transient() && self.0.len() > 1 => {
-                    tracing::warn!(%error, installation = one.name, "overdue invoices are not told");
+                    let name = &one.name;
+                    tracing::warn!(%error, installation = name, "overdue invoices are not told");
                 }
                 found => all.extend(one.all_told(found?)?),
             }

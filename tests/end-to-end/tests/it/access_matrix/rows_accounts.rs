@@ -8,6 +8,9 @@ use super::table::Answer::Fails;
 use super::table::Foreign::{AsMissing, Installation, NotFound, Shared};
 use super::table::{ADMINISTRATORS, NO_LETTER, Need, OPERATORS, OWNERS, READERS, Row, SUPPORT};
 
+/// A delivery that never was.
+const NO_DELIVERY: &str = "webhookDeliveries/00000000-0000-0000-0000-000000000000";
+
 const NO_ACCOUNT: super::table::Foreign = NotFound("ACCOUNT_NOT_FOUND");
 const NO_CUSTOMER: super::table::Foreign = NotFound("CUSTOMER_NOT_FOUND");
 
@@ -134,6 +137,39 @@ pub(super) const ROWS: &[Row] = &[
         pb::ReconcileRequest { dry_run: true, ..Default::default() }.encode_to_vec()
     })
     .needs(Need::Serial),
+    Row::new("/stowage.accounts.v1.WebhookService/ListWebhooks", OPERATORS, Installation, |_| {
+        pb::ListWebhooksRequest {}.encode_to_vec()
+    }),
+    Row::new(
+        "/stowage.accounts.v1.WebhookService/ListWebhookDeliveries",
+        OPERATORS,
+        Installation,
+        |_| pb::ListWebhookDeliveriesRequest::default().encode_to_vec(),
+    ),
+    Row::new(
+        "/stowage.accounts.v1.WebhookService/GetWebhookDelivery",
+        OPERATORS,
+        Installation,
+        |_| pb::GetWebhookDeliveryRequest { name: NO_DELIVERY.to_owned() }.encode_to_vec(),
+    )
+    .answers(Fails("WEBHOOK_DELIVERY_NOT_FOUND")),
+    Row::new(
+        "/stowage.accounts.v1.WebhookService/ReplayWebhookDelivery",
+        OPERATORS,
+        Installation,
+        |_| {
+            let name = NO_DELIVERY.to_owned();
+            pb::ReplayWebhookDeliveryRequest { name, ..Default::default() }.encode_to_vec()
+        },
+    )
+    .needs(Need::Serial)
+    .answers(Fails("WEBHOOK_DELIVERY_NOT_FOUND")),
+    Row::new("/stowage.accounts.v1.WebhookService/TestWebhook", OPERATORS, Installation, |_| {
+        let name = "webhooks/nobody".to_owned();
+        pb::TestWebhookRequest { name, ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial)
+    .answers(Fails("WEBHOOK_NOT_FOUND")),
     Row::new(
         "/stowage.accounts.v1.DeadLetterService/ListDeadLetters",
         OPERATORS,
