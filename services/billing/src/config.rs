@@ -52,6 +52,10 @@ pub struct Whmcs {
     /// Most calls a second. Default 20.
     #[serde(default = "twenty")]
     pub calls_per_second: u32,
+    /// File with the secret that the file in its `includes/hooks` signs messages with, of at least
+    /// 32 characters; refused if others may read it. Default: none are taken.
+    #[serde(default)]
+    pub hook_secret_file: Option<PathBuf>,
 }
 
 fn yes() -> bool {
@@ -91,6 +95,12 @@ pub struct Config {
     pub provider: ProviderKind,
     /// The installation of WHMCS, where that is the provider.
     pub whmcs: Option<Whmcs>,
+    /// File with the secret that payment processors sign what they report with, of at least 32
+    /// characters; refused if others may read it. Default: nothing that they report is taken.
+    pub payment_hook_secret_file: Option<PathBuf>,
+    /// How often what the provider has is compared with what is here, in milliseconds; what differs
+    /// is told in the log. Default 3600000, an hour; at most 86400000, a day.
+    pub reconcile_interval_ms: u64,
     /// How customers of the ledger pay for whom nothing else is set: `invoiced`, by the day an
     /// invoice is due, or `prepaid`, so that an order needs credit. Default `invoiced`.
     pub payment_terms: PaymentTerms,
@@ -131,6 +141,8 @@ impl Default for Config {
             mirror_interval_ms: 30_000,
             provider: ProviderKind::Ledger,
             whmcs: None,
+            payment_hook_secret_file: None,
+            reconcile_interval_ms: 3_600_000,
             payment_terms: PaymentTerms::Invoiced,
             seller: String::new(),
             invoice_due_days: 14,
@@ -165,6 +177,12 @@ impl Config {
             if !(1..=600_000).contains(&value) {
                 faults.push(format!("billing.{name} must be from 1 to 600000, it is {value}"));
             }
+        }
+        if !(1..=86_400_000).contains(&self.reconcile_interval_ms) {
+            let value = self.reconcile_interval_ms;
+            faults.push(format!(
+                "billing.reconcile_interval_ms must be from 1 to 86400000, it is {value}"
+            ));
         }
         if self.invoice_due_days > 366 {
             let days = self.invoice_due_days;
@@ -278,6 +296,10 @@ impl Config {
         Duration::from_millis(self.dunning_interval_ms)
     }
 
+    pub(crate) fn reconcile_interval(&self) -> Duration {
+        Duration::from_millis(self.reconcile_interval_ms)
+    }
+
     pub(crate) fn mirror_interval(&self) -> Duration {
         Duration::from_millis(self.mirror_interval_ms)
     }
@@ -296,6 +318,8 @@ mod tests {
             mirror_interval_ms: 0,
             provider: ProviderKind::Whmcs,
             whmcs: None,
+            payment_hook_secret_file: None,
+            reconcile_interval_ms: 0,
             payment_terms: PaymentTerms::Prepaid,
             seller: "x".repeat(1001),
             invoice_due_days: 367,
@@ -307,7 +331,7 @@ mod tests {
             close_interval_ms: 0,
             dunning_interval_ms: 0,
         };
-        assert_eq!(bad.check().len(), 14, "{:?}", bad.check());
+        assert_eq!(bad.check().len(), 15, "{:?}", bad.check());
     }
 
     #[test]

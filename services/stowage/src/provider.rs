@@ -51,6 +51,7 @@ fn options(installation: &Installation) -> Result<WhmcsOptions, StartError> {
     let mut options =
         WhmcsOptions::new(&installation.url, who, &installation.payment_method, products);
     options.access_key = installation.access_key_file.as_deref().map(secret_in).transpose()?;
+    options.hook_secret = installation.hook_secret_file.as_deref().map(secret_in).transpose()?;
     options.ca.clone_from(&installation.ca);
     options.mirror_ends = installation.mirror_ends;
     options.calls_per_second = installation.calls_per_second;
@@ -60,7 +61,8 @@ fn options(installation: &Installation) -> Result<WhmcsOptions, StartError> {
     Ok(options)
 }
 
-fn secret_in(file: &Path) -> Result<SecretString, StartError> {
+/// The secret in a file, which must be there.
+pub(crate) fn secret_in(file: &Path) -> Result<SecretString, StartError> {
     let missing = || StartError::Secret { path: file.to_owned(), why: "is missing".to_owned() };
     read_secret(file)?.ok_or_else(missing)
 }

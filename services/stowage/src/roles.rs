@@ -142,6 +142,7 @@ pub(crate) async fn build_billing(
     metering: RoleChannel,
 ) -> Result<Role, StartError> {
     let provider = provider::of(&config, common, db)?;
+    let secret = config.payment_hook_secret_file.as_deref().map(provider::secret_in);
     let deps = stowage_billing::Deps {
         db: db.clone(),
         bus: common.bus.clone(),
@@ -152,6 +153,7 @@ pub(crate) async fn build_billing(
         provider,
         signer: common.signer.clone(),
         metering,
+        payment_hook_secret: secret.transpose()?,
     };
     stowage_billing::build(config, deps).await.map_err(|error| part("billing", error))
 }

@@ -20,10 +20,14 @@ mod error;
 mod invoice;
 mod links;
 mod order;
+mod service;
+pub mod signed;
 
 use async_trait::async_trait;
 use stowage_types::{CustomerId, Money};
 use time::OffsetDateTime;
+
+use signed::{Disbelief, SignedMessage};
 
 pub use credit::{Credit, CreditNote, NewCredit, PaymentTerms, Standing};
 pub use error::{BoxError, Error};
@@ -33,6 +37,9 @@ pub use invoice::{
 };
 pub use links::{CustomerLinks, SpentKeys};
 pub use order::{NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
+pub use service::{
+    BooksPart, ById, Client, Hint, KeyedInvoice, Part, PlannedEnd, Service, ServiceState,
+};
 
 /// A billing provider, as the billing role sees it.
 #[async_trait]
@@ -152,4 +159,58 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// `NotFound` if there is no such invoice, `Payment` if it is refused; `Pending`,
     /// `Unavailable`.
     async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error>;
+
+    /// The names of the installations that it bills by. A name never changes, since it is stored.
+    fn installations(&self) -> Vec<String>;
+
+    /// Reads a message that an installation's own system has sent, if it is to be believed.
+    ///
+    /// # Errors
+    /// Why it is not: `NoSecret` also of an installation that is not there.
+    fn read_message(
+        &self,
+        installation: &str,
+        message: SignedMessage<'_>,
+    ) -> Result<Hint, Disbelief>;
+
+    /// What there is of an order, whatever state it is in.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn find_service(&self, order: &OrderRef) -> Result<Option<Service>, Error>;
+
+    /// Services of an installation that were ordered by us, in the order of their ids.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such installation; `Unavailable`.
+    async fn list_services(&self, installation: &str, by: ById) -> Result<Part<Service>, Error>;
+
+    /// Invoices of an installation that were issued under keys, withdrawn ones included, in the
+    /// order of their ids.
+    ///
+    /// # Errors
+    /// As [`Self::list_services`].
+    async fn list_keyed_invoices(
+        &self,
+        installation: &str,
+        by: ById,
+    ) -> Result<Part<KeyedInvoice>, Error>;
+
+    /// A client of an installation, whom customers are linked to.
+    ///
+    /// # Errors
+    /// `Refused` if customers are not linked to anybody; `NotFound` if there is no such
+    /// installation; `Unavailable`.
+    async fn find_client(
+        &self,
+        installation: &str,
+        client_id: i64,
+    ) -> Result<Option<Client>, Error>;
+
+    /// Looks whether the provider's own books agree with themselves, from a place on; empty: from
+    /// their beginning. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::list_services`].
+    async fn check_books(&self, installation: &str, from: &str) -> Result<BooksPart, Error>;
 }
