@@ -16,6 +16,7 @@ mod docs;
 pub mod fuzzing;
 mod grpc;
 mod health;
+mod hooks;
 mod identity;
 mod json;
 mod legacy;

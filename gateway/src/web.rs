@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::response::Response;
 use axum::routing::any;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
@@ -26,6 +26,7 @@ use tower::{Layer as _, Service};
 
 use crate::grpc::PassThrough;
 use crate::health::Checks;
+use crate::hooks::{Hook, Hooks};
 use crate::identity::Identities;
 use crate::legacy::catalogue::Catalogue;
 use crate::legacy::{Facade, Origin, Roles, Route, path_not_found, refused};
@@ -73,6 +74,7 @@ impl fmt::Debug for Deps {
 /// What every request of the port shares.
 pub(crate) struct Shared {
     pub(crate) facade: Facade,
+    hooks: Hooks,
     pub(crate) checks: Checks,
     pub(crate) health: HealthReporter,
     metrics: Arc<dyn Fn() -> String + Send + Sync>,
@@ -92,6 +94,11 @@ pub fn build(config: Config, deps: Deps) -> Gateway {
         storage: deps.storage,
         billing: deps.billing,
         metering: deps.metering,
+    };
+    let hooks = Hooks {
+        accounts: calling_as(roles.accounts.clone(), SUBJECT, deps.signer.clone()),
+        billing: calling_as(roles.billing.clone(), SUBJECT, deps.signer.clone()),
+        time_max: config.call_time(),
     };
     let identities = Arc::new(Identities::new(
         calling_as(roles.accounts.clone(), SUBJECT, deps.signer),
@@ -131,6 +138,7 @@ pub fn build(config: Config, deps: Deps) -> Gateway {
             clock: deps.clock,
             random: deps.random,
         },
+        hooks,
         checks: Checks::new(deps.ready),
         health,
         metrics: deps.metrics,
@@ -142,6 +150,8 @@ pub fn build(config: Config, deps: Deps) -> Gateway {
         .route("/s3/{*action}", any(facade))
         .route("/s3.php", any(facade))
         .route("/auth.php", any(facade))
+        .route("/hooks/whmcs/{installation}", any(whmcs_hook))
+        .route("/hooks/payments", any(payment_hook))
         .route("/openapi.json", any(async || docs::openapi_json()))
         .route("/docs", any(async || docs::page()))
         .route("/healthz", any(async || ops::healthz()))
@@ -169,6 +179,20 @@ async fn facade(State(shared): State<Arc<Shared>>, request: Request) -> Response
         request_id: id.as_ref().map_or("", |RequestId(id)| id.as_str()),
     };
     shared.facade.answer(route, request, origin).await
+}
+
+async fn whmcs_hook(
+    State(shared): State<Arc<Shared>>,
+    Path(installation): Path<String>,
+    request: Request,
+) -> Response {
+    let id = request_id_of(&request).to_owned();
+    shared.hooks.answer(Hook::Whmcs(installation), request, &id).await
+}
+
+async fn payment_hook(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let id = request_id_of(&request).to_owned();
+    shared.hooks.answer(Hook::Payments, request, &id).await
 }
 
 fn request_id_of(request: &Request) -> &str {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use stowage_auth::{PrincipalRole, RequestContext};
 use stowage_proto::common::ErrorReason;
 use stowage_proto::{billing as bill, metering as meter, storage as store};
+use stowage_runtime::status;
 use stowage_types::{FakeClock, timestamp};
 use time::macros::datetime;
 use tonic::Code;
@@ -119,7 +120,24 @@ pub(super) fn billing(state: &Shared) -> Double {
         let subscriptions = q.service_ids.into_iter().map(subscription).collect();
         Ok(bill::BatchGetSubscriptionsResponse { subscriptions })
     };
+    let hook = |_: &RequestContext, _: bill::TakeProviderMessageRequest, state: &mut State| {
+        state.hook_failure.clone().map_or(Ok(()), Err)?;
+        Ok(bill::TakeProviderMessageResponse { repeated: false })
+    };
+    let payment = |_: &RequestContext, q: bill::TakePaymentRequest, state: &mut State| {
+        state.hook_failure.clone().map_or(Ok(()), Err)?;
+        let body = String::from_utf8(q.message.unwrap().body).unwrap_or_default();
+        match body.strip_prefix("new customer ") {
+            Some(id) if q.known_customer_id == 0 => {
+                let reason = ErrorReason::CustomerNotFound;
+                Err(status(Code::NotFound, reason, "unmet").meta("customer_id", id).build())
+            }
+            _ => Ok(bill::TakePaymentResponse { repeated: false }),
+        }
+    };
     Double::default()
+        .on("billing", "HookService/TakeProviderMessage", noted(state, "TakeProviderMessage", hook))
+        .on("billing", "HookService/TakePayment", noted(state, "TakePayment", payment))
         .on("billing", "PlanService/ListPlans", noted(state, "ListPlans", list))
         .on("billing", "PlanService/GetPlan", noted(state, "GetPlan", get))
         .on("billing", "SubscriptionService/BatchGetSubscriptions", noted(state, "Batch", batch))

@@ -4,6 +4,7 @@
 mod double;
 mod doubles;
 mod facade;
+mod hooks;
 mod identity;
 mod limits;
 mod listings;

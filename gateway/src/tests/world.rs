@@ -43,6 +43,8 @@ pub(crate) struct State {
     pub(crate) order_failure: Option<Status>,
     /// If set, every call to storage fails with it.
     pub(crate) storage_failure: Option<Status>,
+    /// If set, every message from outside fails with it.
+    pub(crate) hook_failure: Option<Status>,
     /// Accounts that the ranking answers.
     pub(crate) ranked: Vec<i64>,
 }
@@ -300,7 +302,14 @@ fn accounts_double(double: Double, state: &Shared) -> Double {
         let entries = if q.plan == "plans/1" && q.skip == 0 { vec![entry] } else { Vec::new() };
         Ok(ListHistoryResponse { entries })
     };
+    let customer = |_: &RequestContext, q: GetCustomerRequest, _: &mut State| {
+        if q.name != "customers/1001" {
+            return fail(Code::NotFound, ErrorReason::CustomerNotFound, "no such customer");
+        }
+        Ok(Customer { name: q.name, customer_id: 1001, ..Customer::default() })
+    };
     double
+        .on("accounts", "CustomerService/GetCustomer", noted(state, "GetCustomer", customer))
         .on("accounts", "AccountService/GetAccount", {
             noted(state, "GetAccount", |cx, q: GetAccountRequest, _| seen(cx, &q.name))
         })

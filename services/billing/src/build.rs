@@ -6,19 +6,21 @@ use stowage_auth::{Signer, Verifier};
 use stowage_bus::{Bus, Outbox, relay};
 use stowage_db::Db;
 use stowage_proto::billing::credit_service_server::CreditServiceServer;
+use stowage_proto::billing::hook_service_server::HookServiceServer;
 use stowage_proto::billing::invoice_service_server::InvoiceServiceServer;
 use stowage_proto::billing::plan_service_server::PlanServiceServer;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
 use stowage_provider::Provider;
+use stowage_provider::signed::Verifier as MessageVerifier;
 use stowage_request::Requests;
 use stowage_runtime::{Role, RoleChannel, StackConfig, Task, calling_as, role_stack};
-use stowage_types::{Clock, Random, new_id};
+use stowage_types::{Clock, Random, SecretString, new_id};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::Config;
 use crate::domain::Billing;
-use crate::grpc::{CreditGrpc, InvoiceGrpc, PlanGrpc, SubscriptionGrpc};
+use crate::grpc::{CreditGrpc, HookGrpc, InvoiceGrpc, PlanGrpc, SubscriptionGrpc};
 use crate::usage::Usage;
 
 /// What the role calls itself where it calls.
@@ -45,6 +47,8 @@ pub struct Deps {
     pub signer: Signer,
     /// The metering role, which says what was used.
     pub metering: RoleChannel,
+    /// What payment processors sign with; at least 32 characters. Absent: none are believed.
+    pub payment_hook_secret: Option<SecretString>,
 }
 
 /// The role could not be built.
@@ -65,19 +69,21 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     if !faults.is_empty() {
         return Err(BuildError::Config(faults));
     }
-    let Deps { db, bus, clock, random, verifier, stop, provider, signer, metering } = deps;
+    let Deps { db, bus, clock, random, verifier, stop, provider, signer, metering, .. } = deps;
+    let processors = read_secret(deps.payment_hook_secret.as_ref(), &clock)?;
     let usage = Usage::new(calling_as(metering, SUBJECT, signer));
     let outbox = Outbox::new("stowage/billing", Arc::clone(&clock), Arc::clone(&random));
     let owner = new_id(&*clock, &*random);
     let requests = Requests::new(db.clone(), Arc::clone(&clock), random, config.call_timeout())
         .taking_over(db.is_exclusive());
-    let billing =
-        Arc::new(Billing::new(db.clone(), clock, outbox.clone(), (provider, usage), &config));
+    let billing = Billing::new(db.clone(), clock, outbox.clone(), (provider, usage), &config);
+    let billing = Arc::new(billing.believing(processors));
     let plans = PlanGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let invoices = InvoiceGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let credits = CreditGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let routes = Routes::new(PlanServiceServer::new(plans))
         .add_service(CreditServiceServer::new(credits))
+        .add_service(HookServiceServer::new(HookGrpc(Arc::clone(&billing))))
         .add_service(InvoiceServiceServer::new(invoices))
         .add_service(SubscriptionServiceServer::new(SubscriptionGrpc(Arc::clone(&billing))));
     let stack = StackConfig { role: "billing", verifier, call_timeout: config.call_timeout() };
@@ -92,6 +98,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
             "billing.closing",
             Arc::clone(&billing).close_until(config.close_interval(), owner, stop.clone()),
         ),
+        Task::new("billing.suspects", Arc::clone(&billing).suspect_until(stop.clone())),
         Task::new("billing.dunning", billing.dun_until(config.dunning_interval(), owner, stop)),
     ];
     let ready = Arc::new(move || {
@@ -101,4 +108,16 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         answer
     });
     Ok(Role { name: "billing", channel: role_stack(routes, stack), tasks, ready })
+}
+
+fn read_secret(
+    secret: Option<&SecretString>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<MessageVerifier>, BuildError> {
+    let Some(secret) = secret else { return Ok(None) };
+    let fault = || {
+        let fault = "billing.payment_hook_secret_file: its secret must have at least 32 characters";
+        BuildError::Config(vec![fault.to_owned()])
+    };
+    MessageVerifier::new(secret, Arc::clone(clock)).map(Some).ok_or_else(fault)
 }

@@ -59,6 +59,10 @@ pub struct Whmcs {
     /// Codes of the locations it bills. The first bills all that no other does.
     #[serde(default)]
     pub locations: Vec<String>,
+    /// File with the secret that the file in its `includes/hooks` signs messages with, of at least
+    /// 32 characters; refused if others may read it. Default: none are taken.
+    #[serde(default)]
+    pub hook_secret_file: Option<PathBuf>,
 }
 
 fn yes() -> bool {
@@ -101,6 +105,12 @@ pub struct Config {
     /// Other installations of WHMCS by their names, which subscriptions say they are billed by;
     /// each with its `number` and `locations`.
     pub whmcs_at: BTreeMap<String, Whmcs>,
+    /// File with the secret that payment processors sign what they report with, of at least 32
+    /// characters; refused if others may read it. Default: nothing that they report is taken.
+    pub payment_hook_secret_file: Option<PathBuf>,
+    /// How often what the provider has is compared with what is here, in milliseconds; what differs
+    /// is told in the log. Default 3600000, an hour; at most 86400000, a day.
+    pub reconcile_interval_ms: u64,
     /// How customers of the ledger pay for whom nothing else is set: `invoiced`, by the day an
     /// invoice is due, or `prepaid`, so that an order needs credit. Default `invoiced`.
     pub payment_terms: PaymentTerms,
@@ -142,6 +152,8 @@ impl Default for Config {
             provider: ProviderKind::Ledger,
             whmcs: None,
             whmcs_at: BTreeMap::new(),
+            payment_hook_secret_file: None,
+            reconcile_interval_ms: 3_600_000,
             payment_terms: PaymentTerms::Invoiced,
             seller: String::new(),
             invoice_due_days: 14,
@@ -176,6 +188,12 @@ impl Config {
             if !(1..=600_000).contains(&value) {
                 faults.push(format!("billing.{name} must be from 1 to 600000, it is {value}"));
             }
+        }
+        if !(1..=86_400_000).contains(&self.reconcile_interval_ms) {
+            let value = self.reconcile_interval_ms;
+            faults.push(format!(
+                "billing.reconcile_interval_ms must be from 1 to 86400000, it is {value}"
+            ));
         }
         if self.invoice_due_days > 366 {
             let days = self.invoice_due_days;
@@ -309,6 +327,10 @@ impl Config {
         Duration::from_millis(self.dunning_interval_ms)
     }
 
+    pub(crate) fn reconcile_interval(&self) -> Duration {
+        Duration::from_millis(self.reconcile_interval_ms)
+    }
+
     pub(crate) fn mirror_interval(&self) -> Duration {
         Duration::from_millis(self.mirror_interval_ms)
     }
@@ -346,6 +368,8 @@ mod tests {
             provider: ProviderKind::Whmcs,
             whmcs: None,
             whmcs_at: BTreeMap::from([("nl".to_owned(), nowhere())]),
+            payment_hook_secret_file: None,
+            reconcile_interval_ms: 0,
             payment_terms: PaymentTerms::Prepaid,
             seller: "x".repeat(1001),
             invoice_due_days: 367,
@@ -357,7 +381,7 @@ mod tests {
             close_interval_ms: 0,
             dunning_interval_ms: 0,
         };
-        assert_eq!(bad.check().len(), 16, "{:?}", bad.check());
+        assert_eq!(bad.check().len(), 17, "{:?}", bad.check());
     }
 
     #[test]

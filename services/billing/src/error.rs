@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use stowage_proto::common::ErrorReason;
 use stowage_provider::Error as ProviderError;
+use stowage_provider::signed::Disbelief;
 use stowage_runtime::{invalid, status};
-use stowage_types::{PlanId, Violations};
+use stowage_types::{CustomerId, PlanId, Violations};
 use tonic::{Code, Status};
 
 /// After what is away, callers try again.
@@ -124,6 +125,24 @@ pub(crate) enum Error {
         /// Why, in words for an operator.
         why: &'static str,
     },
+    /// The reference is that of another payment.
+    #[error("the reference is that of another payment")]
+    PaymentReferenceReused,
+    /// Billing has never met the customer: whoever knows better may say so.
+    #[error("customer not found")]
+    CustomerNotMet {
+        /// The customer.
+        customer: CustomerId,
+    },
+    /// Nothing takes messages there.
+    #[error("nothing takes messages here: no such installation, or no secret is set for it")]
+    HookNotFound,
+    /// A message is not signed as it must be, or not of now.
+    #[error("the message is not believed: {why}")]
+    SignatureInvalid {
+        /// Why, in words for whoever runs its sender.
+        why: String,
+    },
     /// The provider is away, or its answer was unclear.
     #[error("the billing provider is unavailable")]
     ProviderUnavailable {
@@ -187,6 +206,12 @@ impl Error {
             Self::InvoiceState => (Code::FailedPrecondition, ErrorReason::InvoiceState),
             Self::PaymentTooHigh { .. } => (Code::FailedPrecondition, ErrorReason::PaymentTooHigh),
             Self::PaymentRefused { .. } => (Code::FailedPrecondition, ErrorReason::PaymentRefused),
+            Self::PaymentReferenceReused => {
+                (Code::AlreadyExists, ErrorReason::PaymentReferenceReused)
+            }
+            Self::CustomerNotMet { .. } => (Code::NotFound, ErrorReason::CustomerNotFound),
+            Self::HookNotFound => (Code::NotFound, ErrorReason::HookNotFound),
+            Self::SignatureInvalid { .. } => (Code::Unauthenticated, ErrorReason::SignatureInvalid),
             Self::OrderKeyReused => (Code::AlreadyExists, ErrorReason::RequestIdReused),
             Self::OrderRefused { .. } => (Code::FailedPrecondition, ErrorReason::OrderRefused),
             Self::CreditTooLow { .. } => (Code::FailedPrecondition, ErrorReason::CreditTooLow),
@@ -223,6 +248,8 @@ impl Error {
             Self::CreditTooLow { credit, needed } => {
                 vec![("credit", credit.clone()), ("needed", needed.clone())]
             }
+            Self::CustomerNotMet { customer } => vec![("customer_id", customer.to_string())],
+            Self::SignatureInvalid { why } => vec![("why", why.clone())],
             Self::PaymentTooHigh { balance } => vec![("balance", balance.clone())],
             _ => Vec::new(),
         }
@@ -264,6 +291,18 @@ impl From<stowage_db::Error> for Error {
             stowage_db::Error::Unclear { .. } => Self::Unclear { source },
             stowage_db::Error::Nul => Violations::nul().into(),
             other => Self::internal(other),
+        }
+    }
+}
+
+impl From<Disbelief> for Error {
+    fn from(error: Disbelief) -> Self {
+        match error {
+            Disbelief::NoSecret => Self::HookNotFound,
+            Disbelief::Malformed { field, why } => Violations::of(field, why).into(),
+            Disbelief::Stale | Disbelief::Forged => {
+                Self::SignatureInvalid { why: error.to_string() }
+            }
         }
     }
 }
@@ -335,6 +374,15 @@ mod tests {
             (Error::InvoiceState, FAILED, R::InvoiceState),
             (Error::PaymentTooHigh { balance: text() }, FAILED, R::PaymentTooHigh),
             (Error::PaymentRefused { why: "" }, FAILED, R::PaymentRefused),
+            (Error::PaymentReferenceReused, Code::AlreadyExists, R::PaymentReferenceReused),
+            (
+                Error::CustomerNotMet { customer: CustomerId(7) },
+                Code::NotFound,
+                R::CustomerNotFound,
+            ),
+            (Disbelief::NoSecret.into(), Code::NotFound, R::HookNotFound),
+            (Disbelief::Stale.into(), Code::Unauthenticated, R::SignatureInvalid),
+            (Disbelief::Forged.into(), Code::Unauthenticated, R::SignatureInvalid),
             (stowage_db::Error::Nul.into(), Code::InvalidArgument, R::InvalidField),
             (stowage_db::Error::RowNotFound.into(), Code::Internal, R::Internal),
             (Error::internal("fault"), Code::Internal, R::Internal),

@@ -71,6 +71,7 @@ fn options(installation: &Settings) -> Result<WhmcsOptions, StartError> {
     let mut options =
         WhmcsOptions::new(&installation.url, who, &installation.payment_method, products);
     options.access_key = installation.access_key_file.as_deref().map(secret_in).transpose()?;
+    options.hook_secret = installation.hook_secret_file.as_deref().map(secret_in).transpose()?;
     options.ca.clone_from(&installation.ca);
     options.mirror_ends = installation.mirror_ends;
     options.calls_per_second = installation.calls_per_second;

@@ -149,6 +149,7 @@ pub(crate) async fn build_billing(
     metering: RoleChannel,
 ) -> Result<Role, StartError> {
     let provider = provider::of(&config, common, db)?;
+    let secret = config.payment_hook_secret_file.as_deref().map(secret_in);
     let deps = stowage_billing::Deps {
         db: db.clone(),
         bus: common.bus.clone(),
@@ -159,6 +160,7 @@ pub(crate) async fn build_billing(
         provider,
         signer: common.signer.clone(),
         metering,
+        payment_hook_secret: secret.transpose()?,
     };
     stowage_billing::build(config, deps).await.map_err(|error| part("billing", error))
 }

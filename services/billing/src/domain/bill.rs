@@ -101,6 +101,7 @@ impl Billing {
     pub(crate) async fn issue_bills(&self, tariffs: &mut Tariffs) -> Result<(), Error> {
         let mut all = Ok(());
         for installation in self.provider.installations() {
+            let installation = self.noted_as(&installation);
             all = all.and(self.issue_bills_at(installation, tariffs).await);
         }
         all

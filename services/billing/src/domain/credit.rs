@@ -8,6 +8,7 @@ use stowage_types::{CustomerId, Money, name};
 
 use super::Billing;
 use super::invoice::{ShownInvoice, refused};
+use super::payment::{Bound, Target};
 use crate::error::Error;
 use crate::events::{STANDING_CHANGED, StandingChanged};
 use crate::store;
@@ -82,7 +83,9 @@ impl Billing {
         if !cx.sees(customer) {
             return Err(Error::CustomerNotFound);
         }
-        if !self.provider.installations().contains(&installation.as_str()) {
+        let installation = self.noted_as(&installation).to_owned();
+        let known = self.provider.installations();
+        if !known.iter().any(|name| self.noted_as(name) == installation) {
             let why = "is not the name of an installation";
             return Err(stowage_types::Violations::of("installation", why).into());
         }
@@ -94,7 +97,11 @@ impl Billing {
             text: "paid in".to_owned(),
             actor: cx.actor(),
         };
-        self.ask(self.provider.record_credit(&new)).await.map_err(of_provider)?;
+        let wanted = Bound::new(Target::Customer(Some(customer)), Some(amount));
+        self.bind_reference(&reference, wanted).await?;
+        if let Err(error) = self.ask(self.provider.record_credit(&new)).await {
+            return Err(self.let_go_of(&reference, of_provider(error)).await);
+        }
         let standing = self.get_standing(cx, Some(customer)).await?;
         let mut tx = self.db.begin().await?;
         let told = Told {
@@ -105,6 +112,7 @@ impl Billing {
             invoice_id: 0,
             new: serde_json::json!({ "amount": amount.to_string(), "reference": reference }),
         };
+        store::payment::set_booked(&mut tx, &reference);
         self.tell_standing(cx, &mut tx, told).await?;
         once.answer(&mut tx, &standing).await?;
         tx.commit().await?;

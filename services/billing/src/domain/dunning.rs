@@ -139,20 +139,40 @@ impl Billing {
             let overdue = self.ask(self.provider.list_overdue(listing)).await?;
             let Some(last) = overdue.last() else { return Ok(()) };
             after = last.id;
-            let of = self.subscriptions_of(&overdue).await?;
-            let ids: Vec<i64> = overdue.iter().map(|invoice| invoice.id).collect();
-            let known = store::dunning::announced(&self.db, self.provider.name(), &ids).await?;
-            for invoice in &overdue {
-                if self.steps_due(invoice, known.get(&invoice.id)).is_empty() {
-                    continue;
+            self.announce_all(&overdue).await?;
+        }
+    }
+
+    /// Announces every stage that open invoices have come to.
+    async fn announce_all(&self, overdue: &[Invoice]) -> Result<(), Error> {
+        let of = self.subscriptions_of(overdue).await?;
+        let ids: Vec<i64> = overdue.iter().map(|invoice| invoice.id).collect();
+        let known = store::dunning::announced(&self.db, self.provider.name(), &ids).await?;
+        for invoice in overdue {
+            if self.steps_due(invoice, known.get(&invoice.id)).is_empty() {
+                continue;
+            }
+            // Only an account that has not ended can be held.
+            match of.get(&invoice.service_id) {
+                Some(of) if of.state == State::Active => {
+                    self.announce(invoice, &of.s3uid).await?;
                 }
-                // Only an account that has not ended can be held.
-                match of.get(&invoice.service_id) {
-                    Some(of) if of.state == State::Active => {
-                        self.announce(invoice, &of.s3uid).await?;
-                    }
-                    _ => {}
-                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one invoice now, as [`Self::dun`] would later.
+    pub(crate) async fn look_at_invoice(&self, id: i64) -> Result<(), Error> {
+        let found = self.ask(self.provider.find_invoices(&[id])).await?.pop();
+        match found {
+            Some(found) if found.state == InvoiceState::Open => self.announce_all(&[found]).await,
+            _ => {
+                let mut tx = self.db.begin().await?;
+                self.settle(&mut tx, id).await?;
+                tx.commit().await?;
+                Ok(())
             }
         }
     }

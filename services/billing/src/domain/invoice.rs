@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 
 use super::charge::Line;
 use super::dunning::Stage;
+use super::payment::{Bound, Target};
 use super::subscription::Subscription;
 use super::{Billing, asked_for};
 use crate::error::Error;
@@ -115,18 +116,19 @@ impl Billing {
         let invoice_id = receipt.invoice_id;
         self.find_seen(cx, invoice_id).await?;
         let Receipt { amount, reference, .. } = receipt;
+        let wanted = Bound::new(Target::Invoice(invoice_id), amount);
+        self.bind_reference(&reference, wanted).await?;
         let payment = Payment { reference, invoice_id, amount, actor: cx.actor() };
         let paid = match self.ask(self.provider.record_payment(&payment)).await {
             Ok(paid) => paid,
-            Err(ProviderError::NotFound) => return Err(Error::InvoiceNotFound),
-            Err(ProviderError::Payment(refusal)) => return Err(refused(refusal)),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(self.let_go_of(&payment.reference, of_payment(error)).await),
         };
         let mut tx = self.db.begin().await?;
         if paid.state != InvoiceState::Open {
             self.settle(&mut tx, invoice_id).await?;
         }
         let shown = self.to_shown(paid).await?;
+        store::payment::set_booked(&mut tx, &payment.reference);
         self.tell_payment(cx, &mut tx, &payment.reference, &shown).await?;
         once.answer(&mut tx, &shown).await?;
         tx.commit().await?;
@@ -200,6 +202,14 @@ impl Billing {
             invoice,
         };
         Ok(invoices.into_iter().map(shown).collect())
+    }
+}
+
+fn of_payment(error: ProviderError) -> Error {
+    match error {
+        ProviderError::NotFound => Error::InvoiceNotFound,
+        ProviderError::Payment(refusal) => refused(refusal),
+        error => error.into(),
     }
 }
 

@@ -6,12 +6,15 @@ pub(crate) mod closing;
 pub(crate) mod credit;
 pub(crate) mod document;
 pub(crate) mod dunning;
+pub(crate) mod hook;
 pub(crate) mod invoice;
 pub(crate) mod mirror;
+pub(crate) mod payment;
 pub(crate) mod period;
 pub(crate) mod plan;
 pub(crate) mod plan_change;
 pub(crate) mod quote;
+pub(crate) mod reconcile;
 pub(crate) mod subscription;
 pub(crate) mod terms;
 pub(crate) mod verification;
@@ -22,6 +25,7 @@ use std::time::Duration;
 use stowage_auth::Scope;
 use stowage_bus::Outbox;
 use stowage_db::Db;
+use stowage_provider::signed::Verifier;
 use stowage_provider::{Error as ProviderError, Provider};
 use stowage_types::{Clock, CustomerId};
 use tokio::sync::Notify;
@@ -51,6 +55,12 @@ pub(crate) struct Billing {
     schedule_changed: Arc<Notify>,
     /// Woken when credit may have paid what an account is held for.
     credit_changed: Notify,
+    /// Of messages of payment processors; absent: none are taken.
+    payment_verifier: Option<Verifier>,
+    /// Messages of the provider's own system that were taken.
+    taken: hook::Taken,
+    /// What such messages have led to, to be looked at again.
+    suspects: reconcile::Suspects,
 }
 
 /// Whose things a caller gets: whom he asks for, of whom he sees. `None`: nobody's.
@@ -84,7 +94,21 @@ impl Billing {
             dunning_steps: config.dunning_steps(),
             schedule_changed,
             credit_changed: Notify::new(),
+            payment_verifier: None,
+            taken: hook::Taken::default(),
+            suspects: reconcile::Suspects::default(),
         }
+    }
+
+    /// Believes payment processors whose messages this verifies.
+    pub(crate) fn believing(mut self, processors: Option<Verifier>) -> Self {
+        self.payment_verifier = processors;
+        self
+    }
+
+    /// How orders note an installation: the first has no name there.
+    fn noted_as<'n>(&self, installation: &'n str) -> &'n str {
+        if installation == self.provider.name() { "" } else { installation }
     }
 
     /// Waits for the provider for its bounded time. What it has not answered by then is unclear.

@@ -73,6 +73,8 @@ pub(crate) struct Subscription {
     pub(crate) cancel_time: Option<OffsetDateTime>,
     /// Counts the changes of `cancel_time`.
     pub(crate) schedule_version: i64,
+    /// Whether the provider was told of its last change.
+    pub(crate) is_mirrored: bool,
     /// The period that is open, from 1; absent before it is active and behind its last one.
     pub(crate) period_number: Option<i64>,
     /// When something of it is to be closed.
@@ -439,6 +441,7 @@ impl Billing {
         tx.commit().await?;
         found.cancel_time = end;
         found.schedule_version += 1;
+        found.is_mirrored = false;
         Ok(found)
     }
 

@@ -2,11 +2,13 @@
 
 mod charge;
 mod credit;
+mod hook;
 mod invoice;
 mod plan;
 mod subscription;
 
 pub(crate) use credit::CreditGrpc;
+pub(crate) use hook::HookGrpc;
 pub(crate) use invoice::InvoiceGrpc;
 pub(crate) use plan::PlanGrpc;
 pub(crate) use subscription::SubscriptionGrpc;

@@ -29,6 +29,7 @@ pub(crate) struct Row {
     end_time: Option<OffsetDateTime>,
     cancel_time: Option<OffsetDateTime>,
     schedule_version: i64,
+    mirrored_version: i64,
     period_number: Option<i64>,
     close_time: Option<OffsetDateTime>,
     create_time: OffsetDateTime,
@@ -46,8 +47,8 @@ macro_rules! select {
     () => {
         "SELECT s.order_key, s.provider, s.installation, s.customer_id, s.s3uid, s.plan_id, \
          s.plan_version, s.currency, s.location, s.state, s.service_id, s.order_id, s.invoice_id, \
-         s.anchor_time, s.end_time, s.cancel_time, s.schedule_version, s.period_number, \
-         s.close_time, s.create_time, \
+         s.anchor_time, s.end_time, s.cancel_time, s.schedule_version, s.mirrored_version, \
+         s.period_number, s.close_time, s.create_time, \
          v.title, v.period, v.base_price_nanos, r.period_nanos \
          FROM subscription s \
          JOIN plan_version v ON v.plan_id = s.plan_id AND v.version = s.plan_version \
@@ -137,6 +138,29 @@ pub(crate) async fn find(
     let sql = select!("WHERE s.provider = $1 AND s.service_id = $2");
     let row: Option<Row> = from.fetch_optional(sql, args![provider, service_id]).await?;
     row.map(subscription_of).transpose()
+}
+
+/// The subscription of an order, by what the provider calls the order.
+pub(crate) async fn find_by_order(
+    mut from: impl Query,
+    provider: &str,
+    order_id: i64,
+) -> Result<Option<Subscription>, Error> {
+    let sql = select!("WHERE s.provider = $1 AND s.order_id = $2 ORDER BY s.service_id LIMIT 1");
+    let row: Option<Row> = from.fetch_optional(sql, args![provider, order_id]).await?;
+    row.map(subscription_of).transpose()
+}
+
+/// Whether billing has ever met a customer: he has ordered, or asked what an order would cost.
+pub(crate) async fn knows(mut from: impl Query, customer: CustomerId) -> Result<bool, Error> {
+    let row: Option<(i64,)> = from
+        .fetch_optional(
+            "SELECT customer_id FROM customer_contact WHERE customer_id = $1 \
+             UNION SELECT customer_id FROM subscription WHERE customer_id = $1 LIMIT 1",
+            args![customer.0],
+        )
+        .await?;
+    Ok(row.is_some())
 }
 
 /// Returns those within the scope among the ids, in their order. The caller bounds the ids.
@@ -378,6 +402,7 @@ pub(crate) fn subscription_of(row: Row) -> Result<Subscription, Error> {
         end_time: row.end_time,
         cancel_time: row.cancel_time,
         schedule_version: row.schedule_version,
+        is_mirrored: row.mirrored_version >= row.schedule_version,
         period_number: row.period_number,
         close_time: row.close_time,
         create_time: row.create_time,

@@ -31,6 +31,9 @@ use crate::provider_trouble::Wobbly;
 /// When every test begins.
 pub(crate) const START: OffsetDateTime = datetime!(2026-01-31 10:00:00 UTC);
 
+/// What payment processors sign with.
+pub(crate) const PROCESSOR_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
 pub(crate) type Credits = CreditServiceClient<RoleChannel>;
 pub(crate) type Invoices = InvoiceServiceClient<RoleChannel>;
 pub(crate) type Plans = PlanServiceClient<RoleChannel>;
@@ -128,6 +131,7 @@ impl Kit {
             provider: provider.clone(),
             signer: signer.clone(),
             metering: metering.channel(signer.verifier()),
+            payment_hook_secret: Some(PROCESSOR_SECRET.to_owned().into()),
         };
         let role = build(config, deps.clone()).await.unwrap();
         (role.ready)().await.unwrap();

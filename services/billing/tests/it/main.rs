@@ -6,6 +6,7 @@ mod catalogue;
 mod closing_property;
 mod dunning;
 mod golden_invoices;
+mod hooks;
 mod invoices;
 mod kit;
 mod metering;

@@ -9,9 +9,11 @@ use async_trait::async_trait;
 use stowage_billing::Config;
 use stowage_proto::billing as pb;
 use stowage_proto::common::ErrorReason;
+use stowage_provider::signed::{Disbelief, SignedMessage};
 use stowage_provider::{
-    CreditNote, Error, Invoice, InvoiceListing, NewCredit, NewInvoice, NewOrder, OrderRef,
-    OverdueListing, Payment, PaymentTerms, PlacedOrder, Provider, Standing,
+    BooksPart, ById, Client, CreditNote, Error, Hint, Invoice, InvoiceListing, KeyedInvoice,
+    NewCredit, NewInvoice, NewOrder, OrderRef, OverdueListing, Part, Payment, PaymentTerms,
+    PlacedOrder, Provider, Service, Standing,
 };
 use stowage_provider_ledger::Ledger;
 use stowage_types::{CustomerId, Money};
@@ -179,6 +181,46 @@ impl Provider for Wobbly {
 
     async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error> {
         self.pass(self.ledger.record_payment(payment)).await
+    }
+
+    fn installations(&self) -> Vec<String> {
+        self.ledger.installations()
+    }
+
+    fn read_message(
+        &self,
+        installation: &str,
+        message: SignedMessage<'_>,
+    ) -> Result<Hint, Disbelief> {
+        self.ledger.read_message(installation, message)
+    }
+
+    async fn find_service(&self, order: &OrderRef) -> Result<Option<Service>, Error> {
+        self.ledger.find_service(order).await
+    }
+
+    async fn list_services(&self, installation: &str, by: ById) -> Result<Part<Service>, Error> {
+        self.ledger.list_services(installation, by).await
+    }
+
+    async fn list_keyed_invoices(
+        &self,
+        installation: &str,
+        by: ById,
+    ) -> Result<Part<KeyedInvoice>, Error> {
+        self.ledger.list_keyed_invoices(installation, by).await
+    }
+
+    async fn find_client(
+        &self,
+        installation: &str,
+        client_id: i64,
+    ) -> Result<Option<Client>, Error> {
+        self.ledger.find_client(installation, client_id).await
+    }
+
+    async fn check_books(&self, installation: &str, from: &str) -> Result<BooksPart, Error> {
+        self.ledger.check_books(installation, from).await
     }
 }
 

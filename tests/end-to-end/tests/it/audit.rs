@@ -38,6 +38,9 @@ const JOBS: &str = "needs a deletion that lasts: services/storage/tests/it/bucke
 const FIGURES: &str = "brings figures up to date sooner than by themselves; what a customer has, \
                        may do and pays stays as it is";
 
+const HINT: &str = "a hint to look at what is elsewhere; what comes of it is told as itself";
+const PROCESSOR: &str = "needs a message that is signed: tests/end-to-end/tests/it/hooks.rs";
+
 /// Every method that changes something or answers a secret.
 const TOLD: &[(&str, Told)] = &[
     ("accounts.v1.CustomerService/CreateCustomer", As(&["customer.created"])),
@@ -80,6 +83,8 @@ const TOLD: &[(&str, Told)] = &[
     ("billing.v1.InvoiceService/IssueCreditNote", As(&["credit_note.issued"])),
     ("billing.v1.CreditService/RecordCredit", As(&["credit.recorded"])),
     ("billing.v1.CreditService/SetPaymentTerms", As(&["payment_terms.set"])),
+    ("billing.v1.HookService/TakeProviderMessage", Not(HINT)),
+    ("billing.v1.HookService/TakePayment", Elsewhere(PROCESSOR)),
     ("billing.v1.PlanService/CreatePlan", As(&["plan.created"])),
     ("billing.v1.PlanService/UpdatePlan", As(&["plan.updated"])),
     ("billing.v1.PlanService/ArchivePlan", As(&["plan.archived"])),

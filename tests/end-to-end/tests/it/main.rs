@@ -24,6 +24,7 @@ mod front;
 mod go_types;
 mod golden;
 mod grpc;
+mod hooks;
 mod keyring;
 mod life;
 mod limits;

@@ -1,17 +1,20 @@
 //! An installation that bills by WHMCS: the whole product beside a simulator of it.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde_json::json;
 use stowage_billing::{ProviderKind, Whmcs};
 use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::{InvoiceState, ListInvoicesRequest, RecordPaymentRequest};
 use stowage_testkit::{Account, Kit, eventually};
 use stowage_types::SystemClock;
 use stowage_whmcs_simulator::{Cents, Chances, Settings, Simulator};
+
+use crate::hooks::{SECRET, secret_file, signed};
 
 /// How long what is done in the background may take.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,15 +49,10 @@ impl Shop {
     async fn start_with(set: impl FnOnce(&mut stowage_billing::Config, &Whmcs)) -> Self {
         let simulator = a_simulator().await;
         let folder = tempfile::tempdir().expect("a folder");
-        let secret_file = folder.path().join("secret");
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(0o600);
-        let mut file = file.open(&secret_file).expect("a file");
-        std::io::Write::write_all(&mut file, b"secret").expect("it is written");
         let whmcs = Whmcs {
             url: simulator.url(),
             identifier: "identifier".to_owned(),
-            secret_file,
+            secret_file: secret_file(folder.path(), "secret", "secret"),
             access_key_file: None,
             ca: None,
             payment_method: "banktransfer".to_owned(),
@@ -65,11 +63,15 @@ impl Shop {
             calls_per_second: 1000,
             number: 0,
             locations: Vec::new(),
+            hook_secret_file: Some(secret_file(folder.path(), "hook", SECRET)),
         };
         let kit = Kit::start_with(|config| {
             config.billing.own.provider = ProviderKind::Whmcs;
             set(&mut config.billing.own, &whmcs);
             config.billing.own.whmcs = Some(whmcs);
+            config.billing.own.suspend_after_days = Some(0);
+            // No timer looks within a test: what is seen was told of.
+            config.billing.own.dunning_interval_ms = 600_000;
         });
         Self { kit: kit.await, simulator, _folder: folder }
     }
@@ -197,4 +199,141 @@ async fn an_outage_of_whmcs_stops_new_orders_and_nothing_else() {
     site.facade.action("get_users", &anna.token, &[]).await.success();
     shop.simulator.set_chances(Chances::default(), 7);
     assert_eq!(shop.services().len(), 1);
+}
+
+const HOOK: &str = "/hooks/whmcs/whmcs";
+
+impl Shop {
+    /// Tells of an event as the file in WHMCS does; answers the status, and whether it was told
+    /// before.
+    async fn tell(&self, event: &str, ids: serde_json::Value) -> (u16, bool) {
+        let mut body = json!({"event": event, "nonce": event});
+        let ids = ids.as_object().cloned().unwrap_or_default();
+        body.as_object_mut().expect("an object").extend(ids);
+        let request = signed(HOOK, 0, &body.to_string());
+        let answer = self.kit.site.facade.send(request).await;
+        (answer.status.as_u16(), answer.value()["repeated"] == true)
+    }
+
+    async fn comes_to(&self, token: &str, wanted: &str) {
+        eventually(wanted, PATIENCE, async || {
+            let users = self.kit.site.facade.action("get_users", token, &[]).await.success();
+            let status = users["s3_users"][0]["status"].as_str().unwrap_or_default().to_owned();
+            if status == wanted { Ok(()) } else { Err(status) }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_whmcs_tells_of_an_invoice_is_looked_at_now() {
+    let shop = Shop::start().await;
+    let anna = shop.kit.site.customer(CLIENT, "EUR").await;
+    let plan_id = shop.kit.site.plans().await.0;
+    shop.kit.site.order(&anna.token, plan_id, "annas-bucket").await;
+    shop.comes_to(&anna.token, "active").await;
+    let now = stowage_types::Clock::now(&SystemClock);
+    let set = |status: &str| {
+        let mut state = shop.simulator.state();
+        let invoice = state.invoices.get_mut(&1).expect("it is there");
+        status.clone_into(&mut invoice.status);
+        invoice.due = time::Date::from_calendar_date(2026, time::Month::January, 1).expect("a day");
+        invoice.paid = (status == "Paid").then(|| now);
+    };
+    // It says paid: what counts is what WHMCS says when it is asked.
+    set("Unpaid");
+    assert_eq!(shop.tell("InvoicePaid", json!({"invoiceid": 1})).await, (200, false));
+    shop.comes_to(&anna.token, "suspended").await;
+    assert_eq!(shop.tell("InvoicePaid", json!({"invoiceid": 1})).await, (200, true));
+    set("Paid");
+    assert_eq!(shop.tell("OrderPaid", json!({"invoiceid": "1", "orderid": 1})).await, (200, false));
+    shop.comes_to(&anna.token, "active").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_has_ended_in_whmcs_is_told_of() {
+    let shop = Shop::start().await;
+    let anna = shop.kit.site.customer(CLIENT, "EUR").await;
+    let plan_id = shop.kit.site.plans().await.0;
+    shop.kit.site.order(&anna.token, plan_id, "annas-bucket").await;
+    // Nothing differs yet, and what is not ours is no matter.
+    for (event, ids) in [
+        ("ServiceEdit", json!({"serviceid": 1})),
+        ("AcceptOrder", json!({"orderid": 1})),
+        ("ServiceEdit", json!({"serviceid": 77})),
+        ("InvoicePaid", json!({"invoiceid": 77})),
+        ("DailyCronJob", json!({})),
+    ] {
+        assert_eq!(shop.tell(event, ids).await.0, 200, "{event}");
+    }
+    "Terminated".clone_into(&mut shop.simulator.state().services.get_mut(&1).unwrap().status);
+    let told = shop.tell("AfterModuleTerminate", json!({"serviceid": "1", "userid": 1})).await;
+    assert_eq!(told, (200, false));
+    let wanted = r#"stowage_billing_findings_total{kind="ended_there"} 1"#;
+    eventually("it is told of", PATIENCE, async || {
+        let metrics = shop.kit.site.facade.get("/metrics", &[]).await.text();
+        if metrics.contains(wanted) { Ok(()) } else { Err("not yet".to_owned()) }
+    })
+    .await;
+    let metrics = shop.kit.site.facade.get("/metrics", &[]).await.text();
+    assert_eq!(metrics.matches("stowage_billing_findings_total{").count(), 1, "and nothing else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_cannot_be_followed_is_taken_when_it_comes_again() {
+    let shop = Shop::start().await;
+    let anna = shop.kit.site.customer(CLIENT, "EUR").await;
+    let plan_id = shop.kit.site.plans().await.0;
+    shop.kit.site.order(&anna.token, plan_id, "annas-bucket").await;
+    let body = r#"{"event":"InvoicePaid","nonce":"a","invoiceid":1}"#;
+    let send = async || shop.kit.site.facade.send(signed(HOOK, -1, body)).await;
+    shop.simulator.set_chances(Chances { bad_gateway: 1000, ..Chances::default() }, 7);
+    let away = send().await;
+    assert_eq!(away.status.as_u16(), 503, "{}", away.text());
+    assert_eq!(away.headers["retry-after"], "5");
+    shop.simulator.set_chances(Chances::default(), 7);
+    for repeated in [false, true] {
+        let answer = send().await;
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
+        assert_eq!(answer.value()["repeated"], repeated);
+    }
+    // What was changed, is stale, or for another installation is not believed.
+    let other = signed("/hooks/whmcs/other", 0, body);
+    let mut tampered = signed(HOOK, 0, body);
+    *tampered.body_mut() = Bytes::from_static(br#"{"event":"InvoicePaid","invoiceid":2}"#);
+    let nameless = signed(HOOK, 0, r#"{"invoiceid":1}"#);
+    let long = signed(HOOK, 0, &format!("{body}{}", " ".repeat(16 * 1024)));
+    for (request, status) in [
+        (tampered, 401),
+        (signed(HOOK, -310, body), 401),
+        (nameless, 400),
+        (other, 404),
+        (long, 413),
+    ] {
+        let answer = shop.kit.site.facade.send(request).await;
+        assert_eq!(answer.status.as_u16(), status, "{}", answer.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_file_in_whmcs_is_heard() {
+    let shop = Shop::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let whmcs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../services/billing/providers/whmcs");
+    let hooks = folder.path().join("includes/hooks");
+    std::fs::create_dir_all(&hooks).expect("a folder");
+    std::fs::copy(format!("{whmcs}/hook/stowage.php"), hooks.join("stowage.php")).expect("a file");
+    let url = format!("http://{}{HOOK}", shop.kit.site.gateway);
+    let config = format!("<?php return ['url' => '{url}', 'secret' => '{SECRET}'];");
+    std::fs::write(folder.path().join("includes/stowage.config.php"), config).expect("a file");
+    let fire = include_str!("../../../whmcs-simulator/tests/it/hook/fire.php");
+    let mut command = Command::new("timeout");
+    command.args(["60", "php", "-r", fire]).arg(folder.path()).env("no_proxy", "*");
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = output.expect("it can be waited for").expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.is_empty(), "is PHP there? {said} {output:?}");
+    let metrics = shop.kit.site.facade.get("/metrics", &[]).await.text();
+    let taken = r#"stowage_gateway_hook_messages_total{hook="whmcs",status="200"} 18"#;
+    assert!(metrics.contains(taken), "all eighteen points are heard");
 }

@@ -10,9 +10,12 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use stowage_provider_whmcs::hook::{SIGNATURE_HEADER, TIMESTAMP_HEADER, Verifier};
+use stowage_provider::Provider as _;
+use stowage_provider::signed::{SIGNATURE_HEADER, SignedMessage, TIMESTAMP_HEADER};
 use stowage_types::SystemClock;
 use tokio::net::TcpListener;
+
+use crate::kit::{Notes, open_at, options};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 const HOOK: &str =
@@ -63,7 +66,7 @@ async fn fire(folder: &Path, config: Option<&str>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_php_sends_is_believed_once() {
+async fn what_php_sends_is_believed() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let url = format!("http://{}/whmcs", listener.local_addr().expect("an address"));
     let messages = Arc::new(Mutex::new(Vec::new()));
@@ -71,23 +74,27 @@ async fn what_php_sends_is_believed_once() {
     let folder = std::env::temp_dir().join(format!("stowage-hook-{}", std::process::id()));
     let config = format!("<?php return ['url' => '{url}', 'secret' => '{SECRET}'];");
     assert_eq!(fire(&folder, Some(&config)).await, "", "nothing is to be complained of");
-    let verifier = Verifier::new(&SECRET.to_owned().into(), Arc::new(SystemClock)).unwrap();
+    let mut options = options("http://127.0.0.1:1");
+    options.hook_secret = Some(SECRET.to_owned().into());
+    let provider = open_at(options, &Arc::new(Notes::default()), Arc::new(SystemClock));
     let mut told = BTreeMap::new();
     for (timestamp, signature, body) in messages.lock().unwrap().iter() {
-        let event = verifier.verify((timestamp, signature), body).unwrap();
-        assert!(verifier.verify((timestamp, signature), body).is_err(), "once");
-        let ids = [event.client_id, event.invoice_id, event.order_id, event.service_id];
-        told.insert(event.name, ids);
+        let message = SignedMessage { timestamp, signature, body };
+        let hint = provider.read_message("whmcs", message).unwrap();
+        assert!(provider.read_message("other", message).is_err(), "of another installation");
+        let changed = SignedMessage { body: b"{}", ..message };
+        assert!(provider.read_message("whmcs", changed).is_err(), "not what was signed");
+        told.insert(hint.event, [hint.invoice_id, hint.order_id, hint.service_id]);
     }
-    let (client, invoice, order, service) = (Some(1), Some(2), Some(3), Some(4));
+    let (invoice, order, service) = (Some(2), Some(3), Some(4));
     for (name, ids) in [
-        ("InvoicePaid", [None, invoice, None, None]),
-        ("InvoiceCreated", [None, invoice, None, None]),
-        ("OrderPaid", [client, invoice, order, None]),
-        ("CancelOrder", [None, None, order, None]),
-        ("CancellationRequest", [client, None, None, service]),
-        ("ServiceDelete", [client, None, None, service]),
-        ("AfterModuleTerminate", [client, None, None, service]),
+        ("InvoicePaid", [invoice, None, None]),
+        ("InvoiceCreated", [invoice, None, None]),
+        ("OrderPaid", [invoice, order, None]),
+        ("CancelOrder", [None, order, None]),
+        ("CancellationRequest", [None, None, service]),
+        ("ServiceDelete", [None, None, service]),
+        ("AfterModuleTerminate", [None, None, service]),
     ] {
         assert_eq!(told.get(name), Some(&ids), "{name}");
     }

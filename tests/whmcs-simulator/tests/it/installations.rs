@@ -47,7 +47,7 @@ async fn an_order_is_billed_where_its_location_was_when_it_was_placed() {
         installation(&second, ("dutch", 2), &["NL"]),
     ]);
     let provider = provider.unwrap();
-    assert_eq!(provider.installations(), ["", "dutch"]);
+    assert_eq!(provider.installations(), ["whmcs", "dutch"]);
     let (here, there) = (order_at(&provider, "k1", "US"), order_at(&provider, "k2", "NL"));
     let placed = provider.place_order(&here).await.unwrap();
     let other = provider.place_order(&there).await.unwrap();

@@ -10,7 +10,7 @@ use stowage_provider::{
 };
 use stowage_provider_whmcs::{Memory, Product, Whmcs, WhmcsOptions};
 use stowage_types::SecretString;
-use stowage_types::{Currency, CustomerId, FakeClock, Money, PlanId, S3uid, SystemRandom};
+use stowage_types::{Clock, Currency, CustomerId, FakeClock, Money, PlanId, S3uid, SystemRandom};
 use stowage_whmcs_simulator::{Cents, Settings, Simulator};
 use time::macros::datetime;
 
@@ -113,8 +113,13 @@ pub(crate) fn options(url: &str) -> WhmcsOptions {
 }
 
 pub(crate) fn open(options: WhmcsOptions, notes: &Arc<Notes>, clock: &Arc<FakeClock>) -> Whmcs {
+    open_at(options, notes, clock.clone())
+}
+
+/// Likewise, by whatever clock.
+pub(crate) fn open_at(options: WhmcsOptions, notes: &Arc<Notes>, clock: Arc<dyn Clock>) -> Whmcs {
     let memory = Memory { links: notes.clone(), keys: notes.clone() };
-    Whmcs::new(options, memory, clock.clone(), Arc::new(SystemRandom)).unwrap()
+    Whmcs::new(options, memory, clock, Arc::new(SystemRandom)).unwrap()
 }
 
 pub(crate) fn euros(cents: i128) -> Money {

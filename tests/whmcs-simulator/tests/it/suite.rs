@@ -1,9 +1,11 @@
 //! The suite that every provider passes, bare and on a line that loses answers.
 
 use async_trait::async_trait;
+use stowage_provider::signed::{Disbelief, SignedMessage};
 use stowage_provider::{
-    CreditNote, Error, Invoice, InvoiceListing, NewCredit, NewInvoice, NewOrder, OrderRef,
-    OverdueListing, Payment, PaymentTerms, PlacedOrder, Provider, Standing, conformance,
+    BooksPart, ById, Client, CreditNote, Error, Hint, Invoice, InvoiceListing, KeyedInvoice,
+    NewCredit, NewInvoice, NewOrder, OrderRef, OverdueListing, Part, Payment, PaymentTerms,
+    PlacedOrder, Provider, Service, Standing, conformance,
 };
 use stowage_provider_whmcs::{Ending, Whmcs};
 use stowage_types::{CustomerId, Money};
@@ -97,6 +99,46 @@ impl Provider for Repeating {
 
     async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error> {
         until_clear(|| self.0.record_payment(payment)).await
+    }
+
+    fn installations(&self) -> Vec<String> {
+        self.0.installations()
+    }
+
+    fn read_message(
+        &self,
+        installation: &str,
+        message: SignedMessage<'_>,
+    ) -> Result<Hint, Disbelief> {
+        self.0.read_message(installation, message)
+    }
+
+    async fn find_service(&self, order: &OrderRef) -> Result<Option<Service>, Error> {
+        until_clear(|| self.0.find_service(order)).await
+    }
+
+    async fn list_services(&self, installation: &str, by: ById) -> Result<Part<Service>, Error> {
+        until_clear(|| self.0.list_services(installation, by)).await
+    }
+
+    async fn list_keyed_invoices(
+        &self,
+        installation: &str,
+        by: ById,
+    ) -> Result<Part<KeyedInvoice>, Error> {
+        until_clear(|| self.0.list_keyed_invoices(installation, by)).await
+    }
+
+    async fn find_client(
+        &self,
+        installation: &str,
+        client_id: i64,
+    ) -> Result<Option<Client>, Error> {
+        until_clear(|| self.0.find_client(installation, client_id)).await
+    }
+
+    async fn check_books(&self, installation: &str, from: &str) -> Result<BooksPart, Error> {
+        until_clear(|| self.0.check_books(installation, from)).await
     }
 }
 

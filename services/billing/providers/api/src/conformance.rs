@@ -4,9 +4,11 @@
 use stowage_types::{Currency, CustomerId, Money, PlanId, S3uid};
 use time::{Duration, OffsetDateTime};
 
+use crate::signed::{Disbelief, SignedMessage};
 use crate::{
-    Error, Invoice, InvoiceLine, InvoiceListing, InvoiceState, NewCredit, NewInvoice, NewOrder,
-    OrderKey, OrderRef, OverdueListing, Payment, PaymentRefusal, Period, PlacedOrder, Provider,
+    ById, Error, Invoice, InvoiceLine, InvoiceListing, InvoiceState, NewCredit, NewInvoice,
+    NewOrder, OrderKey, OrderRef, OverdueListing, Payment, PaymentRefusal, Period, PlacedOrder,
+    PlannedEnd, Provider, Service, ServiceState,
 };
 
 /// Runs every rule.
@@ -24,6 +26,10 @@ pub async fn run(provider: &dyn Provider) {
     invoices_are_issued_once(provider).await;
     invoices_are_listed(provider).await;
     credit_is_given_once(provider).await;
+    services_are_listed(provider).await;
+    keyed_invoices_are_listed(provider).await;
+    messages_of_strangers_are_not_believed(provider);
+    the_books_agree(provider).await;
 }
 
 /// An order of the suite; a zero price makes it a free one.
@@ -301,4 +307,108 @@ async fn invoices_are_listed(provider: &dyn Provider) {
     overdue.max = 1;
     let listed = provider.list_overdue(overdue).await.expect("the provider is there");
     assert_eq!(listed.iter().collect::<Vec<_>>(), open[1..2]);
+}
+
+/// The installation that the suite's orders are placed with.
+fn installation(provider: &dyn Provider) -> String {
+    let mut names = provider.installations();
+    assert_eq!(names.len(), 1, "the suite is run with one: {names:?}");
+    names.remove(0)
+}
+
+/// All services, read two at a time.
+async fn services(provider: &dyn Provider) -> Vec<Service> {
+    let installation = installation(provider);
+    let (mut all, mut after) = (Vec::new(), 0);
+    loop {
+        let part = provider.list_services(&installation, ById { after, max: 2 }).await;
+        let part = part.expect("the provider is there");
+        all.extend(part.rows);
+        match part.through {
+            Some(through) => {
+                assert!(through > after, "a list goes on");
+                after = through;
+            }
+            None => return all,
+        }
+    }
+}
+
+async fn services_are_listed(provider: &dyn Provider) {
+    let all = services(provider).await;
+    assert!(all.windows(2).all(|pair| pair[0].service_id < pair[1].service_id), "by id");
+    for (key, state) in [
+        ("suite-one", ServiceState::Pending),
+        ("suite-invoice-undone", ServiceState::Ended),
+        ("suite-repeat", ServiceState::Ended),
+        ("suite-usage", ServiceState::Active),
+    ] {
+        let order = reference(&order(key, 10), None);
+        let listed: Vec<_> = all.iter().filter(|own| own.key == Some(order.key.clone())).collect();
+        let (listed, twins) = listed.split_first().expect("what was placed is listed");
+        // What was placed twice on the way was cancelled.
+        assert!(twins.iter().all(|twin| twin.state == ServiceState::Ended), "{key}: {twins:?}");
+        assert_eq!((listed.state, listed.customer), (state, Some(order.customer)), "{key}");
+        assert!(listed.service_id > 0 && listed.order_id > 0, "{key}");
+        let price = self::order(key, 10).period_price;
+        assert!(listed.period_price.is_none_or(|own| own == price), "{key}: {listed:?}");
+        assert!(listed.plans.as_ref().is_none_or(|own| own.contains(&PlanId(1))), "{key}");
+        let found = provider.find_service(&order).await.expect("the provider is there");
+        assert_eq!(found.as_ref(), Some(*listed), "{key} is found as it is listed");
+    }
+    let absent = reference(&order("suite-absent", 10), None);
+    assert_eq!(provider.find_service(&absent).await.expect("there"), None);
+    let elsewhere = provider.list_services("suite-nowhere", ById { after: 0, max: 9 }).await;
+    assert!(matches!(elsewhere, Err(Error::NotFound)), "{elsewhere:?}");
+
+    let (planned, _) = accepted(provider, "suite-planned", 10).await;
+    let end = OffsetDateTime::UNIX_EPOCH + Duration::days(30_000);
+    for (end, expected) in [(Some(end), PlannedEnd::At(end)), (None, PlannedEnd::Never)] {
+        provider.mirror_end(&planned, end).await.expect("an end is mirrored");
+        let found = provider.find_service(&planned).await.expect("there").expect("it is there");
+        assert!(found.end == PlannedEnd::Untold || found.end == expected, "{found:?}");
+    }
+}
+
+async fn keyed_invoices_are_listed(provider: &dyn Provider) {
+    let installation = installation(provider);
+    let (mut keys, mut after) = (Vec::new(), 0);
+    loop {
+        let part = provider.list_keyed_invoices(&installation, ById { after, max: 3 }).await;
+        let part = part.expect("the provider is there");
+        for invoice in part.rows {
+            let found = find(provider, invoice.id).await.expect("it is there");
+            assert_eq!(invoice.is_void, found.state == InvoiceState::Void, "{}", invoice.key);
+            // What was made twice on the way is withdrawn.
+            if !invoice.is_void {
+                keys.push(invoice.key);
+            }
+        }
+        match part.through {
+            Some(through) => after = through,
+            None => break,
+        }
+    }
+    keys.sort_unstable();
+    assert_eq!(keys, ["suite-usage/1", "suite-usage/2"], "those of orders have no key");
+}
+
+fn messages_of_strangers_are_not_believed(provider: &dyn Provider) {
+    let message = SignedMessage { timestamp: "0", signature: "sha256=00", body: b"{}" };
+    let read = provider.read_message("suite-nowhere", message);
+    assert_eq!(read, Err(Disbelief::NoSecret), "there is no such installation");
+    let read = provider.read_message(&installation(provider), message);
+    assert!(read.is_err(), "it is not signed: {read:?}");
+}
+
+async fn the_books_agree(provider: &dyn Provider) {
+    let (installation, mut from) = (installation(provider), String::new());
+    loop {
+        let part = provider.check_books(&installation, &from).await.expect("there are books");
+        assert_eq!(part.faults, [""; 0]);
+        match part.next {
+            Some(next) => from = next,
+            None => break,
+        }
+    }
 }

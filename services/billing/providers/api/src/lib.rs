@@ -20,10 +20,14 @@ mod error;
 mod invoice;
 mod links;
 mod order;
+mod service;
+pub mod signed;
 
 use async_trait::async_trait;
 use stowage_types::{CustomerId, Money};
 use time::OffsetDateTime;
+
+use signed::{Disbelief, SignedMessage};
 
 pub use credit::{Credit, CreditNote, NewCredit, PaymentTerms, Standing};
 pub use error::{BoxError, Error};
@@ -33,6 +37,9 @@ pub use invoice::{
 };
 pub use links::{CustomerLinks, SpentKeys};
 pub use order::{NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
+pub use service::{
+    BooksPart, ById, Client, Hint, KeyedInvoice, Part, PlannedEnd, Service, ServiceState,
+};
 
 /// A billing provider, as the billing role sees it.
 #[async_trait]
@@ -40,13 +47,8 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// What subscriptions say they are billed by: `ledger`. Never changes, since it is stored.
     fn name(&self) -> &'static str;
 
-    /// The names of its installations, where it has several: each bills some locations. The empty
-    /// name is that of the only or first one. An order stays with the one it was placed at.
-    fn installations(&self) -> Vec<&str> {
-        vec![""]
-    }
-
-    /// Which of them bills what is ordered at a location.
+    /// Which installation bills what is ordered at a location: empty for the only or first one. An
+    /// order stays with the one it was placed at.
     fn installation_at(&self, _location: &str) -> &str {
         ""
     }
@@ -168,4 +170,59 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// `NotFound` if there is no such invoice, `Payment` if it is refused; `Pending`,
     /// `Unavailable`.
     async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error>;
+
+    /// The names of the installations that it bills by; the first has the provider's own name, for
+    /// which orders have an empty one. A name never changes, since it is stored.
+    fn installations(&self) -> Vec<String>;
+
+    /// Reads a message that an installation's own system has sent, if it is to be believed.
+    ///
+    /// # Errors
+    /// Why it is not: `NoSecret` also of an installation that is not there.
+    fn read_message(
+        &self,
+        installation: &str,
+        message: SignedMessage<'_>,
+    ) -> Result<Hint, Disbelief>;
+
+    /// What there is of an order, whatever state it is in.
+    ///
+    /// # Errors
+    /// `Unavailable`.
+    async fn find_service(&self, order: &OrderRef) -> Result<Option<Service>, Error>;
+
+    /// Services of an installation that were ordered by us, in the order of their ids.
+    ///
+    /// # Errors
+    /// `NotFound` if there is no such installation; `Unavailable`.
+    async fn list_services(&self, installation: &str, by: ById) -> Result<Part<Service>, Error>;
+
+    /// Invoices of an installation that were issued under keys, withdrawn ones included, in the
+    /// order of their ids.
+    ///
+    /// # Errors
+    /// As [`Self::list_services`].
+    async fn list_keyed_invoices(
+        &self,
+        installation: &str,
+        by: ById,
+    ) -> Result<Part<KeyedInvoice>, Error>;
+
+    /// A client of an installation, whom customers are linked to.
+    ///
+    /// # Errors
+    /// `Refused` if customers are not linked to anybody; `NotFound` if there is no such
+    /// installation; `Unavailable`.
+    async fn find_client(
+        &self,
+        installation: &str,
+        client_id: i64,
+    ) -> Result<Option<Client>, Error>;
+
+    /// Looks whether the provider's own books agree with themselves, from a place on; empty: from
+    /// their beginning. Changes nothing.
+    ///
+    /// # Errors
+    /// As [`Self::list_services`].
+    async fn check_books(&self, installation: &str, from: &str) -> Result<BooksPart, Error>;
 }

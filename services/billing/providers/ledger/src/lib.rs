@@ -20,6 +20,7 @@
 
 #![deny(clippy::float_arithmetic)]
 
+mod books;
 mod credit;
 mod invoice;
 mod store;
@@ -28,9 +29,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use stowage_db::{Db, Tx, next_id, next_ids};
+use stowage_provider::signed::{Disbelief, SignedMessage};
 use stowage_provider::{
-    CreditNote, Error, Invoice, InvoiceListing, NewCredit, NewInvoice, NewOrder, OrderRef,
-    OverdueListing, Payment, PaymentTerms, PlacedOrder, Provider, Standing,
+    BooksPart, ById, Client, CreditNote, Error, Hint, Invoice, InvoiceListing, KeyedInvoice,
+    NewCredit, NewInvoice, NewOrder, OrderRef, OverdueListing, Part, Payment, PaymentTerms,
+    PlacedOrder, Provider, Service, Standing,
 };
 use stowage_types::{Clock, CustomerId, Money};
 use time::{Duration, OffsetDateTime};
@@ -184,6 +187,58 @@ impl Provider for Ledger {
     async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error> {
         self.pay(payment).await
     }
+
+    fn installations(&self) -> Vec<String> {
+        vec![NAME.to_owned()]
+    }
+
+    fn read_message(&self, _: &str, _: SignedMessage<'_>) -> Result<Hint, Disbelief> {
+        // Nothing happens in it that billing does not do itself.
+        Err(Disbelief::NoSecret)
+    }
+
+    async fn find_service(&self, order: &OrderRef) -> Result<Option<Service>, Error> {
+        order::find_service(&self.db, &order.key).await.map_err(Error::unavailable)
+    }
+
+    async fn list_services(&self, installation: &str, by: ById) -> Result<Part<Service>, Error> {
+        check(installation)?;
+        let rows = order::list_services(&self.db, by).await.map_err(Error::unavailable)?;
+        let through = through(&rows, by, |row| row.service_id);
+        Ok(Part { rows, through })
+    }
+
+    async fn list_keyed_invoices(
+        &self,
+        installation: &str,
+        by: ById,
+    ) -> Result<Part<KeyedInvoice>, Error> {
+        check(installation)?;
+        let rows = store::invoice::list_keyed(&self.db, by).await.map_err(Error::unavailable)?;
+        let through = through(&rows, by, |row| row.id);
+        Ok(Part { rows, through })
+    }
+
+    async fn find_client(&self, _: &str, _: i64) -> Result<Option<Client>, Error> {
+        let why = "customers of the built-in ledger are billed as they are: there is nobody to \
+            link them to";
+        Err(Error::Refused { why: why.to_owned() })
+    }
+
+    async fn check_books(&self, installation: &str, from: &str) -> Result<BooksPart, Error> {
+        check(installation)?;
+        self.look_at_books(from).await
+    }
+}
+
+fn check(installation: &str) -> Result<(), Error> {
+    if installation == NAME { Ok(()) } else { Err(Error::NotFound) }
+}
+
+/// The last id of a part; `None` if it is the last part.
+fn through<T>(rows: &[T], by: ById, id: impl Fn(&T) -> i64) -> Option<i64> {
+    let is_full = i64::try_from(rows.len()).is_ok_and(|count| count >= by.max);
+    rows.last().filter(|_| is_full).map(id)
 }
 
 /// The ids of a new order, and of its invoice if there is one.

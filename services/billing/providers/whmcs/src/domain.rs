@@ -24,6 +24,13 @@ pub(crate) fn domain_of(key: &OrderKey) -> String {
     format!("{HASHED}{}{SUFFIX}", hex::encode(&digest[..DIGEST_BYTES]))
 }
 
+/// The key that a domain was made of; `None`: it is none of ours, or says a digest only.
+pub(crate) fn key_of(domain: &str) -> Option<OrderKey> {
+    let domain = domain.to_ascii_lowercase();
+    let key = OrderKey::parse(domain.strip_suffix(SUFFIX)?).ok()?;
+    (domain_of(&key) == domain).then_some(key)
+}
+
 /// Whether a text names such a domain.
 pub(crate) fn names_one(text: &str) -> bool {
     text.contains(SUFFIX)
@@ -50,6 +57,12 @@ mod tests {
             assert!(domain.split('.').all(|label| (1..=63).contains(&label.len())), "{domain}");
             assert_eq!(*domain, domain.to_lowercase());
         }
+        for key in keys {
+            let read = key_of(&domain(key));
+            let is_plain = !domain(key).starts_with(HASHED);
+            assert_eq!(read.as_ref().map(OrderKey::as_str), is_plain.then_some(key));
+        }
+        assert_eq!(key_of("example.com"), None);
         assert!(names_one(&format!("Standard - {digest} (2026)")) && !names_one("example.com"));
     }
 }

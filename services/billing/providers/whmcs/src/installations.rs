@@ -10,9 +10,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use stowage_provider::signed::{Disbelief, SignedMessage};
 use stowage_provider::{
-    CreditNote, Error, Invoice, InvoiceListing, NewCredit, NewInvoice, NewOrder, OrderRef,
-    OverdueListing, Payment, PaymentTerms, PlacedOrder, Provider, Standing,
+    BooksPart, ById, Client, CreditNote, Error, Hint, Invoice, InvoiceListing, KeyedInvoice,
+    NewCredit, NewInvoice, NewOrder, OrderRef, OverdueListing, Part, Payment, PaymentTerms,
+    PlacedOrder, Provider, Service, Standing,
 };
 use stowage_types::{CustomerId, Money};
 use time::OffsetDateTime;
@@ -86,6 +88,10 @@ impl Installations {
         found.ok_or_else(away)
     }
 
+    fn called(&self, name: &str) -> Result<&Installation, Error> {
+        self.0.iter().find(|one| one.called() == name).ok_or(Error::NotFound)
+    }
+
     fn of_id(&self, id: i64) -> Result<&Installation, Error> {
         let number = id / IDS;
         if !(0..=NUMBER_MAX).contains(&number) {
@@ -109,6 +115,11 @@ fn own_id(id: i64) -> i64 {
 }
 
 impl Installation {
+    /// Its name, where the first has one too.
+    fn called(&self) -> &str {
+        if self.name.is_empty() { NAME } else { &self.name }
+    }
+
     /// What is told of an id; 0 stays so: there is nothing.
     fn told_id(&self, id: i64) -> Result<i64, Error> {
         match id {
@@ -125,6 +136,12 @@ impl Installation {
 
     fn all_told(&self, invoices: Vec<Invoice>) -> Result<Vec<Invoice>, Error> {
         invoices.into_iter().map(|invoice| self.told(invoice)).collect()
+    }
+
+    fn told_service(&self, service: Service) -> Result<Service, Error> {
+        let service_id = self.told_id(service.service_id)?;
+        let order_id = self.told_id(service.order_id)?;
+        Ok(Service { service_id, order_id, ..service })
     }
 
     fn placed(&self, placed: PlacedOrder) -> Result<PlacedOrder, Error> {
@@ -157,8 +174,8 @@ impl Provider for Installations {
         true
     }
 
-    fn installations(&self) -> Vec<&str> {
-        self.0.iter().map(|one| one.name.as_str()).collect()
+    fn installations(&self) -> Vec<String> {
+        self.0.iter().map(|one| one.called().to_owned()).collect()
     }
 
     fn installation_at(&self, location: &str) -> &str {
@@ -311,6 +328,65 @@ impl Provider for Installations {
         let with = self.of_id(payment.invoice_id)?;
         let own = Payment { invoice_id: own_id(payment.invoice_id), ..payment.clone() };
         with.told(with.provider.record_payment(&own).await?)
+    }
+
+    fn read_message(
+        &self,
+        installation: &str,
+        message: SignedMessage<'_>,
+    ) -> Result<Hint, Disbelief> {
+        let with = self.called(installation).map_err(|_| Disbelief::NoSecret)?;
+        let hint = with.provider.read_message(NAME, message)?;
+        // An id that cannot be is none of ours.
+        let told = |id: Option<i64>| id.and_then(|id| with.told_id(id).ok());
+        Ok(Hint {
+            event: hint.event,
+            invoice_id: told(hint.invoice_id),
+            order_id: told(hint.order_id),
+            service_id: told(hint.service_id),
+        })
+    }
+
+    async fn find_service(&self, order: &OrderRef) -> Result<Option<Service>, Error> {
+        let with = self.named(&order.installation)?;
+        let found = with.provider.find_service(&own_order(order)).await?;
+        found.map(|service| with.told_service(service)).transpose()
+    }
+
+    async fn list_services(&self, installation: &str, by: ById) -> Result<Part<Service>, Error> {
+        let with = self.called(installation)?;
+        let own = ById { after: own_id(by.after), ..by };
+        let Part { rows, through } = with.provider.list_services(NAME, own).await?;
+        let rows = rows.into_iter().map(|row| with.told_service(row)).collect::<Result<_, _>>()?;
+        Ok(Part { rows, through: through.map(|id| with.told_id(id)).transpose()? })
+    }
+
+    async fn list_keyed_invoices(
+        &self,
+        installation: &str,
+        by: ById,
+    ) -> Result<Part<KeyedInvoice>, Error> {
+        let with = self.called(installation)?;
+        let own = ById { after: own_id(by.after), ..by };
+        let Part { rows, through } = with.provider.list_keyed_invoices(NAME, own).await?;
+        let told = |row: KeyedInvoice| {
+            let id = with.told_id(row.id)?;
+            Ok(KeyedInvoice { id, ..row })
+        };
+        let rows = rows.into_iter().map(told).collect::<Result<_, Error>>()?;
+        Ok(Part { rows, through: through.map(|id| with.told_id(id)).transpose()? })
+    }
+
+    async fn find_client(
+        &self,
+        installation: &str,
+        client_id: i64,
+    ) -> Result<Option<Client>, Error> {
+        self.called(installation)?.provider.find_client(NAME, client_id).await
+    }
+
+    async fn check_books(&self, installation: &str, from: &str) -> Result<BooksPart, Error> {
+        self.called(installation)?.provider.check_books(NAME, from).await
     }
 }
 

@@ -38,6 +38,13 @@ fn line_of(key: &str, service_id: i64) -> String {
     format!("{MARK}{key} {service_id}")
 }
 
+/// The key that the notes of an invoice of ours name.
+pub(crate) fn key_in(notes: &str) -> Option<&str> {
+    let line = notes.lines().find_map(|line| line.trim().strip_prefix(MARK))?;
+    let (key, service) = line.rsplit_once(' ')?;
+    (service.parse::<i64>().is_ok() && !key.is_empty()).then_some(key)
+}
+
 /// The service that the notes of an invoice of ours name.
 pub(crate) fn service_in(notes: &str) -> Option<i64> {
     let line = notes.lines().find_map(|line| line.trim().strip_prefix(MARK))?;

@@ -34,10 +34,11 @@ mod customers;
 mod domain;
 mod ending;
 mod fault;
-pub mod hook;
+mod hook;
 mod installations;
 mod invoices;
 mod issuing;
+mod listing;
 mod loose;
 mod net;
 mod options;
@@ -51,10 +52,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use stowage_provider::signed::{Disbelief, SignedMessage, Verifier};
 use stowage_provider::{
-    BoxError, CreditNote, CustomerLinks, Error, Invoice, InvoiceListing, NewCredit, NewInvoice,
-    NewOrder, OrderRef, OverdueListing, Payment, PaymentRefusal, PaymentTerms, PlacedOrder,
-    Provider, SpentKeys, Standing,
+    BooksPart, BoxError, ById, Client, CreditNote, CustomerLinks, Error, Hint, Invoice,
+    InvoiceListing, KeyedInvoice, NewCredit, NewInvoice, NewOrder, OrderRef, OverdueListing, Part,
+    Payment, PaymentRefusal, PaymentTerms, PlacedOrder, Provider, Service, SpentKeys, Standing,
 };
 use stowage_types::{Clock, Currency, CustomerId, Money, Random};
 use time::OffsetDateTime;
@@ -88,6 +90,8 @@ pub struct Whmcs {
     turns: turns::Turns,
     attempts: attempts::Attempts,
     currencies: Mutex<HashMap<i64, Currency>>,
+    /// Of messages that the installation sends.
+    verifier: Option<Verifier>,
     clock: Arc<dyn Clock>,
 }
 
@@ -106,7 +110,9 @@ impl Whmcs {
         let turns = turns::Turns::new(options.calls_max);
         let attempts = attempts::Attempts::default();
         let currencies = Mutex::default();
-        Ok(Self { api, options, memory, turns, attempts, currencies, clock })
+        let secret = options.hook_secret.as_ref();
+        let verifier = secret.and_then(|secret| Verifier::new(secret, Arc::clone(&clock)));
+        Ok(Self { api, options, memory, turns, attempts, currencies, verifier, clock })
     }
 }
 
@@ -185,5 +191,46 @@ impl Provider for Whmcs {
 
     async fn record_payment(&self, payment: &Payment) -> Result<Invoice, Error> {
         self.pay(payment).await
+    }
+
+    fn installations(&self) -> Vec<String> {
+        vec![NAME.to_owned()]
+    }
+
+    fn read_message(
+        &self,
+        installation: &str,
+        message: SignedMessage<'_>,
+    ) -> Result<Hint, Disbelief> {
+        self.read(installation, message)
+    }
+
+    async fn find_service(&self, order: &OrderRef) -> Result<Option<Service>, Error> {
+        self.look_at(order).await
+    }
+
+    async fn list_services(&self, installation: &str, by: ById) -> Result<Part<Service>, Error> {
+        self.list_ours(installation, by).await
+    }
+
+    async fn list_keyed_invoices(
+        &self,
+        installation: &str,
+        by: ById,
+    ) -> Result<Part<KeyedInvoice>, Error> {
+        self.list_keyed(installation, by).await
+    }
+
+    async fn find_client(
+        &self,
+        installation: &str,
+        client_id: i64,
+    ) -> Result<Option<Client>, Error> {
+        self.look_up(installation, client_id).await
+    }
+
+    async fn check_books(&self, _: &str, _: &str) -> Result<BooksPart, Error> {
+        // WHMCS keeps them.
+        Ok(BooksPart { faults: Vec::new(), looked_at: 0, next: None })
     }
 }

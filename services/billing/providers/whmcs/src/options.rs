@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
+use stowage_provider::signed::SECRET_CHARS_MIN;
 use stowage_types::PlanId;
 
 /// How an installation of WHMCS is reached and used.
@@ -19,6 +20,9 @@ pub struct WhmcsOptions {
     /// `$api_access_key` of its `configuration.php`, where calls come from addresses that are not
     /// on its list.
     pub access_key: Option<SecretString>,
+    /// What the file in the installation signs its messages with; at least 32 characters. Default:
+    /// none is taken.
+    pub hook_secret: Option<SecretString>,
     /// Certificates of the authority that has signed its own, in PEM. Default: those that the
     /// system trusts.
     pub ca: Option<PathBuf>,
@@ -91,6 +95,7 @@ impl WhmcsOptions {
             identifier: identifier.to_owned(),
             secret,
             access_key: None,
+            hook_secret: None,
             ca: None,
             payment_method: payment_method.to_owned(),
             products,
@@ -123,6 +128,11 @@ impl WhmcsOptions {
         let is_url = ["https://", "http://"].iter().any(|scheme| self.url.starts_with(scheme));
         need(is_url && !self.url.contains(['?', '#']), "url: is not an http(s):// address");
         need(!self.identifier.is_empty(), "identifier: is missing");
+        let is_long = |secret: &SecretString| secret.expose_secret().len() >= SECRET_CHARS_MIN;
+        need(
+            self.hook_secret.as_ref().is_none_or(is_long),
+            "hook_secret: must have at least 32 characters",
+        );
         need(!self.payment_method.is_empty(), "payment_method: is missing");
         need(self.products.values().all(|product| product.id > 0), "products: an id is positive");
         need(self.calls_per_second > 0, "calls_per_second: must be at least 1");
@@ -157,9 +167,10 @@ mod tests {
             url: "billing.example.com".to_owned(),
             identifier: String::new(),
             products: [(PlanId(1), product)].into(),
+            hook_secret: Some(SecretString::from("too short".to_owned())),
             calls_per_second: 0,
             ..options()
         };
-        assert_eq!(bad.faults().len(), 4, "{:?}", bad.faults());
+        assert_eq!(bad.faults().len(), 5, "{:?}", bad.faults());
     }
 }

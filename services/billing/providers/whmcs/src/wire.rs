@@ -6,7 +6,7 @@ use time::{Date, OffsetDateTime};
 
 use crate::api::Api;
 use crate::fault::Fault;
-use crate::loose;
+use crate::{domain, loose};
 
 /// Rows of a page.
 const PAGE: usize = 100;
@@ -35,6 +35,19 @@ pub(crate) struct Service {
     pub(crate) state: ServiceState,
     /// Of the first period, in nano-units.
     pub(crate) first_price: i128,
+    /// Of any other one, in nano-units, where it is told.
+    pub(crate) recurring: Option<i128>,
+    /// 0: it is not told.
+    pub(crate) product: i64,
+    pub(crate) registered: Option<Date>,
+}
+
+/// A row of the list of all services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ServiceRow {
+    pub(crate) id: i64,
+    /// Absent: it is none of ours.
+    pub(crate) ours: Option<Service>,
 }
 
 /// Where an order is in its life.
@@ -83,6 +96,7 @@ pub(crate) struct InvoiceRow {
     pub(crate) id: i64,
     pub(crate) client: i64,
     pub(crate) status: InvoiceStatus,
+    pub(crate) date: Option<Date>,
     pub(crate) due: Option<Date>,
     pub(crate) notes: String,
     pub(crate) currency: Option<Currency>,
@@ -162,7 +176,19 @@ impl Service {
             username: loose::text(&row["username"]),
             state,
             first_price: known(loose::nanos(&row["firstpaymentamount"]), "a price")?,
+            recurring: loose::nanos(&row["recurringamount"]),
+            product: loose::number(&row["pid"]).unwrap_or(0),
+            registered: loose::day(&row["regdate"]).flatten(),
         })
+    }
+}
+
+impl ServiceRow {
+    /// What others sell may be in any state: it is not looked at.
+    fn read(row: &Value) -> Result<Self, Fault> {
+        let is_ours = domain::names_one(&loose::text(&row["domain"]));
+        let ours = is_ours.then(|| Service::read(row)).transpose()?;
+        Ok(Self { id: known(loose::id(&row["id"]), "the id of a service")?, ours })
     }
 }
 
@@ -204,6 +230,7 @@ impl InvoiceRow {
             id: known(loose::id(&row["id"]), "the id of an invoice")?,
             client: known(loose::id(&row["userid"]), "the client of an invoice")?,
             status: InvoiceStatus::read(&row["status"])?,
+            date: loose::day(&row["date"]).flatten(),
             due: known(loose::day(&row["duedate"]), "the date of an invoice")?,
             notes: loose::text(&row["notes"]),
             currency: Currency::parse(&loose::text(&row["currencycode"])).ok(),
@@ -277,6 +304,8 @@ struct List<T> {
 
 const SERVICES: List<Service> =
     List { action: "GetClientsProducts", names: ("products", "product"), read: Service::read };
+const ALL_SERVICES: List<ServiceRow> =
+    List { action: "GetClientsProducts", names: ("products", "product"), read: ServiceRow::read };
 const ORDERS: List<Order> =
     List { action: "GetOrders", names: ("orders", "order"), read: Order::read };
 const INVOICES: List<InvoiceRow> =
@@ -330,6 +359,15 @@ impl Api {
         let filter = [("serviceid", text.as_str())];
         let page = self.page(&SERVICES, &filter, (0, PAGE));
         Ok(page.await?.rows.into_iter().find(|own| own.id == id))
+    }
+
+    /// A page of all services there are.
+    pub(crate) async fn service_rows(
+        &self,
+        start: usize,
+        length: usize,
+    ) -> Result<Page<ServiceRow>, Fault> {
+        self.page(&ALL_SERVICES, &[], (start, length)).await
     }
 
     pub(crate) async fn order(&self, id: i64) -> Result<Option<Order>, Fault> {

@@ -4,7 +4,7 @@ use prost::Message as _;
 use stowage_proto::billing as pb;
 
 use super::table::Foreign::{AsMissing, NotFound, Shared};
-use super::table::{Foreign, Need, OPERATORS, READERS, ROLES, Row, SUPPORT};
+use super::table::{Answer, Foreign, Need, OPERATORS, READERS, ROLES, Row, SUPPORT};
 use super::world::plan_of;
 
 const NO_CUSTOMER: Foreign = NotFound("CUSTOMER_NOT_FOUND");
@@ -90,6 +90,16 @@ pub(super) const ROWS: &[Row] = &[
         let customer = n.customer();
         pb::SetPaymentTermsRequest { customer, payment_terms, ..Default::default() }.encode_to_vec()
     }),
+    // Nobody has a secret here: it is not looked at who signed.
+    Row::new("/stowage.billing.v1.HookService/TakeProviderMessage", ROLES, Shared, |_| {
+        let installation = "whmcs".to_owned();
+        pb::TakeProviderMessageRequest { installation, message: None }.encode_to_vec()
+    })
+    .answers(Answer::Fails("HOOK_NOT_FOUND")),
+    Row::new("/stowage.billing.v1.HookService/TakePayment", ROLES, Shared, |_| {
+        pb::TakePaymentRequest::default().encode_to_vec()
+    })
+    .answers(Answer::Fails("HOOK_NOT_FOUND")),
     // A billionth at a time: every call of the row finds something left to pay.
     Row::new("/stowage.billing.v1.InvoiceService/RecordPayment", OPERATORS, NO_INVOICE, |n| {
         let request = pb::RecordPaymentRequest {

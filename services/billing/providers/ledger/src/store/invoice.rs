@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use stowage_db::{Args, Db, Error, Query, Tx, Value, args};
 use stowage_provider::{
-    Invoice, InvoiceListing, InvoiceState, NewInvoice, NewOrder, OrderKey, OverdueListing,
+    ById, Invoice, InvoiceListing, InvoiceState, KeyedInvoice, NewInvoice, NewOrder, OrderKey,
+    OverdueListing,
 };
 use stowage_types::{Currency, CustomerId, Money};
 use time::OffsetDateTime;
@@ -319,4 +320,19 @@ pub(crate) async fn list_overdue(db: &Db, listing: OverdueListing) -> Result<Vec
         )
         .await?;
     rows.into_iter().map(Invoice::try_from).collect()
+}
+
+/// Invoices that were issued under keys, by id, those behind one.
+pub(crate) async fn list_keyed(db: &Db, by: ById) -> Result<Vec<KeyedInvoice>, Error> {
+    let rows: Vec<(i64, String, String, OffsetDateTime)> = db
+        .fetch_all(
+            "SELECT invoice_id, invoice_key, state, create_time FROM ledger_invoice \
+             WHERE invoice_id > $1 AND invoice_key IS NOT NULL ORDER BY invoice_id LIMIT $2",
+            args![by.after, by.max],
+        )
+        .await?;
+    let read = |(id, key, state, create_time): (i64, String, String, OffsetDateTime)| {
+        KeyedInvoice { id, key, is_void: state == "void", create_time }
+    };
+    Ok(rows.into_iter().map(read).collect())
 }

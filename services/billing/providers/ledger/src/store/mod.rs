@@ -1,6 +1,7 @@
 //! The SQL of the ledger.
 
 pub(crate) mod balance;
+pub(crate) mod books;
 pub(crate) mod customer;
 pub(crate) mod hold;
 pub(crate) mod invoice;

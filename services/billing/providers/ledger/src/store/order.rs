@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use stowage_db::{Args, Error, Query, Tx, args};
-use stowage_provider::{NewOrder, OrderKey, OrderRef, PlacedOrder};
+use stowage_provider::{
+    ById, NewOrder, OrderKey, OrderRef, PlacedOrder, PlannedEnd, Service, ServiceState,
+};
+use stowage_types::CustomerId;
 use time::OffsetDateTime;
 
 #[derive(sqlx::FromRow)]
@@ -144,4 +147,69 @@ pub(crate) async fn set_end(
         )
         .await?;
     Ok(rows == 1)
+}
+
+#[derive(sqlx::FromRow)]
+struct ServiceRow {
+    order_key: String,
+    customer_id: i64,
+    state: String,
+    order_id: i64,
+    service_id: i64,
+    end_time: Option<OffsetDateTime>,
+    create_time: OffsetDateTime,
+}
+
+impl TryFrom<ServiceRow> for Service {
+    type Error = Error;
+
+    fn try_from(row: ServiceRow) -> Result<Self, Error> {
+        let damaged = |why: String| Error::Other { source: why.into() };
+        let state = match row.state.as_str() {
+            "placed" => ServiceState::Pending,
+            "active" => ServiceState::Active,
+            "terminated" | "undone" => ServiceState::Ended,
+            other => return Err(damaged(format!("{other:?} is no state of an order"))),
+        };
+        let key = OrderKey::parse(&row.order_key).map_err(|bad| damaged(bad.why))?;
+        Ok(Self {
+            service_id: row.service_id,
+            order_id: row.order_id,
+            key: Some(key),
+            customer: Some(CustomerId(row.customer_id)),
+            state,
+            // Billing knows what is sold, and at what price: it is told no changes.
+            plans: None,
+            period_price: None,
+            end: row.end_time.map_or(PlannedEnd::Never, PlannedEnd::At),
+            create_time: row.create_time,
+        })
+    }
+}
+
+/// What there is of an order; nothing of one that was undone before it came.
+pub(crate) async fn find_service(
+    mut from: impl Query,
+    key: &OrderKey,
+) -> Result<Option<Service>, Error> {
+    let row: Option<ServiceRow> = from
+        .fetch_optional(
+            "SELECT order_key, customer_id, state, order_id, service_id, end_time, create_time \
+             FROM ledger_order WHERE order_key = $1 AND service_id IS NOT NULL",
+            args![key.as_str()],
+        )
+        .await?;
+    row.map(Service::try_from).transpose()
+}
+
+/// Services by id, those behind one.
+pub(crate) async fn list_services(mut from: impl Query, by: ById) -> Result<Vec<Service>, Error> {
+    let rows: Vec<ServiceRow> = from
+        .fetch_all(
+            "SELECT order_key, customer_id, state, order_id, service_id, end_time, create_time \
+             FROM ledger_order WHERE service_id > $1 ORDER BY service_id LIMIT $2",
+            args![by.after, by.max],
+        )
+        .await?;
+    rows.into_iter().map(Service::try_from).collect()
 }
