@@ -34,7 +34,7 @@ pub(crate) use history::{HistoryOf, UsageStep};
 pub(crate) use ingest::{Batch, Item};
 pub(crate) use meter::{Dimensions, Meter};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
-pub(crate) use rebuild::{Difference, Rebuild, Rebuilt};
+pub(crate) use rebuild::{Difference, Place, Rebuild, Rebuilt};
 pub(crate) use step::{Every, Period, Step};
 pub(crate) use summary::{AccountWindow, Stretch, Summary};
 pub(crate) use usage::{AccountFigures, BucketFigures};

@@ -35,9 +35,17 @@ pub(crate) struct Rebuild {
     /// None: all.
     pub(crate) s3uids: Vec<S3uid>,
     pub(crate) verify_only: bool,
-    /// Accounts behind this one.
-    pub(crate) after: String,
+    /// Where a call before ended.
+    pub(crate) place: Option<Place>,
     pub(crate) max: usize,
+}
+
+/// How far a call has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) s3uid: S3uid,
+    /// The account is done until this day; `None`: it is done.
+    pub(crate) until: Option<OffsetDateTime>,
 }
 
 /// A figure that was not what the facts come to.
@@ -60,8 +68,8 @@ pub(crate) struct Rebuilt {
     pub(crate) difference_count: i64,
     /// The first of them.
     pub(crate) differences: Vec<Difference>,
-    /// The account to go on behind; `None`: all are done.
-    pub(crate) next: Option<S3uid>,
+    /// Where to go on; `None`: all are done.
+    pub(crate) next: Option<Place>,
     pub(crate) from: OffsetDateTime,
 }
 
@@ -89,16 +97,25 @@ impl Metering {
         let (facts, difference_count, differences) = (0, 0, Vec::new());
         let mut done =
             Rebuilt { accounts: 0, facts, difference_count, differences, next: None, from };
-        let begun = Instant::now();
+        let until = Instant::now() + WORK_MAX;
+        let begun = rebuild.place.clone().filter(|place| place.until.is_some());
+        let mut last = None;
         for s3uid in &accounts {
-            self.rebuild_account(s3uid, rebuild.verify_only, &mut done).await?;
+            let begun = begun.as_ref().filter(|place| place.s3uid == *s3uid);
+            let work = Work { s3uid, verify_only: rebuild.verify_only, until };
+            let from = begun.and_then(|place| place.until).unwrap_or(from);
+            let reached = self.rebuild_account(&work, from, &mut done).await?;
+            last = Some(Place { s3uid: s3uid.clone(), until: reached });
+            if reached.is_some() {
+                break;
+            }
             done.accounts += 1;
-            if begun.elapsed() > WORK_MAX {
+            if Instant::now() > until {
                 break;
             }
         }
         if !is_all || done.accounts < accounts.len() {
-            done.next = done.accounts.checked_sub(1).map(|last| accounts[last].clone());
+            done.next = last;
         }
         if !rebuild.verify_only {
             let (actor, accounts, count) = (cx.actor(), done.accounts, done.difference_count);
@@ -116,50 +133,66 @@ impl Metering {
 
     /// The accounts of a call, and whether there are none behind them.
     async fn accounts_of(&self, rebuild: &Rebuild) -> Result<(Vec<S3uid>, bool), Error> {
-        let mut accounts = match rebuild.s3uids.is_empty() {
+        // An account that is begun is gone on with.
+        let place = rebuild.place.as_ref();
+        let begun = place.filter(|place| place.until.is_some()).map(|place| place.s3uid.clone());
+        let after = place.map_or("", |place| place.s3uid.as_str());
+        let behind = match rebuild.s3uids.is_empty() {
             true => {
                 let max = i64::try_from(rebuild.max + 1).unwrap_or(i64::MAX);
-                store::account::page(&self.db, &rebuild.after, max).await?
+                store::account::page(&self.db, after, max).await?
             }
             false => {
-                let behind = |uid: &&S3uid| uid.as_str() > rebuild.after.as_str();
+                let behind = |uid: &&S3uid| uid.as_str() > after;
                 let mut named: Vec<_> = rebuild.s3uids.iter().filter(behind).cloned().collect();
                 named.sort();
                 named.dedup();
                 named
             }
         };
+        let mut accounts: Vec<S3uid> = begun.into_iter().chain(behind).collect();
         let is_all = accounts.len() <= rebuild.max;
         accounts.truncate(rebuild.max);
         Ok((accounts, is_all))
     }
 
+    /// Does an account; the day that it has come to, where the time was too short for all.
     async fn rebuild_account(
         &self,
-        s3uid: &S3uid,
-        verify_only: bool,
+        work: &Work<'_>,
+        from: OffsetDateTime,
         done: &mut Rebuilt,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<OffsetDateTime>, Error> {
         let end = Step::Day.end_of(self.clock.now() + AHEAD_MAX);
-        let mut start = done.from;
+        let samples_from = self.clock.now() - SAMPLES_KEPT;
+        let mut start = from;
         while start < end {
             let mut tx = self.db.begin().await?;
-            if !store::account::lock(&mut tx, s3uid).await? {
-                return Ok(());
+            if !store::account::lock(&mut tx, work.s3uid).await? {
+                return Ok(None);
             }
-            let part = part_of(&mut tx, s3uid, Period { from: start, to: end }).await?;
-            let samples_from = self.clock.now() - SAMPLES_KEPT;
-            let mut anew = Anew::read(&mut tx, s3uid, part).await?;
+            let part = part_of(&mut tx, work.s3uid, Period { from: start, to: end }).await?;
+            let mut anew = Anew::read(&mut tx, work.s3uid, part).await?;
             done.facts += anew.facts;
             let is_changed = anew.compare(&mut tx, samples_from, done).await?;
-            if is_changed && !verify_only {
+            if is_changed && !work.verify_only {
                 anew.put(&mut tx, samples_from).await?;
                 tx.commit().await?;
             }
             start = part.to;
+            if start < end && Instant::now() > work.until {
+                return Ok(Some(start));
+            }
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// What is done with an account, and until when.
+struct Work<'a> {
+    s3uid: &'a S3uid,
+    verify_only: bool,
+    until: Instant,
 }
 
 /// As many whole days of a period, from its beginning, as have few enough facts; at least one.

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{PAGE_DEFAULT, PAGE_MAX};
 use crate::domain::{
-    Batch, Conflict, Difference, Fact, Item, Metering, Outcome, Rebuild, Rebuilt, What,
+    Batch, Conflict, Difference, Fact, Item, Metering, Outcome, Place, Rebuild, Rebuilt, What,
 };
 use crate::error::Error;
 use crate::store::conflict::Wanted;
@@ -194,14 +194,33 @@ fn read_rebuild(wire: pb::RebuildRollupsRequest, scope: &str) -> Result<Rebuild,
     }
     let max = page::size(wire.page_size, PAGE_DEFAULT, PAGE_MAX, &mut violations);
     violations.finish()?;
-    let after = page::decode(ROLLUPS, scope, &wire.page_token);
-    let after = after.map_err(|_| Error::PageTokenInvalid)?.unwrap_or_default();
+    let place = page::decode(ROLLUPS, scope, &wire.page_token);
+    let place = match place.map_err(|_| Error::PageTokenInvalid)? {
+        Some(text) => Some(read_reached(&text).ok_or(Error::PageTokenInvalid)?),
+        None => None,
+    };
     let max = usize::try_from(max).unwrap_or(0);
-    Ok(Rebuild { s3uids, verify_only: wire.verify_only, after, max })
+    Ok(Rebuild { s3uids, verify_only: wire.verify_only, place, max })
+}
+
+/// An account, and the second until which it is done; behind the whole account nothing.
+fn reached_text(place: &Place) -> String {
+    let until = place.until.map(|time| time.unix_timestamp().to_string());
+    format!("{} {}", place.s3uid, until.unwrap_or_default())
+}
+
+fn read_reached(text: &str) -> Option<Place> {
+    let (s3uid, until) = text.split_once(' ')?;
+    let s3uid = S3uid::parse(s3uid).ok()?;
+    let until = match until {
+        "" => None,
+        until => Some(OffsetDateTime::from_unix_timestamp(until.parse().ok()?).ok()?),
+    };
+    Some(Place { s3uid, until })
 }
 
 fn wire_rebuilt(rebuilt: Rebuilt, scope: &str) -> pb::RebuildRollupsResponse {
-    let next = rebuilt.next.map(|last| page::encode(ROLLUPS, scope, last.as_str()));
+    let next = rebuilt.next.map(|place| page::encode(ROLLUPS, scope, &reached_text(&place)));
     pb::RebuildRollupsResponse {
         account_count: i32::try_from(rebuilt.accounts).unwrap_or(i32::MAX),
         fact_count: rebuilt.facts,

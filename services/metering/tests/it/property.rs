@@ -161,14 +161,15 @@ impl Model {
         let mut hour = start;
         while hour < end && hour <= NOW {
             let until = (hour + Duration::HOUR).min(NOW);
-            let every = (0..60).map(|minute| hour + Duration::minutes(minute));
+            // Facts and the present are at whole tens of minutes.
+            let every = (0..6).map(|ten| hour + Duration::minutes(10 * ten));
             let cuts: Vec<_> = every.filter(|at| *at < until).chain([until]).collect();
             averages.push(average(self.byte_seconds(bucket, &cuts), hour, until));
             hour += Duration::HOUR;
         }
         averages.sort_unstable();
         let rank = (averages.len() * 95).div_ceil(100);
-        averages[rank - 1]
+        averages.get(rank.saturating_sub(1)).copied().unwrap_or(0)
     }
 
     /// The one month that all facts are in.
