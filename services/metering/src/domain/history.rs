@@ -129,6 +129,7 @@ impl Metering {
             from = to;
         }
         months.truncate(STEPS_MAX);
+        months.iter_mut().for_each(|month| end_month(month, now));
         Ok(months)
     }
 
@@ -225,7 +226,8 @@ impl Walk {
     }
 }
 
-/// Adds a day to the month it is in. Days come in order; one that is left out stores nothing.
+/// Adds a day to the month it is in, which then ends with it. Days come in order; one that is left
+/// out stores nothing.
 fn add_day(months: &mut Vec<UsageStep>, day: &UsageStep) {
     let start = Every::Month.start_of(day.start);
     match months.last_mut() {
@@ -234,9 +236,19 @@ fn add_day(months: &mut Vec<UsageStep>, day: &UsageStep) {
             month.stored_bytes_peak = month.stored_bytes_peak.max(day.stored_bytes_peak);
             month.stored_bytes_last = day.stored_bytes_last;
             month.byte_micros += day.byte_micros;
+            month.end = day.end;
         }
-        _ => months.push(UsageStep { start, end: Every::add_months(start, 1), ..day.clone() }),
+        _ => months.push(UsageStep { start, ..day.clone() }),
     }
+}
+
+/// Lets a month end where it does, and not with its last day in which there was something.
+fn end_month(month: &mut UsageStep, now: OffsetDateTime) {
+    let end = Every::add_months(month.start, 1);
+    if month.end < end && month.end <= now {
+        month.stored_bytes_last = 0;
+    }
+    month.end = end;
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ pub(crate) async fn count(
     max: i64,
 ) -> Result<i64, Error> {
     const SQL: &str = "SELECT count(*) FROM (SELECT 1 AS one FROM fact \
-        WHERE s3uid = $1 AND time >= $2 AND time < $3 LIMIT $4) AS some";
+        WHERE s3uid = $1 AND time >= $2 AND time < $3 LIMIT $4) AS counted";
     let args = args![s3uid.as_str(), period.from, period.to, max];
     let (count,): (i64,) = tx.fetch_one(SQL, args).await?;
     Ok(count)
