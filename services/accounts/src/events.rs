@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use prost::Message as _;
 use stowage_bus::{BoxError, Handler, Outbox, Refused, first_time};
 use stowage_db::{Db, Error, Tx};
-use stowage_proto::{accounts, billing, storage};
-use stowage_types::{Clock, CustomerId, PlanId, S3uid, name};
+use stowage_proto::{accounts, billing, metering, storage};
+use stowage_types::{Clock, CustomerId, PlanId, S3uid, from_timestamp, name};
 
 use crate::domain::history::{Cause, Entry};
 use crate::store;
@@ -26,6 +26,8 @@ pub(crate) const PLAN_CHANGED: &str = "stowage.billing.plan.changed.v1";
 pub(crate) const CONTENT_CHANGED: &str = "stowage.storage.content.changed.v1";
 /// Type of storage's event of what was done to a location.
 pub(crate) const LOCATION_CHANGED: &str = "stowage.storage.location.changed.v1";
+/// Type of metering's event of facts that were booked whatever their time.
+pub(crate) const USAGE_CORRECTED: &str = "stowage.metering.usage.corrected.v1";
 /// What storage calls the deletion of a file.
 const FILE_DELETED: &str = "file.deleted";
 /// Names the consumer of history in the inbox.
@@ -69,7 +71,7 @@ pub(crate) async fn push_tokens_revoked(
 }
 
 /// Writes what other roles tell into history: billing's changes of plans and payments,
-/// storage's changes of contents and locations.
+/// storage's changes of contents and locations, metering's corrections.
 pub(crate) struct History {
     pub(crate) db: Db,
     pub(crate) clock: Arc<dyn Clock>,
@@ -81,6 +83,7 @@ impl Handler for History {
         let entry = match event.kind.as_str() {
             CONTENT_CHANGED => self.of_content(event.data.as_slice()).await?,
             LOCATION_CHANGED => of_location(event.data.as_slice())?,
+            USAGE_CORRECTED => of_usage(event.data.as_slice())?,
             PAYMENT_RECORDED => of_payment(event.data.as_slice())?,
             STANDING_CHANGED => of_standing(event.data.as_slice())?,
             _ => of_plan(event.data.as_slice())?,
@@ -156,6 +159,29 @@ fn of_location(data: &[u8]) -> Result<Entry, BoxError> {
         cause: Cause::told(&changed.actor, &changed.request_id),
         old_json: changed.old_json,
         new_json: changed.new_json,
+        ..Entry::default()
+    })
+}
+
+/// Of the installation, whoever's usage it is: facts may be of many accounts.
+fn of_usage(data: &[u8]) -> Result<Entry, BoxError> {
+    let corrected = metering::UsageCorrected::decode(data)?;
+    let time = |wire: Option<prost_types::Timestamp>| {
+        wire.and_then(|wire| from_timestamp(&wire).ok()).map(|time| time.to_string())
+    };
+    let new = serde_json::json!({
+        "source": corrected.source,
+        "reason": corrected.reason,
+        "facts": corrected.fact_count,
+        "accounts": corrected.account_count,
+        "from": time(corrected.from_time),
+        "to": time(corrected.to_time),
+    });
+    Ok(Entry {
+        event: "usage.corrected".to_owned(),
+        cause: Cause::told(&corrected.actor, &corrected.request_id),
+        s3uid: corrected.s3uid,
+        new_json: new.to_string(),
         ..Entry::default()
     })
 }

@@ -43,7 +43,7 @@ use domain::{Domain, Shared};
 use dunning::{DUNNING_CONSUMER, Dunning, INVOICE_EASED, INVOICE_OVERDUE, INVOICE_SETTLED};
 use events::{
     CONTENT_CHANGED, HISTORY_CONSUMER, History, LOCATION_CHANGED, PAYMENT_RECORDED, PLAN_CHANGED,
-    STANDING_CHANGED,
+    STANDING_CHANGED, USAGE_CORRECTED,
 };
 use vault::AnswerVault;
 use webhooks::WEBHOOKS_CONSUMER;
@@ -156,6 +156,7 @@ fn subscribe(domain: &Domain, deps: &Deps) {
             PLAN_CHANGED,
             CONTENT_CHANGED,
             LOCATION_CHANGED,
+            USAGE_CORRECTED,
         ],
         audience: Audience::OneReplica,
         handler: Arc::new(History { db: deps.db.clone(), clock: Arc::clone(&deps.clock) }),

@@ -355,6 +355,7 @@ mod tests {
             calls_per_second: 20,
             number: 0,
             locations: Vec::new(),
+            hook_secret_file: None,
         }
     }
 

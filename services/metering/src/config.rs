@@ -10,11 +10,21 @@ pub struct Config {
     pub call_timeout_seconds: u64,
     /// Longest time that `AwaitUsage` waits for fresh figures, in milliseconds. Default 5,000.
     pub fresh_wait_ms_max: u64,
+    /// How many days facts are kept at least, which rollups can be worked out anew from. Default
+    /// 40, at least 36: a fact may be 35 days late.
+    pub fact_keep_days: u32,
+    /// Callers of `WatchUsage` that a process serves at once. Default 1,000.
+    pub watches_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Self { call_timeout_seconds: 30, fresh_wait_ms_max: 5_000 }
+        Self {
+            call_timeout_seconds: 30,
+            fresh_wait_ms_max: 5_000,
+            fact_keep_days: 40,
+            watches_max: 1_000,
+        }
     }
 }
 
@@ -28,6 +38,12 @@ impl Config {
         }
         if self.fresh_wait_ms_max > 60_000 {
             faults.push("metering.fresh_wait_ms_max must be at most 60000".to_owned());
+        }
+        if !(36..=3_660).contains(&self.fact_keep_days) {
+            faults.push("metering.fact_keep_days must be from 36 to 3660".to_owned());
+        }
+        if self.watches_max > 100_000 {
+            faults.push("metering.watches_max must be at most 100000".to_owned());
         }
         faults
     }

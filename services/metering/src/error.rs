@@ -15,6 +15,13 @@ pub struct BuildError {
     pub faults: Vec<String>,
 }
 
+impl BuildError {
+    /// The database could not be prepared.
+    pub(crate) fn of_database(error: &Error) -> Self {
+        Self { faults: vec![format!("metering: {error}")] }
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("no such meter")]
@@ -23,6 +30,8 @@ pub(crate) enum Error {
     Letter(ReplayError),
     #[error("the role may not {what}")]
     RoleNotAllowed { what: &'static str },
+    #[error("as many watch as this process can serve")]
+    TooManyWatches,
     #[error("the page token is not one of this listing")]
     PageTokenInvalid,
     #[error(transparent)]
@@ -51,6 +60,11 @@ impl From<Error> for Status {
             Error::Letter(error) => error.into(),
             Error::RoleNotAllowed { .. } => {
                 status(Code::PermissionDenied, ErrorReason::RoleNotAllowed, text).build()
+            }
+            Error::TooManyWatches => {
+                status(Code::ResourceExhausted, ErrorReason::TooManyWatches, text)
+                    .retry_after(Duration::from_secs(10))
+                    .build()
             }
             Error::PageTokenInvalid => {
                 status(Code::InvalidArgument, ErrorReason::PageTokenInvalid, text).build()
@@ -100,6 +114,7 @@ mod tests {
                 Code::PermissionDenied,
                 ErrorReason::RoleNotAllowed,
             ),
+            (Error::TooManyWatches, Code::ResourceExhausted, ErrorReason::TooManyWatches),
             (Error::PageTokenInvalid, Code::InvalidArgument, ErrorReason::PageTokenInvalid),
             (
                 Error::Invalid(Violations::of("skip", "is bad")),

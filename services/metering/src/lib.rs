@@ -1,7 +1,7 @@
 //! Metering: meters with their dimensions, usage facts, rollups per hour and day, rankings.
 //!
 //! Invariants:
-//! - An event and its effect are one transaction; what comes twice counts once.
+//! - A fact and its effect are one transaction; what comes twice counts once.
 //! - Figures depend on the set of facts taken, never on the order in which they came.
 //! - What is stored is a step function of time: a sample holds until the next one. Only windows
 //!   in which a sample fell have a row; the others follow from the row before them.
@@ -15,6 +15,7 @@ mod config;
 mod consumer;
 mod domain;
 mod error;
+mod events;
 mod grpc;
 mod store;
 
@@ -22,9 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stowage_auth::Verifier;
-use stowage_bus::{Audience, Bus, DeadLetters, Subscription};
+use stowage_bus::{Audience, Bus, Subscription};
 use stowage_db::Db;
 use stowage_proto::metering::dead_letter_service_server::DeadLetterServiceServer;
+use stowage_proto::metering::fact_service_server::FactServiceServer;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::metering::usage_service_server::UsageServiceServer;
 use stowage_request::Requests;
@@ -73,23 +75,15 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         return Err(BuildError { faults });
     }
     let call_timeout = Duration::from_secs(config.call_timeout_seconds);
-    // One process has the database to itself, so claims of another are those of a dead one.
     let (clock, random) = (Arc::clone(&deps.clock), deps.random);
-    let letters = DeadLetters::new(deps.db.clone(), Arc::clone(&clock), Arc::clone(&random));
-    let requests = Requests::new(deps.db.clone(), clock, random, call_timeout)
+    let metering = Metering::new(deps.db.clone(), deps.clock, Arc::clone(&random), &config);
+    metering.begin_facts().await.map_err(|error| BuildError::of_database(&error))?;
+    // One process has the database to itself, so claims of another are those of a dead one.
+    let requests = Requests::new(deps.db.clone(), Arc::clone(&clock), random, call_timeout)
         .taking_over(deps.db.is_exclusive());
-    let fresh_wait = Duration::from_millis(config.fresh_wait_ms_max);
-    let metering = Metering::new(deps.db.clone(), Arc::clone(&deps.clock), fresh_wait, letters);
-    let usage = grpc::Usage { metering: metering.clone(), requests: requests.clone() };
-    let (with, named) = (metering.clone(), requests.clone());
-    let dead_letters = grpc::DeadLetters { metering: with, requests: named };
-    let mut routes = Routes::builder();
-    routes
-        .add_service(DeadLetterServiceServer::new(dead_letters))
-        .add_service(MeterServiceServer::new(grpc::Meters(metering.clone())))
-        .add_service(UsageServiceServer::new(usage));
+    let routes = routes(&metering, &requests, &deps.stop);
     let stack = StackConfig { role: "metering", verifier: deps.verifier, call_timeout };
-    let channel = role_stack(routes.routes(), stack);
+    let channel = role_stack(routes, stack);
     deps.bus.subscribe(metering.letters.kept(Subscription {
         consumer: CONSUMER,
         kinds: &[USAGE_COLLECTED],
@@ -97,12 +91,14 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         handler: Arc::new(Consumer(metering.clone())),
     }));
     let db = deps.db.clone();
-    let inbox = stowage_bus::inbox::clean_up(db.clone(), deps.clock, deps.stop.clone());
+    let inbox = stowage_bus::inbox::clean_up(db.clone(), clock, deps.stop.clone());
+    let relay = stowage_bus::relay(deps.db, &metering.outbox, deps.bus, deps.stop.clone());
     let tasks = vec![
         Task::new("metering.inbox", inbox),
+        Task::new("metering.outbox", relay),
         Task::new("metering.dead_letters", metering.letters.watch(deps.stop.clone())),
         Task::new("metering.requests", requests.clean_up(deps.stop.clone())),
-        Task::new("metering.samples", metering.forget_samples(deps.stop)),
+        Task::new("metering.facts", metering.forget_on(deps.stop)),
     ];
     let ready = Arc::new(move || {
         let db = db.clone();
@@ -110,6 +106,19 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Box::pin(ping) as futures_util::future::BoxFuture<'static, Result<(), String>>
     });
     Ok(Role { name: "metering", channel, tasks, ready })
+}
+
+fn routes(metering: &Metering, requests: &Requests, stop: &CancellationToken) -> Routes {
+    let (metering, requests, stop) = (metering.clone(), requests.clone(), stop.clone());
+    let dead_letters = grpc::DeadLetters { metering: metering.clone(), requests: requests.clone() };
+    let usage = grpc::Usage { metering: metering.clone(), requests, stop };
+    let mut routes = Routes::builder();
+    routes
+        .add_service(DeadLetterServiceServer::new(dead_letters))
+        .add_service(FactServiceServer::new(grpc::Facts(metering.clone())))
+        .add_service(MeterServiceServer::new(grpc::Meters(metering)))
+        .add_service(UsageServiceServer::new(usage));
+    routes.routes()
 }
 
 #[cfg(test)]

@@ -56,5 +56,8 @@ fn traffic(increment: Increment) -> pb::Traffic {
         sent_bytes: increment.moved.sent_bytes,
         read_requests: increment.moved.read_requests,
         write_requests: increment.moved.write_requests,
+        refused_requests: increment.moved.refused_requests,
+        // No engine tells them apart.
+        refused_bytes: 0,
     }
 }

@@ -10,6 +10,7 @@ mod connections;
 mod doors;
 mod engines;
 mod facade;
+mod facts;
 mod figure;
 mod front;
 mod hops;
@@ -76,6 +77,12 @@ struct Flags {
     /// Measure the metering front alone
     #[arg(long)]
     only_front: bool,
+    /// Measure taking facts alone
+    #[arg(long)]
+    only_facts: bool,
+    /// Facts that are stored when the cost of one is measured again
+    #[arg(long, default_value_t = 10_000_000)]
+    facts: i64,
     /// Serve the bare handler instead: what the facade is compared with
     #[arg(long, hide = true)]
     bare: bool,
@@ -117,6 +124,10 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
         add(front::measure().await);
         return figures;
     }
+    if flags.only_facts {
+        add(facts::measure(program, flags.facts).await);
+        return figures;
+    }
     if flags.only_closing {
         add(closing::of_parts(program, flags.subscriptions).await);
         return figures;
@@ -143,7 +154,8 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
     drop(server);
     add(front::measure().await);
     add(parts::measure(program.clone(), flags).await);
-    add(closing::of_parts(program, flags.subscriptions).await);
+    add(closing::of_parts(program.clone(), flags.subscriptions).await);
+    add(facts::measure(program, flags.facts).await);
     figures
 }
 

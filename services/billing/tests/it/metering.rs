@@ -124,6 +124,16 @@ impl UsageService for FakeMetering {
         Err(Status::unimplemented("billing does not call this"))
     }
 
+    type WatchUsageStream =
+        futures_util::stream::BoxStream<'static, Result<pb::AccountUsage, Status>>;
+
+    async fn watch_usage(
+        &self,
+        _: Request<pb::WatchUsageRequest>,
+    ) -> Result<Response<Self::WatchUsageStream>, Status> {
+        Err(Status::unimplemented("billing does not call this"))
+    }
+
     async fn query_usage(
         &self,
         _: Request<pb::QueryUsageRequest>,

@@ -1,175 +1,200 @@
-//! Takes facts in.
+//! Takes facts in: each once, with its effect in the same transaction.
+//!
+//! An id that its source used before is a duplicate if the fact says the same, and else refused: a
+//! collector that counts its ids anew, or stamps the time when it sends again, would otherwise be
+//! counted twice. Whoever takes facts of a source holds it, so that two who bring the same id at
+//! once do not both find it missing. Events need no such lock: their inbox has one of its own, and
+//! no collector may use their sources.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::collections::HashMap;
 
-use futures_util::future::BoxFuture;
+use stowage_auth::{PrincipalRole, RequestContext, Scope};
 use stowage_bus::{Event, first_time};
 use stowage_db::Tx;
-use stowage_types::S3uid;
+use stowage_types::Malformed;
 use time::OffsetDateTime;
-use tokio_util::sync::CancellationToken;
 
-use super::facts::LATE_MAX;
-use super::{Facts, Metering, Moved, Sample, Step, Traffic, WHOLE_ACCOUNT, sweep};
-use crate::CONSUMER;
+use super::facts::{Outcome, Refused};
+use super::{Fact, Metering, Refusal, effect};
 use crate::error::Error;
-use crate::store;
-use crate::store::account;
+use crate::store::fact::{New, span_of};
+use crate::{CONSUMER, events, store};
 
 /// Facts that were refused, by reason.
 const FACTS_REFUSED: &str = "stowage_metering_facts_refused_total";
 /// Facts that were taken, by kind.
 const FACTS_TAKEN: &str = "stowage_metering_facts_taken_total";
+/// Facts that were there before.
+const FACTS_DUPLICATE: &str = "stowage_metering_facts_duplicate_total";
+/// Refusals of one batch that are logged one by one.
+const LOGGED_MAX: usize = 20;
 
-/// Samples are kept for longer than they are taken late, since a late one has its whole day made
-/// anew.
-const SAMPLES_KEPT: time::Duration = time::Duration::days(LATE_MAX.whole_days() + 2);
-/// Samples forgotten per transaction, so that the writer is never held for long.
-const FORGET_ROWS: i64 = 1000;
-/// Time between two rounds of forgetting.
-const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// A fact, or what is wrong with what was sent as one.
+pub(crate) type Item = Result<Fact, Malformed>;
+
+/// Facts of one source.
+#[derive(Debug, Clone)]
+pub(crate) struct Batch {
+    pub(crate) source: String,
+    pub(crate) items: Vec<Item>,
+    /// Why it is a correction, if it is one.
+    pub(crate) correction: Option<String>,
+}
+
+/// Of whom a batch is, and when it was told.
+struct Told<'a> {
+    source: &'a str,
+    time: OffsetDateTime,
+    is_correction: bool,
+}
 
 impl Metering {
     /// Takes the facts of an event, once, in one transaction with the note that it was seen.
-    pub(crate) async fn take(&self, event: &Event, facts: Facts) -> Result<(), Error> {
-        let mut facts = facts.within_window(self.clock.now());
-        facts.samples.sort_by(|a, b| (a.time, &a.bucket).cmp(&(b.time, &b.bucket)));
+    pub(crate) async fn take(&self, event: &Event, items: &[Item]) -> Result<(), Error> {
+        let told = Told { source: &event.source, time: event.time, is_correction: false };
         let mut tx = self.db.begin().await?;
         if !first_time(&mut tx, CONSUMER, event, &*self.clock).await? {
             return Ok(());
         }
-        if !facts.is_empty() {
-            record(&mut tx, event.time, &facts).await?;
-        }
+        let outcomes = self.store(&mut tx, &told, items).await?;
         tx.commit().await?;
-        count(event, &facts);
+        count(&event.source, items, &outcomes);
         Ok(())
     }
 
-    /// The task that forgets samples which no late one needs any more.
-    pub(crate) fn forget_samples(&self, stop: CancellationToken) -> BoxFuture<'static, ()> {
-        let metering = self.clone();
-        Box::pin(async move {
-            let rounds = async {
-                loop {
-                    if let Err(error) = metering.forget_old_samples().await {
-                        tracing::warn!(?error, "old samples were not forgotten, next round will");
-                    }
-                    tokio::time::sleep(FORGET_EVERY).await;
-                }
+    /// Takes facts that a collector brings, in one transaction, and says what became of each.
+    pub(crate) async fn record(
+        &self,
+        cx: &RequestContext,
+        batch: &Batch,
+    ) -> Result<Vec<Outcome>, Error> {
+        if cx.principal.scope() != Scope::Everything {
+            return Err(Error::RoleNotAllowed { what: "record facts" });
+        }
+        let is_correction = batch.correction.is_some();
+        if is_correction && cx.principal.role != PrincipalRole::Administrator {
+            return Err(Error::RoleNotAllowed { what: "book corrections" });
+        }
+        let time = self.clock.now();
+        let told = Told { source: &batch.source, time, is_correction };
+        let mut tx = self.db.begin().await?;
+        store::fact::hold_source(&mut tx, &batch.source, time).await?;
+        let outcomes = self.store(&mut tx, &told, &batch.items).await?;
+        if let Some(reason) = &batch.correction {
+            let stored = outcomes.iter().filter(|outcome| **outcome == Outcome::Stored).count();
+            if stored > 0 {
+                let facts = batch.items.iter().flatten();
+                let message = events::usage_corrected(cx, (batch, reason), facts, stored);
+                self.outbox.push(&mut tx, events::USAGE_CORRECTED, "usage", &message).await?;
+            }
+        }
+        tx.commit().await?;
+        count(&batch.source, &batch.items, &outcomes);
+        Ok(outcomes)
+    }
+
+    /// Stores the facts that are new, with their effect.
+    async fn store(
+        &self,
+        tx: &mut Tx,
+        told: &Told<'_>,
+        items: &[Item],
+    ) -> Result<Vec<Outcome>, Error> {
+        let ids: Vec<&str> = items.iter().flatten().map(|fact| fact.id.as_str()).collect();
+        let known = store::fact::known(tx, told.source, &ids).await?;
+        let now = self.clock.now();
+        let mut sifted = Sieve { now, told, known: &known, new: Vec::new(), seen: HashMap::new() };
+        let outcomes: Vec<Outcome> = items.iter().map(|item| sifted.outcome(item)).collect();
+        let new = sifted.new;
+        store::fact::insert(tx, told.source, &new).await?;
+        let facts: Vec<&Fact> = new.iter().map(|new| new.fact).collect();
+        effect::apply(tx, told.time, &facts).await?;
+        let conflicts = conflicts(items, &outcomes);
+        store::conflict::add(tx, told.source, &conflicts, now).await?;
+        Ok(outcomes)
+    }
+}
+
+/// Tells the new facts of a batch from the others.
+struct Sieve<'a> {
+    now: OffsetDateTime,
+    told: &'a Told<'a>,
+    known: &'a HashMap<String, Vec<u8>>,
+    new: Vec<New<'a>>,
+    /// Digests of those that are new, by their ids.
+    seen: HashMap<&'a str, [u8; 16]>,
+}
+
+impl<'a> Sieve<'a> {
+    fn outcome(&mut self, item: &'a Item) -> Outcome {
+        let fact = match item {
+            Ok(fact) => fact,
+            Err(bad) => return Outcome::Refused(bad.clone().into()),
+        };
+        if let Err(bad) = fact.check() {
+            return Outcome::Refused(bad.into());
+        }
+        let digest = fact.digest();
+        let before = self.known.get(&fact.id).map(Vec::as_slice);
+        let before = before.or_else(|| self.seen.get(fact.id.as_str()).map(<[u8; 16]>::as_slice));
+        if let Some(before) = before {
+            let is_same = before == digest;
+            return if is_same {
+                Outcome::Duplicate
+            } else {
+                Outcome::Refused(Refused::conflict())
             };
-            let _: Option<()> = stop.run_until_cancelled(rounds).await;
-        })
+        }
+        if let Some(refused) = fact.refusal(self.now, self.told.is_correction) {
+            return Outcome::Refused(refused);
+        }
+        // What was booked late is kept as long as what is new: its repeat comes late, too.
+        let kept = if self.told.is_correction { fact.time.max(self.now) } else { fact.time };
+        self.seen.insert(&fact.id, digest);
+        self.new.push(New { fact, digest, span: span_of(kept) });
+        Outcome::Stored
     }
+}
 
-    /// Forgets them all, in small transactions; returns how many.
-    pub(crate) async fn forget_old_samples(&self) -> Result<u64, Error> {
-        let before = self.clock.now() - SAMPLES_KEPT;
-        let mut forgotten = 0;
-        loop {
-            let mut tx = self.db.begin().await?;
-            let rows = store::sample::forget(&mut tx, before, FORGET_ROWS).await?;
-            tx.commit().await?;
-            forgotten += rows;
-            if rows < FORGET_ROWS.unsigned_abs() {
-                return Ok(forgotten);
+/// Facts whose id was used for another, each id once.
+fn conflicts<'a>(items: &'a [Item], outcomes: &[Outcome]) -> Vec<&'a Fact> {
+    let mut by_id: HashMap<&str, &Fact> = HashMap::new();
+    for (item, outcome) in items.iter().zip(outcomes) {
+        if let (Ok(fact), Outcome::Refused(refused)) = (item, outcome)
+            && refused.refusal == Refusal::Conflict
+        {
+            by_id.insert(&fact.id, fact);
+        }
+    }
+    let mut conflicts: Vec<&Fact> = by_id.into_values().collect();
+    conflicts.sort_by(|a, b| a.id.cmp(&b.id));
+    conflicts
+}
+
+/// Counts what was taken and what was not, after the commit: what comes again is counted once.
+fn count(source: &str, items: &[Item], outcomes: &[Outcome]) {
+    let mut logged = 0;
+    for (item, outcome) in items.iter().zip(outcomes) {
+        match (item, outcome) {
+            (Ok(fact), Outcome::Stored) => {
+                let kind = if fact.sample().is_some() { "sample" } else { "traffic" };
+                metrics::counter!(FACTS_TAKEN, "kind" => kind).increment(1);
             }
-        }
-    }
-}
-
-async fn record(tx: &mut Tx, event_time: OffsetDateTime, facts: &Facts) -> Result<(), Error> {
-    let s3uid = &facts.s3uid;
-    let Some(newest) = facts.newest(event_time) else { return Ok(()) };
-    let before = account::lock(tx, s3uid, newest).await?;
-    record_traffic(tx, s3uid, event_time, &facts.traffic).await?;
-    let newest_sample = before.newest_sample_time;
-    let stored_bytes = record_samples(tx, s3uid, newest_sample, &facts.samples).await?;
-    let row = account::Row {
-        stored_bytes: stored_bytes.unwrap_or(before.stored_bytes),
-        newest_sample_time: newest_sample.max(facts.samples.last().map(|sample| sample.time)),
-        as_of_time: before.as_of_time.max(newest),
-    };
-    account::put(tx, s3uid, &row).await?;
-    Ok(())
-}
-
-/// Keeps the samples that say something new, oldest first, and follows up. Returns what the
-/// account stores now, if any did.
-async fn record_samples(
-    tx: &mut Tx,
-    s3uid: &S3uid,
-    newest: Option<OffsetDateTime>,
-    samples: &[Sample],
-) -> Result<Option<i64>, Error> {
-    let mut changed = Vec::new();
-    let mut in_order = true;
-    for sample in samples {
-        if !store::sample::insert(tx, s3uid, sample).await? {
-            let twin = store::sample::find_twin(tx, s3uid, sample).await?;
-            if !sample.outranks(&twin) {
-                continue;
+            (_, Outcome::Refused(Refused { refusal, why })) => {
+                let reason = refusal.label();
+                metrics::counter!(FACTS_REFUSED, "reason" => reason).increment(1);
+                logged += 1;
+                if logged <= LOGGED_MAX {
+                    let id = item.as_ref().map_or("", |fact| &fact.id);
+                    let line = "a usage fact is refused";
+                    tracing::warn!(fact.source = source, fact.id = id, reason, "{line}: {why}");
+                }
             }
-            store::sample::replace(tx, s3uid, sample).await?;
-            in_order = false;
-        }
-        in_order &= newest.is_none_or(|newest| sample.time >= newest);
-        changed.push(sample.clone());
-    }
-    if changed.is_empty() {
-        return Ok(None);
-    }
-    sweep::apply(tx, s3uid, &changed, in_order).await?;
-    let newest: BTreeMap<&str, &Sample> =
-        changed.iter().map(|sample| (sample.bucket.as_str(), sample)).collect();
-    store::bucket::advance(tx, s3uid, newest.into_values()).await?;
-    Ok(Some(store::bucket::total_bytes(tx, s3uid).await?))
-}
-
-async fn record_traffic(
-    tx: &mut Tx,
-    s3uid: &S3uid,
-    event_time: OffsetDateTime,
-    traffic: &[Traffic],
-) -> Result<(), Error> {
-    let mut windows: BTreeMap<(&str, Step, OffsetDateTime), Moved> = BTreeMap::new();
-    let mut buckets: BTreeMap<&str, OffsetDateTime> = BTreeMap::new();
-    for fact in traffic {
-        let mut scopes = vec![WHOLE_ACCOUNT];
-        if fact.bucket != WHOLE_ACCOUNT {
-            scopes.push(&fact.bucket);
-            let as_of = fact.as_of(event_time);
-            let newest = buckets.entry(&fact.bucket).or_insert(as_of);
-            *newest = as_of.max(*newest);
-        }
-        for bucket in scopes {
-            for step in Step::ALL {
-                let moved = windows.entry((bucket, step, step.start_of(fact.time))).or_default();
-                *moved = moved.plus(fact.moved);
-            }
+            (_, _) => metrics::counter!(FACTS_DUPLICATE).increment(1),
         }
     }
-    store::traffic::add(tx, s3uid, windows.into_iter()).await?;
-    store::bucket::touch(tx, s3uid, buckets.into_iter()).await?;
-    Ok(())
-}
-
-/// Counts what was taken and what was not, after the commit: an event that comes again is counted
-/// once.
-fn count(event: &Event, facts: &Facts) {
-    let taken = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    metrics::counter!(FACTS_TAKEN, "kind" => "sample").increment(taken(facts.samples.len()));
-    metrics::counter!(FACTS_TAKEN, "kind" => "traffic").increment(taken(facts.traffic.len()));
-    for (refusal, why) in &facts.refused {
-        let reason = refusal.label();
-        metrics::counter!(FACTS_REFUSED, "reason" => reason).increment(1);
-        tracing::warn!(
-            event.id = %event.id,
-            account.s3uid = %facts.s3uid,
-            reason,
-            "a usage fact is refused: it {why}"
-        );
+    if logged > LOGGED_MAX {
+        tracing::warn!(fact.source = source, count = logged, "usage facts are refused");
     }
 }
 
@@ -179,7 +204,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::Period;
+    use crate::domain::{Period, Step, WHOLE_ACCOUNT, What};
+    use crate::store::account;
     use crate::store::stored::Of;
     use crate::store::tests::{Store, uid};
 
@@ -194,10 +220,9 @@ mod tests {
         (bucket, time): (&str, OffsetDateTime),
         stored_bytes: i64,
     ) {
-        let mut facts = Facts::of(uid(1));
-        let bucket = bucket.to_owned();
-        let is_deleted = false;
-        facts.samples.push(Sample { bucket, time, stored_bytes, object_count: 1, is_deleted });
+        let what = What::Stored { bytes: stored_bytes, objects: 1 };
+        let fact =
+            Fact { id: id.to_string(), s3uid: uid(1), bucket: bucket.to_owned(), time, what };
         let event = Event {
             id: Uuid::from_u128(id),
             source: "stowage/storage".to_owned(),
@@ -207,7 +232,7 @@ mod tests {
             data: Vec::new(),
             trace: Default::default(),
         };
-        store.metering.take(&event, facts).await.unwrap();
+        store.metering.take(&event, &[Ok(fact)]).await.unwrap();
     }
 
     #[tokio::test]
@@ -242,7 +267,7 @@ mod tests {
         take(&store, 1, 30, 100).await;
         take(&store, 2, 3, 7).await;
         let start = store.now() - time::Duration::days(30);
-        store.clock.advance(Duration::from_secs(10 * 86_400));
+        store.clock.advance(std::time::Duration::from_secs(10 * 86_400));
         assert_eq!(store.metering.forget_old_samples().await.unwrap(), 1);
         assert_eq!(store.metering.forget_old_samples().await.unwrap(), 0);
         let samples = "SELECT count(*) FROM sample";

@@ -68,6 +68,15 @@ impl Metering {
         Ok(tx.commit().await?)
     }
 
+    /// Says whether the caller sees the meter.
+    pub(crate) async fn check_visible(
+        &self,
+        cx: &RequestContext,
+        s3uid: &S3uid,
+    ) -> Result<(), Error> {
+        self.meter(cx, s3uid).await.map(|_| ())
+    }
+
     /// The meter, if the caller sees it.
     pub(super) async fn meter(&self, cx: &RequestContext, s3uid: &S3uid) -> Result<Meter, Error> {
         let meter = store::meter::find(&self.db, s3uid, visible_to(cx)).await?;

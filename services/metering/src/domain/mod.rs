@@ -1,32 +1,47 @@
 //! Rules, transactions, and what follows from facts.
 
+mod conflict;
 mod dead_letter;
+mod effect;
 mod facts;
 mod fresh;
+mod history;
 mod ingest;
 mod meter;
+mod percentile;
 mod ranking;
+mod rebuild;
+mod retention;
 mod step;
 mod summary;
 mod sweep;
 mod usage;
+mod watch;
 mod window;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use stowage_bus::DeadLetters;
+use stowage_bus::{DeadLetters, Outbox};
 use stowage_db::Db;
-use stowage_types::Clock;
+use stowage_types::{Clock, Random};
+use tokio::sync::Semaphore;
 
-pub(crate) use facts::{Facts, Moved, Refusal, Sample, Traffic};
+pub(crate) use conflict::Conflict;
+pub(crate) use facts::{Fact, Flow, Moved, Outcome, Refusal, Sample, What};
 pub(crate) use fresh::Collected;
+pub(crate) use history::{HistoryOf, UsageStep};
+pub(crate) use ingest::{Batch, Item};
 pub(crate) use meter::{Dimensions, Meter};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
-pub(crate) use step::{Period, Step};
+pub(crate) use rebuild::{Difference, Place, Rebuild, Rebuilt};
+pub(crate) use step::{Every, Period, Step};
 pub(crate) use summary::{AccountWindow, Stretch, Summary};
-pub(crate) use usage::{AccountFigures, BucketFigures, HistoryOf, UsageStep};
+pub(crate) use usage::{AccountFigures, BucketFigures};
+pub(crate) use watch::Watch;
 pub(crate) use window::Window;
+
+use crate::{Config, events};
 
 /// The whole account, where a bucket could be named.
 pub(crate) const WHOLE_ACCOUNT: &str = "";
@@ -38,6 +53,11 @@ pub(crate) struct Metering {
     clock: Arc<dyn Clock>,
     /// Longest wait for fresh figures.
     fresh_wait: Duration,
+    /// How long facts are kept.
+    facts_kept: time::Duration,
+    /// One for each who may still watch.
+    watches: Arc<Semaphore>,
+    pub(crate) outbox: Outbox,
     pub(crate) letters: DeadLetters,
 }
 
@@ -45,9 +65,14 @@ impl Metering {
     pub(crate) fn new(
         db: Db,
         clock: Arc<dyn Clock>,
-        fresh_wait: Duration,
-        letters: DeadLetters,
+        random: Arc<dyn Random>,
+        config: &Config,
     ) -> Self {
-        Self { db, clock, fresh_wait, letters }
+        let letters = DeadLetters::new(db.clone(), Arc::clone(&clock), Arc::clone(&random));
+        let outbox = Outbox::new(events::SOURCE, Arc::clone(&clock), random);
+        let fresh_wait = Duration::from_millis(config.fresh_wait_ms_max);
+        let facts_kept = time::Duration::days(config.fact_keep_days.into());
+        let watches = Arc::new(Semaphore::new(config.watches_max));
+        Self { db, clock, fresh_wait, facts_kept, watches, outbox, letters }
     }
 }

@@ -16,7 +16,8 @@ use crate::error::Error;
 use crate::store;
 use crate::store::stored::Of;
 
-type Key = (String, Step, OffsetDateTime);
+/// Bucket, length and start of a window.
+pub(crate) type Key = (String, Step, OffsetDateTime);
 
 /// The windows of one account that are being changed.
 pub(crate) struct Sweep<'a> {
@@ -51,6 +52,20 @@ pub(crate) async fn apply(
     sweep.run(&samples).await
 }
 
+/// The windows from `midnight` on that samples of then come to, going on from what the rows before
+/// left. They are all of the account, oldest first.
+pub(crate) async fn anew(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    midnight: OffsetDateTime,
+    samples: &[Sample],
+) -> Result<BTreeMap<Key, Window>, Error> {
+    let (windows, bytes) = (BTreeMap::new(), BTreeMap::new());
+    let mut sweep = Sweep { tx, s3uid, anew_from: Some(midnight), windows, bytes };
+    sweep.work_out(samples).await?;
+    Ok(sweep.windows)
+}
+
 /// End of the last day that a sample of `changed` has an effect on: that of its bucket's next
 /// sample. `None`: there is no next one.
 async fn end_of_effect(
@@ -70,6 +85,12 @@ async fn end_of_effect(
 
 impl Sweep<'_> {
     async fn run(mut self, samples: &[Sample]) -> Result<(), Error> {
+        self.work_out(samples).await?;
+        let windows = self.windows.iter().map(|((bucket, ..), window)| (bucket.as_str(), window));
+        Ok(store::stored::put(self.tx, self.s3uid, windows).await?)
+    }
+
+    async fn work_out(&mut self, samples: &[Sample]) -> Result<(), Error> {
         for sample in samples {
             let before = self.bytes_before(&sample.bucket).await?;
             let by_bytes = sample.stored_bytes - before;
@@ -80,8 +101,7 @@ impl Sweep<'_> {
                 }
             }
         }
-        let windows = self.windows.iter().map(|((bucket, ..), window)| (bucket.as_str(), window));
-        Ok(store::stored::put(self.tx, self.s3uid, windows).await?)
+        Ok(())
     }
 
     /// What the bucket stored until the next sample of it that the sweep meets.

@@ -1,10 +1,12 @@
 //! Proto to domain and back. It holds no rule.
 
 mod dead_letter;
+mod fact;
 mod meter;
 mod usage;
 
 pub(crate) use dead_letter::DeadLetters;
+pub(crate) use fact::Facts;
 pub(crate) use meter::Meters;
 pub(crate) use usage::Usage;
 

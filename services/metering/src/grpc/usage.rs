@@ -1,18 +1,22 @@
 //! `UsageService`.
 
+use std::pin::Pin;
+
+use futures_util::{Stream, StreamExt as _};
 use stowage_auth::RequestContext;
 use stowage_proto::metering as pb;
 use stowage_proto::metering::usage_service_server::UsageService;
 use stowage_request::{Once, Requests};
 use stowage_types::{CustomerId, PlanId, S3uid, Violations, page, timestamp};
 use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
 use super::meter::{read_s3uid, wire_dimensions};
 use super::{PAGE_DEFAULT, PAGE_MAX, given, read_time};
 use crate::domain::{
-    AccountFigures, AccountWindow, BucketFigures, Collected, HistoryOf, Metering, Period, RankBy,
-    RankField, Ranked, Step, Summary, UsageStep,
+    AccountFigures, AccountWindow, BucketFigures, Collected, Every, HistoryOf, Metering, Period,
+    RankBy, RankField, Ranked, Step, Summary, UsageStep, Watch,
 };
 use crate::error::Error;
 
@@ -24,6 +28,8 @@ const WINDOWS_MAX: usize = 500;
 pub(crate) struct Usage {
     pub(crate) metering: Metering,
     pub(crate) requests: Requests,
+    /// Ends with the role.
+    pub(crate) stop: CancellationToken,
 }
 
 type Span = (Option<OffsetDateTime>, Option<OffsetDateTime>);
@@ -66,10 +72,32 @@ impl UsageService for Usage {
         let cx = RequestContext::of(&request)?;
         let (of, span) = read_query(request.into_inner()).map_err(Error::from)?;
         let history = self.metering.history(&cx, &of, span).await?;
+        let now = history.now;
         Ok(Response::new(pb::QueryUsageResponse {
-            windows: history.steps.into_iter().map(wire_step).collect(),
+            windows: history.steps.into_iter().map(|step| wire_step(step, now)).collect(),
             as_of_time: history.as_of.map(timestamp),
+            source: source_of(of.every).into(),
         }))
+    }
+
+    type WatchUsageStream = Pin<Box<dyn Stream<Item = Result<pb::AccountUsage, Status>> + Send>>;
+
+    async fn watch_usage(
+        &self,
+        request: Request<pb::WatchUsageRequest>,
+    ) -> Result<Response<Self::WatchUsageStream>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let pb::WatchUsageRequest { s3uid, updates_max } = request.into_inner();
+        let s3uid = read_s3uid("s3uid", &s3uid)?;
+        let negative = |_| Error::from(Violations::of("updates_max", "must not be negative"));
+        let most = u32::try_from(updates_max).map_err(negative)?;
+        let updates_max = (most > 0).then_some(most);
+        let watch = Watch { s3uid, updates_max, stop: self.stop.clone() };
+        // Whoever may not see it is told so at once, and not within the stream.
+        self.metering.check_visible(&cx, &watch.s3uid).await?;
+        let figures = self.metering.watch(cx, watch)?;
+        let told = figures.map(|figures| figures.map(wire_account).map_err(Status::from));
+        Ok(Response::new(Box::pin(told)))
     }
 
     async fn summarize_usage(
@@ -112,10 +140,11 @@ fn read_query(wire: pb::QueryUsageRequest) -> Result<(HistoryOf, Span), Violatio
     let mut violations = Violations::default();
     let s3uid = violations.check("s3uid", S3uid::parse(&wire.s3uid));
     let step = match wire.step() {
-        pb::UsageStep::Hour => Some(Step::Hour),
-        pb::UsageStep::Day => Some(Step::Day),
+        pb::UsageStep::Hour => Some(Every::Step(Step::Hour)),
+        pb::UsageStep::Day => Some(Every::Step(Step::Day)),
+        pb::UsageStep::Month => Some(Every::Month),
         pb::UsageStep::Unspecified => {
-            violations.push("step", "must be an hour or a day");
+            violations.push("step", "must be an hour, a day or a month");
             None
         }
     };
@@ -123,8 +152,8 @@ fn read_query(wire: pb::QueryUsageRequest) -> Result<(HistoryOf, Span), Violatio
     let to = read_time("to_time", wire.to_time.as_ref(), &mut violations);
     let bucket = given("bucket", wire.bucket, &mut violations).unwrap_or_default();
     match (s3uid, step) {
-        (Some(s3uid), Some(step)) if violations.is_empty() => {
-            Ok((HistoryOf { s3uid, bucket, step }, (from, to)))
+        (Some(s3uid), Some(every)) if violations.is_empty() => {
+            Ok((HistoryOf { s3uid, bucket, every }, (from, to)))
         }
         _ => Err(violations),
     }
@@ -208,6 +237,14 @@ fn wire_account(figures: AccountFigures) -> pb::AccountUsage {
         received_bytes: figures.received_bytes,
         sent_bytes: figures.sent_bytes,
         as_of_time: figures.as_of.map(timestamp),
+        source: pb::UsageSource::Latest.into(),
+    }
+}
+
+fn source_of(every: Every) -> pb::UsageSource {
+    match every {
+        Every::Step(Step::Hour) => pb::UsageSource::HourRollups,
+        Every::Step(Step::Day) | Every::Month => pb::UsageSource::DayRollups,
     }
 }
 
@@ -220,7 +257,7 @@ fn wire_bucket(figures: BucketFigures) -> pb::BucketUsage {
     }
 }
 
-fn wire_step(step: UsageStep) -> pb::UsageWindow {
+fn wire_step(step: UsageStep, now: OffsetDateTime) -> pb::UsageWindow {
     pb::UsageWindow {
         start_time: Some(timestamp(step.start)),
         received_bytes: step.moved.received_bytes,
@@ -229,7 +266,12 @@ fn wire_step(step: UsageStep) -> pb::UsageWindow {
         write_requests: step.moved.write_requests,
         stored_bytes_peak: step.stored_bytes_peak,
         stored_bytes_last: step.stored_bytes_last,
-        stored_byte_seconds: step.byte_seconds.to_string(),
+        stored_byte_seconds: step.byte_seconds().to_string(),
+        stored_bytes_average: step.stored_bytes_average(now),
+        stored_bytes_p95: step.stored_bytes_p95,
+        stored_byte_hours: step.byte_hours().to_string(),
+        refused_requests: step.moved.refused_requests,
+        refused_bytes: step.moved.refused_bytes,
     }
 }
 

@@ -1,6 +1,8 @@
 //! Table `account`: latest figures of an account that has facts.
 
-use stowage_db::{Error, Query, Tx, args};
+use std::collections::{BTreeMap, HashMap};
+
+use stowage_db::{Args, Db, Error, Query, Tx, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
@@ -17,13 +19,42 @@ pub(crate) async fn find(mut from: impl Query, s3uid: &S3uid) -> Result<Option<R
     from.fetch_optional(SQL, args![s3uid.as_str()]).await
 }
 
-/// Holds the account until the transaction ends, so that what is read of it can be added to; what
-/// it has then. One without facts is made, as of `as_of`.
-pub(crate) async fn lock(tx: &mut Tx, s3uid: &S3uid, as_of: OffsetDateTime) -> Result<Row, Error> {
-    const SQL: &str = "INSERT INTO account (s3uid, stored_bytes, as_of_time) VALUES ($1, 0, $2) \
-        ON CONFLICT (s3uid) DO UPDATE SET s3uid = excluded.s3uid \
-        RETURNING stored_bytes, newest_sample_time, as_of_time";
-    tx.fetch_one(SQL, args![s3uid.as_str(), as_of]).await
+#[derive(sqlx::FromRow)]
+struct OfUid {
+    s3uid: String,
+    #[sqlx(flatten)]
+    row: Row,
+}
+
+/// Accounts that are held with one statement.
+const AT_ONCE: usize = 64;
+
+/// Holds accounts until the transaction ends, so that what is read of them can be added to; what
+/// they have then, each as of the given time or later. One without facts is made. They come in
+/// order, so that two who hold several do not wait for each other.
+pub(crate) async fn hold(
+    tx: &mut Tx,
+    accounts: &BTreeMap<&S3uid, OffsetDateTime>,
+) -> Result<HashMap<String, Row>, Error> {
+    let accounts: Vec<_> = accounts.iter().collect();
+    let mut held = HashMap::new();
+    for accounts in accounts.chunks(AT_ONCE) {
+        let mut args = Args::new();
+        let place = |(s3uid, as_of): &(&&S3uid, &OffsetDateTime)| {
+            let uid = args.push(s3uid.as_str());
+            format!("(${uid}, 0, ${})", args.push(*as_of))
+        };
+        let places = accounts.iter().map(place).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "INSERT INTO account (s3uid, stored_bytes, as_of_time) VALUES {places} \
+             ON CONFLICT (s3uid) DO UPDATE SET as_of_time = CASE WHEN account.as_of_time > \
+             excluded.as_of_time THEN account.as_of_time ELSE excluded.as_of_time END \
+             RETURNING s3uid, stored_bytes, newest_sample_time, as_of_time"
+        );
+        let rows: Vec<OfUid> = tx.fetch_all_built(sql, args).await?;
+        held.extend(rows.into_iter().map(|of| (of.s3uid, of.row)));
+    }
+    Ok(held)
 }
 
 pub(crate) async fn put(tx: &mut Tx, s3uid: &S3uid, row: &Row) -> Result<(), Error> {
@@ -34,4 +65,20 @@ pub(crate) async fn put(tx: &mut Tx, s3uid: &S3uid, row: &Row) -> Result<(), Err
     let args = args![s3uid.as_str(), row.stored_bytes, row.newest_sample_time, row.as_of_time];
     tx.execute(SQL, args).await?;
     Ok(())
+}
+
+/// Holds an account until the transaction ends; `false`: there are no facts of it.
+pub(crate) async fn lock(tx: &mut Tx, s3uid: &S3uid) -> Result<bool, Error> {
+    const SQL: &str = "SELECT s3uid FROM account WHERE s3uid = $1 FOR UPDATE";
+    let row: Option<(String,)> = tx.fetch_optional(SQL, args![s3uid.as_str()]).await?;
+    Ok(row.is_some())
+}
+
+/// Accounts with facts, in order, behind a name.
+pub(crate) async fn page(db: &Db, after: &str, max: i64) -> Result<Vec<S3uid>, Error> {
+    const SQL: &str = "SELECT s3uid FROM account WHERE s3uid > $1 ORDER BY s3uid LIMIT $2";
+    let rows: Vec<(String,)> = db.fetch_all(SQL, args![after, max]).await?;
+    let read =
+        |(text,): (String,)| S3uid::parse(&text).map_err(|bad| Error::Other { source: bad.into() });
+    rows.into_iter().map(read).collect()
 }

@@ -42,8 +42,7 @@ pub(crate) async fn advance(
 /// Notes that something moved in buckets, and when that was true.
 pub(crate) async fn touch(
     tx: &mut Tx,
-    s3uid: &S3uid,
-    buckets: impl Iterator<Item = (&str, OffsetDateTime)>,
+    buckets: impl Iterator<Item = ((&S3uid, &str), OffsetDateTime)>,
 ) -> Result<(), Error> {
     const HEAD: &str = "INSERT INTO bucket (s3uid, bucket, stored_bytes, object_count, \
         is_deleted, sample_time, as_of_time)";
@@ -51,7 +50,7 @@ pub(crate) async fn touch(
         as_of_time = excluded.as_of_time WHERE bucket.as_of_time < excluded.as_of_time";
     let none = None::<OffsetDateTime>;
     let rows: Vec<Vec<Value>> = buckets
-        .map(|(bucket, as_of)| {
+        .map(|((s3uid, bucket), as_of)| {
             let uid = s3uid.as_str().into();
             vec![uid, bucket.into(), 0.into(), 0.into(), false.into(), none.into(), as_of.into()]
         })
@@ -130,16 +129,17 @@ mod tests {
             is_deleted: false,
         };
         let mut tx = store.db.begin().await.unwrap();
-        let moved = [("photos", now), ("moved-only", now)];
-        touch(&mut tx, &uid(1), moved.into_iter()).await.unwrap();
+        let uid = &uid(1);
+        let moved = [((uid, "photos"), now), ((uid, "moved-only"), now)];
+        touch(&mut tx, moved.into_iter()).await.unwrap();
         for sample in [sample(5, now - Duration::HOUR), sample(4, now - 2 * Duration::HOUR)] {
-            advance(&mut tx, &uid(1), [&sample].into_iter()).await.unwrap();
+            advance(&mut tx, uid, [&sample].into_iter()).await.unwrap();
         }
-        assert_eq!(stored_bytes(&mut tx, &uid(1), "photos").await.unwrap(), 5);
-        assert_eq!(total_bytes(&mut tx, &uid(1)).await.unwrap(), 5);
-        assert_eq!(as_of(&mut tx, &uid(1), "photos").await.unwrap(), Some(now));
+        assert_eq!(stored_bytes(&mut tx, uid, "photos").await.unwrap(), 5);
+        assert_eq!(total_bytes(&mut tx, uid).await.unwrap(), 5);
+        assert_eq!(as_of(&mut tx, uid, "photos").await.unwrap(), Some(now));
         tx.commit().await.unwrap();
-        let list = list(&store.db, &uid(1)).await.unwrap();
+        let list = list(&store.db, uid).await.unwrap();
         let names: Vec<_> = list.iter().map(|b| (b.bucket.as_str(), b.as_of)).collect();
         assert_eq!(names, [("photos", now - Duration::HOUR)]);
     }

@@ -2,7 +2,10 @@
 
 pub(crate) mod account;
 pub(crate) mod bucket;
+pub(crate) mod conflict;
+pub(crate) mod fact;
 pub(crate) mod meter;
+pub(crate) mod partition;
 pub(crate) mod ranking;
 pub(crate) mod sample;
 pub(crate) mod stored;
@@ -19,10 +22,14 @@ fn code(step: Step) -> i64 {
     }
 }
 
+/// The contrary of [`code`].
+fn step_of(code: i64) -> Step {
+    if code == self::code(Step::Day) { Step::Day } else { Step::Hour }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use stowage_db::Db;
     use stowage_db::testing::Scratch;
@@ -30,6 +37,7 @@ pub(crate) mod tests {
     use time::OffsetDateTime;
     use time::macros::datetime;
 
+    use crate::Config;
     use crate::domain::Metering;
 
     /// The tables in a temporary file, and the rules over them.
@@ -46,8 +54,8 @@ pub(crate) mod tests {
             let db = place.open("metering", &crate::MIGRATOR).await.unwrap();
             let clock = Arc::new(FakeClock::at(datetime!(2026-11-23 15:30 UTC)));
             let random = Arc::new(stowage_types::SystemRandom);
-            let letters = stowage_bus::DeadLetters::new(db.clone(), clock.clone(), random);
-            let metering = Metering::new(db.clone(), clock.clone(), Duration::ZERO, letters);
+            let metering = Metering::new(db.clone(), clock.clone(), random, &Config::default());
+            metering.begin_facts().await.unwrap();
             Self { _place: place, db, metering, clock }
         }
 

@@ -1,6 +1,6 @@
 //! Table `sample`: samples as they came.
 
-use stowage_db::{Error, Tx, args};
+use stowage_db::{Error, Tx, Value, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
@@ -54,6 +54,30 @@ pub(crate) async fn replace(tx: &mut Tx, s3uid: &S3uid, sample: &Sample) -> Resu
     let args = args![uid, bucket, time, *stored_bytes, *object_count, *is_deleted];
     tx.execute(SQL, args).await?;
     Ok(())
+}
+
+/// Puts samples, whatever is there of the same buckets and moments.
+pub(crate) async fn put(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    samples: impl Iterator<Item = &Sample>,
+) -> Result<(), Error> {
+    const HEAD: &str = "INSERT INTO sample (s3uid, bucket, time, stored_bytes, object_count, \
+        is_deleted)";
+    const TAIL: &str = " ON CONFLICT (s3uid, bucket, time) DO UPDATE SET \
+        stored_bytes = excluded.stored_bytes, object_count = excluded.object_count, \
+        is_deleted = excluded.is_deleted";
+    let row = |sample: &Sample| -> Vec<Value> {
+        vec![
+            s3uid.as_str().into(),
+            (&sample.bucket).into(),
+            sample.time.into(),
+            sample.stored_bytes.into(),
+            sample.object_count.into(),
+            sample.is_deleted.into(),
+        ]
+    };
+    tx.put_rows(HEAD, samples.map(row).collect(), TAIL).await
 }
 
 /// When the bucket was sampled next after `time`.

@@ -4,7 +4,7 @@ use stowage_db::{Db, Error, Query, Tx, Value, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use super::code;
+use super::{code, step_of};
 use crate::domain::{Period, Step, Window};
 
 #[derive(sqlx::FromRow)]
@@ -112,6 +112,44 @@ pub(crate) async fn list(
     let args = args![uid, of.bucket, code(of.step), period.from, period.to, max];
     let rows: Vec<Row> = db.fetch_all(SQL, args).await?;
     rows.into_iter().map(|row| row.read(of.step)).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct PlacedRow {
+    bucket: String,
+    step: i64,
+    #[sqlx(flatten)]
+    row: Row,
+}
+
+/// All windows of an account that start in a period, with their buckets.
+pub(crate) async fn all(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    period: Period,
+) -> Result<Vec<(String, Window)>, Error> {
+    const SQL: &str = "SELECT bucket, step, start_time, peak_before_bytes, last_bytes, last_time, \
+        byte_micros FROM stored WHERE s3uid = $1 AND start_time >= $2 AND start_time < $3";
+    let args = args![s3uid.as_str(), period.from, period.to];
+    let rows: Vec<PlacedRow> = tx.fetch_all(SQL, args).await?;
+    rows.into_iter().map(|of| Ok((of.bucket, of.row.read(step_of(of.step))?))).collect()
+}
+
+/// Removes a window.
+pub(crate) async fn remove(tx: &mut Tx, of: Of<'_>, start: OffsetDateTime) -> Result<(), Error> {
+    const SQL: &str = "DELETE FROM stored WHERE s3uid = $1 AND bucket = $2 AND step = $3 \
+        AND start_time = $4";
+    tx.execute(SQL, args![of.s3uid.as_str(), of.bucket, code(of.step), start]).await?;
+    Ok(())
+}
+
+/// Start of the first window that has a row.
+pub(crate) async fn first(db: &Db, of: Of<'_>) -> Result<Option<OffsetDateTime>, Error> {
+    const SQL: &str = "SELECT min(start_time) FROM stored \
+        WHERE s3uid = $1 AND bucket = $2 AND step = $3";
+    let args = args![of.s3uid.as_str(), of.bucket, code(of.step)];
+    let (first,): (Option<OffsetDateTime>,) = db.fetch_one(SQL, args).await?;
+    Ok(first)
 }
 
 /// The highest peak of the rows in a period, and when the first of them starts.

@@ -6,7 +6,7 @@ use stowage_db::{Args, Db, Error};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use super::code;
+use super::{code, step_of};
 use crate::domain::{AccountWindow, Step, Stretch, Window};
 
 /// What is known of an account at the start of a window.
@@ -76,7 +76,7 @@ pub(crate) async fn stored(
     let rows: Vec<StoredRow> = db.fetch_all_built(parts + ROWS, args).await?;
     let mut windows: BTreeMap<usize, Vec<Window>> = BTreeMap::new();
     for row in rows {
-        let step = if row.step == code(Step::Day) { Step::Day } else { Step::Hour };
+        let step = step_of(row.step);
         let byte_micros = row.byte_micros.parse().map_err(damaged)?;
         windows.entry(index(row.place)?).or_default().push(Window {
             step,

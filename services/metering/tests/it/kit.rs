@@ -5,10 +5,12 @@ use std::sync::Arc;
 use prost::Message as _;
 use stowage_auth::{ASSERTION_KEY, Principal, PrincipalRole, Signer};
 use stowage_bus::{Bus, Event, PublishError};
+use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_metering::{Config, Deps, MIGRATOR, USAGE_COLLECTED, build};
 use stowage_proto::metering as pb;
 use stowage_proto::metering::dead_letter_service_client::DeadLetterServiceClient;
+use stowage_proto::metering::fact_service_client::FactServiceClient;
 use stowage_proto::metering::meter_service_client::MeterServiceClient;
 use stowage_proto::metering::usage_service_client::UsageServiceClient;
 use stowage_proto::storage::{StorageSample, Traffic, UsageCollected};
@@ -17,15 +19,17 @@ use stowage_types::{Clock, CustomerId, FakeClock, SystemRandom, new_id, timestam
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
-use tonic::Request;
+use tonic::{Request, Status};
+
+use crate::property::Fact;
 
 /// When the tests begin.
 pub(crate) const NOW: OffsetDateTime = datetime!(2026-11-23 15:30 UTC);
 pub(crate) const GB: i64 = 1_000_000_000;
 
 pub(crate) struct Kit {
-    _place: Scratch,
-    pub(crate) db: stowage_db::Db,
+    place: Scratch,
+    pub(crate) db: Db,
     pub(crate) bus: Bus,
     pub(crate) clock: Arc<FakeClock>,
     signer: Signer,
@@ -42,22 +46,25 @@ impl Kit {
         Self::with(Config { fresh_wait_ms_max, ..Config::default() }).await
     }
 
+    /// One that serves so many who watch.
+    pub(crate) async fn watched_by(watches_max: usize) -> Self {
+        Self::with(Config { watches_max, ..Config::default() }).await
+    }
+
     async fn with(config: Config) -> Self {
         let place = Scratch::new().await;
-        let db = place.open("metering", &MIGRATOR).await.unwrap();
         let clock = Arc::new(FakeClock::at(NOW));
         let signer = Signer::from_seed(&[7; 32], "tests", clock.clone());
-        let bus = Bus::in_process();
-        let deps = Deps {
-            db: db.clone(),
-            bus: bus.clone(),
-            clock: clock.clone(),
-            random: Arc::new(SystemRandom),
-            verifier: signer.verifier(),
-            stop: CancellationToken::new(),
-        };
-        let role = build(config, deps).await.unwrap();
-        Self { _place: place, db, bus, clock, signer, role }
+        let (db, bus, role) = start_role(&place, &clock, &signer, config).await;
+        Self { place, db, bus, clock, signer, role }
+    }
+
+    /// The role again, as after a crash: whatever was under way has ended with the process.
+    pub(crate) async fn restart(&mut self) {
+        self.db.close().await;
+        let (place, clock, signer) = (&self.place, &self.clock, &self.signer);
+        let (db, bus, role) = start_role(place, clock, signer, Config::default()).await;
+        (self.db, self.bus, self.role) = (db, bus, role);
     }
 
     /// A request of another role, acting for nobody.
@@ -122,6 +129,18 @@ impl Kit {
         }
     }
 
+    /// The same of facts of the property tests.
+    pub(crate) fn event_of(&self, facts: &[Fact]) -> Event {
+        let mut message = UsageCollected { s3uid: uid(1), ..Default::default() };
+        for fact in facts.iter().cloned() {
+            match fact {
+                Fact::Sample(sample) => message.samples.push(sample),
+                Fact::Traffic(traffic) => message.traffic.push(traffic),
+            }
+        }
+        self.event(&message)
+    }
+
     pub(crate) async fn send(&self, message: UsageCollected) -> Result<(), PublishError> {
         self.bus.publish(&self.event(&message)).await
     }
@@ -170,6 +189,44 @@ impl Kit {
         self.usage().query_usage(self.as_service(request)).await.unwrap().into_inner()
     }
 
+    pub(crate) fn facts(&self) -> FactServiceClient<RoleChannel> {
+        FactServiceClient::new(self.role.channel.clone())
+    }
+
+    pub(crate) fn as_admin<T>(&self, message: T) -> Request<T> {
+        let principal = Principal {
+            role: PrincipalRole::Administrator,
+            subject: "administrator".to_owned(),
+            ..Principal::anonymous()
+        };
+        self.signed(&principal, message)
+    }
+
+    /// Has messages of facts taken.
+    pub(crate) async fn record(
+        &self,
+        messages: Vec<pb::RecordFactsRequest>,
+    ) -> Result<pb::RecordFactsResponse, Status> {
+        let messages = self.as_service(futures_util::stream::iter(messages));
+        Ok(self.facts().record_facts(messages).await?.into_inner())
+    }
+
+    /// The same for facts of one source: what became of each.
+    pub(crate) async fn tell(&self, facts: Vec<pb::Fact>) -> Vec<(pb::FactStatus, String)> {
+        let answer = self.record(vec![told(facts)]).await.unwrap();
+        answer.outcomes.into_iter().map(|of| (of.status(), of.why)).collect()
+    }
+
+    pub(crate) async fn rebuild(
+        &self,
+        s3uids: &[String],
+        verify_only: bool,
+    ) -> pb::RebuildRollupsResponse {
+        let s3uids = s3uids.to_vec();
+        let request = pb::RebuildRollupsRequest { s3uids, verify_only, ..Default::default() };
+        self.facts().rebuild_rollups(self.as_admin(request)).await.unwrap().into_inner()
+    }
+
     /// What accounts used, each in a window.
     pub(crate) async fn summaries(
         &self,
@@ -183,6 +240,44 @@ impl Kit {
         let request = pb::SummarizeUsageRequest { windows: of.iter().map(window).collect() };
         let answer = self.usage().summarize_usage(self.as_service(request)).await;
         answer.unwrap().into_inner().summaries
+    }
+}
+
+async fn start_role(
+    place: &Scratch,
+    clock: &Arc<FakeClock>,
+    signer: &Signer,
+    config: Config,
+) -> (Db, Bus, Role) {
+    let db = place.open("metering", &MIGRATOR).await.unwrap();
+    let bus = Bus::in_process();
+    let deps = Deps {
+        db: db.clone(),
+        bus: bus.clone(),
+        clock: clock.clone(),
+        random: Arc::new(SystemRandom),
+        verifier: signer.verifier(),
+        stop: CancellationToken::new(),
+    };
+    let role = build(config, deps).await.unwrap();
+    (db, bus, role)
+}
+
+/// A message of a collector's.
+pub(crate) fn told(facts: Vec<pb::Fact>) -> pb::RecordFactsRequest {
+    pb::RecordFactsRequest { source: "log/front-1".to_owned(), facts, ..Default::default() }
+}
+
+/// A fact of account 1.
+pub(crate) fn fact(id: &str, bucket: &str, kind: pb::FactKind, value: i64) -> pb::Fact {
+    pb::Fact {
+        id: id.to_owned(),
+        s3uid: uid(1),
+        bucket: bucket.to_owned(),
+        time: Some(timestamp(NOW)),
+        kind: kind.into(),
+        value,
+        object_count: 0,
     }
 }
 
@@ -228,6 +323,8 @@ pub(crate) fn traffic(bucket: &str, time: OffsetDateTime, sent_bytes: i64) -> Tr
         sent_bytes,
         read_requests: 2,
         write_requests: 3,
+        refused_requests: 0,
+        refused_bytes: 0,
     }
 }
 

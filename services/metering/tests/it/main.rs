@@ -3,9 +3,13 @@
 
 mod access;
 mod dead_letters;
+mod facts;
+mod facts_property;
 mod fresh;
 mod ingest;
 mod kit;
 mod property;
 mod ranking;
+mod rebuild;
 mod usage;
+mod watch;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use stowage_proto::metering::{UsageStep, UsageWindow};
-use stowage_proto::storage::{StorageSample, Traffic, UsageCollected};
+use stowage_proto::storage::{StorageSample, Traffic};
 use stowage_types::{from_timestamp, timestamp};
 use time::{Duration, OffsetDateTime, Time};
 
-use crate::kit::{Kit, NOW, dimensions, uid};
+use crate::kit::{Kit, NOW, dimensions};
 
 const BUCKETS: [&str; 3] = ["a", "b", "c"];
 /// Days that the facts lie in, the last of them today.
@@ -20,13 +20,13 @@ fn first_midnight() -> OffsetDateTime {
 }
 
 #[derive(Debug, Clone)]
-enum Fact {
+pub(crate) enum Fact {
     Sample(StorageSample),
     Traffic(Traffic),
 }
 
 /// Facts at whole 20 minutes, so that many share a moment or fall on the start of a window.
-fn fact() -> impl Strategy<Value = Fact> {
+pub(crate) fn fact() -> impl Strategy<Value = Fact> {
     let slots = (NOW - first_midnight()).whole_minutes() / 20;
     let time = (0..slots).prop_map(|slot| first_midnight() + Duration::minutes(20 * slot));
     let bytes = prop_oneof![Just(0), 1..50_i64, Just(1 << 53)];
@@ -42,6 +42,8 @@ fn fact() -> impl Strategy<Value = Fact> {
                 sent_bytes: 1,
                 read_requests: 2,
                 write_requests: 0,
+                refused_requests: 3,
+                refused_bytes: 0,
             });
         }
         Fact::Sample(StorageSample {
@@ -70,14 +72,14 @@ fn story() -> impl Strategy<Value = (Vec<Vec<Fact>>, Vec<usize>)> {
 
 /// The reference: every fact, and nothing worked out.
 #[derive(Default)]
-struct Model {
+pub(crate) struct Model {
     /// By bucket and time: deleted, bytes, objects. Of several, the highest holds.
     samples: BTreeMap<(String, OffsetDateTime), (bool, i64, i64)>,
     traffic: Vec<(String, OffsetDateTime, i64)>,
 }
 
 impl Model {
-    fn of(events: &[Vec<Fact>]) -> Self {
+    pub(crate) fn of(events: &[Vec<Fact>]) -> Self {
         let mut model = Self::default();
         for fact in events.iter().flatten() {
             match fact {
@@ -118,14 +120,8 @@ impl Model {
             .collect();
         cuts.sort_unstable();
         cuts.dedup();
-        let (mut peak, mut seconds) = (0, 0);
-        for pair in cuts.windows(2) {
-            let bytes = self.stored(bucket, pair[0]);
-            peak = peak.max(bytes);
-            if pair[1] <= NOW {
-                seconds += i128::from(bytes) * i128::from((pair[1] - pair[0]).whole_seconds());
-            }
-        }
+        let peak = cuts[..cuts.len() - 1].iter().map(|at| self.stored(bucket, *at)).max();
+        let seconds = self.byte_seconds(bucket, &cuts);
         let moved: Vec<_> = self
             .traffic
             .iter()
@@ -138,10 +134,51 @@ impl Model {
             sent_bytes: count,
             read_requests: 2 * count,
             write_requests: 0,
-            stored_bytes_peak: peak,
+            stored_bytes_peak: peak.unwrap_or(0),
             stored_bytes_last: self.stored(bucket, end - Duration::MICROSECOND),
             stored_byte_seconds: seconds.to_string(),
+            stored_byte_hours: (seconds / 3600).to_string(),
+            stored_bytes_average: average(seconds, start, end),
+            stored_bytes_p95: self.p95(bucket, start, end),
+            refused_requests: 3 * count,
+            refused_bytes: 0,
         }
+    }
+
+    /// Bytes times seconds until now, between moments in order at which something changes.
+    fn byte_seconds(&self, bucket: &str, cuts: &[OffsetDateTime]) -> i128 {
+        let pairs = cuts.windows(2).filter(|pair| pair[1] <= NOW);
+        let of = |pair: &[OffsetDateTime]| {
+            let bytes = i128::from(self.stored(bucket, pair[0]));
+            bytes * i128::from((pair[1] - pair[0]).whole_seconds())
+        };
+        pairs.map(of).sum()
+    }
+
+    /// Of the averages of all hours that have begun, in order, that at 95 in 100.
+    fn p95(&self, bucket: &str, start: OffsetDateTime, end: OffsetDateTime) -> i64 {
+        let mut averages = Vec::new();
+        let mut hour = start;
+        while hour < end && hour <= NOW {
+            let until = (hour + Duration::HOUR).min(NOW);
+            // Facts and the present are at whole tens of minutes.
+            let every = (0..6).map(|ten| hour + Duration::minutes(10 * ten));
+            let cuts: Vec<_> = every.filter(|at| *at < until).chain([until]).collect();
+            averages.push(average(self.byte_seconds(bucket, &cuts), hour, until));
+            hour += Duration::HOUR;
+        }
+        averages.sort_unstable();
+        let rank = (averages.len() * 95).div_ceil(100);
+        averages.get(rank.saturating_sub(1)).copied().unwrap_or(0)
+    }
+
+    /// The one month that all facts are in.
+    fn month(&self, bucket: &str) -> Option<UsageWindow> {
+        let start = NOW.replace_time(Time::MIDNIGHT).replace_day(1).unwrap();
+        let end = NOW.replace_time(Time::MIDNIGHT) + Duration::DAY;
+        let window = self.window(bucket, start, end);
+        let is_empty = window.sent_bytes == 0 && window.stored_bytes_peak == 0;
+        (!is_empty).then_some(window)
     }
 
     fn windows(&self, bucket: &str, length: Duration) -> Vec<UsageWindow> {
@@ -158,35 +195,41 @@ impl Model {
     }
 }
 
+/// Average over a span until now.
+fn average(byte_seconds: i128, start: OffsetDateTime, end: OffsetDateTime) -> i64 {
+    let seconds = (NOW.clamp(start, end) - start).whole_seconds();
+    i64::try_from(byte_seconds.checked_div(seconds.into()).unwrap_or(0)).unwrap()
+}
+
 async fn check(events: &[Vec<Fact>], order: &[usize]) {
     let kit = Kit::start().await;
     kit.open(dimensions(1)).await;
-    let sent: Vec<_> = events
-        .iter()
-        .map(|facts| {
-            let mut message = UsageCollected { s3uid: uid(1), ..Default::default() };
-            for fact in facts.iter().cloned() {
-                match fact {
-                    Fact::Sample(sample) => message.samples.push(sample),
-                    Fact::Traffic(traffic) => message.traffic.push(traffic),
-                }
-            }
-            kit.event(&message)
-        })
-        .collect();
+    let sent: Vec<_> = events.iter().map(|facts| kit.event_of(facts)).collect();
     for index in order {
         kit.bus.publish(&sent[*index]).await.unwrap();
     }
-    let model = Model::of(events);
+    agrees(&kit, &Model::of(events)).await;
+}
+
+/// All figures are those of the model, and rollups what the facts come to.
+pub(crate) async fn agrees(kit: &Kit, model: &Model) {
     let span = (first_midnight(), NOW);
     for bucket in ["", "a", "b", "c"] {
+        let answer = kit.history((1, bucket), UsageStep::Month, span).await;
+        assert_eq!(answer.windows, Vec::from_iter(model.month(bucket)), "{bucket:?} month");
         for (step, length) in [(UsageStep::Hour, Duration::HOUR), (UsageStep::Day, Duration::DAY)] {
             let answer = kit.history((1, bucket), step, span).await;
             assert_eq!(answer.windows, model.windows(bucket, length), "{bucket:?} {step:?}");
         }
     }
-    summaries_are(&model, &kit).await;
-    let account = kit.account_in(1, Some(span.0), None).await;
+    summaries_are(model, kit).await;
+    latest_are(model, kit).await;
+    let verified = kit.rebuild(&[], true).await;
+    assert_eq!(verified.differences, [], "rollups are not what the facts come to");
+}
+
+async fn latest_are(model: &Model, kit: &Kit) {
+    let account = kit.account_in(1, Some(first_midnight()), None).await;
     let (hours, now) = (model.windows("", Duration::HOUR), model.stored("", NOW));
     assert_eq!(account.stored_bytes, now);
     let peak = hours.iter().map(|window| window.stored_bytes_peak).max().unwrap_or(0);

@@ -32,6 +32,7 @@ pub const CONSUMERS: &[Consumer] = &[
             "stowage.billing.plan.changed.v1",
             "stowage.storage.content.changed.v1",
             "stowage.storage.location.changed.v1",
+            "stowage.metering.usage.corrected.v1",
         ],
     },
     Consumer {

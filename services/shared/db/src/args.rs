@@ -180,6 +180,61 @@ impl Args {
     }
 }
 
+/// Rows as PostgreSQL takes them fastest: an array for each column, whatever the number of rows.
+/// `None`: a column is of values that have no array here, or of more than one kind.
+pub(crate) fn columns_for_postgres(rows: &[Vec<Value>]) -> Result<Option<PgArguments>, Error> {
+    let width = rows.first().map_or(0, Vec::len);
+    let mut out = PgArguments::default();
+    for place in 0..width {
+        let column = || rows.iter().map(|row| row.get(place).map(|Value(repr)| repr));
+        let Some(kind) = kind_of(column()) else { return Ok(None) };
+        macro_rules! add {
+            ($kind:ident, $of:ty, |$v:ident| $value:expr) => {{
+                let values: Vec<Option<$of>> = column()
+                    .map(|repr| match repr {
+                        Some(Repr::$kind($v)) => Some($value),
+                        _ => None,
+                    })
+                    .collect();
+                out.add(values)
+            }};
+        }
+        let added = match kind {
+            Kind::Bool => add!(Bool, bool, |v| *v),
+            Kind::Int => add!(Int, i64, |v| *v),
+            Kind::Text => add!(Text, &str, |v| v.as_str()),
+            Kind::Bytes => add!(Bytes, &[u8], |v| v.as_slice()),
+            Kind::Uuid => add!(Uuid, Uuid, |v| *v),
+            Kind::Time => add!(Time, OffsetDateTime, |v| *v),
+            Kind::Json => return Ok(None),
+        };
+        added.map_err(|source| Error::Other { source })?;
+    }
+    let has_nul = |Value(repr): &Value| matches!(repr, Repr::Text(text) if text.contains('\0'));
+    if rows.iter().flatten().any(has_nul) {
+        return Err(Error::Nul);
+    }
+    Ok(Some(out))
+}
+
+/// The one kind of a column's values, of which some may be absent.
+fn kind_of<'a>(column: impl Iterator<Item = Option<&'a Repr>>) -> Option<Kind> {
+    let mut kinds = column.map(|repr| {
+        Some(match repr? {
+            Repr::Null(kind) => *kind,
+            Repr::Bool(_) => Kind::Bool,
+            Repr::Int(_) => Kind::Int,
+            Repr::Text(_) => Kind::Text,
+            Repr::Bytes(_) => Kind::Bytes,
+            Repr::Uuid(_) => Kind::Uuid,
+            Repr::Time(_) => Kind::Time,
+            Repr::Json(_) => Kind::Json,
+        })
+    });
+    let first = kinds.next()??;
+    kinds.all(|kind| kind == Some(first)).then_some(first)
+}
+
 impl<V: Into<Value>> Extend<V> for Args {
     fn extend<I: IntoIterator<Item = V>>(&mut self, values: I) {
         self.0.extend(values.into_iter().map(Into::into));
@@ -282,7 +337,7 @@ macro_rules! args {
 
 #[cfg(test)]
 mod tests {
-    use super::{Args, highest_placeholder};
+    use super::{Args, Value, columns_for_postgres, highest_placeholder};
     use crate::error::Error;
 
     #[test]
@@ -296,6 +351,21 @@ mod tests {
         for args in [args!["a\\u0000"], args![vec![0u8]], args![serde_json::json!("\\0")]] {
             assert!(args.clone().for_sqlite().is_ok() && args.clone().for_postgres().is_ok());
         }
+    }
+
+    #[test]
+    fn rows_of_one_kind_each_column_are_arrays() {
+        let rows = |last: Value| {
+            let absent = Value::from(None::<i64>);
+            vec![vec![Value::from("a"), absent, 1.into()], vec!["b".into(), 2.into(), last]]
+        };
+        assert!(matches!(columns_for_postgres(&rows(2.into())), Ok(Some(_))));
+        assert!(matches!(columns_for_postgres(&rows(None::<i64>.into())), Ok(Some(_))));
+        for other in [Value::from("2"), serde_json::json!(2).into(), None::<&str>.into()] {
+            assert!(matches!(columns_for_postgres(&rows(other)), Ok(None)));
+        }
+        let nul = vec![vec![Value::from("a\0")]];
+        assert!(matches!(columns_for_postgres(&nul), Err(Error::Nul)));
     }
 
     #[test]

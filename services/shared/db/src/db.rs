@@ -103,6 +103,12 @@ impl Db {
         matches!(self.0, Kind::Sqlite(_))
     }
 
+    /// Whether it is PostgreSQL, for the named hot spots that have a text of their own there.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.0, Kind::Postgres(_))
+    }
+
     /// Begins a transaction that may write: on SQLite after those that asked before, on PostgreSQL
     /// beside them.
     ///

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, FromRow, Postgres, SqlStr};
 use tokio::sync::Notify;
 
@@ -278,6 +278,15 @@ impl Session {
         let query = sqlx::query_with(sql, args.for_postgres()?);
         let done = answered(query.execute(self.connection()?)).await?;
         Ok(done.rows_affected())
+    }
+
+    pub(crate) async fn execute_columns(
+        &mut self,
+        sql: SqlStr,
+        columns: PgArguments,
+    ) -> Result<(), Error> {
+        answered(sqlx::query_with(sql, columns).execute(self.connection()?)).await?;
+        Ok(())
     }
 
     pub(crate) async fn fetch<T>(&mut self, sql: SqlStr, args: Args) -> Result<Vec<T>, Error>

@@ -27,6 +27,8 @@ impl Totals {
             sent_bytes: signed(moved.sent_bytes),
             read_requests: signed(moved.read_requests),
             write_requests: signed(moved.write_requests),
+            // A refused request is nobody's: its key is not proven.
+            refused_requests: 0,
         }
     }
 }

@@ -38,6 +38,7 @@ pub(crate) struct Totals {
     pub(crate) sent_bytes: i64,
     pub(crate) read_requests: i64,
     pub(crate) write_requests: i64,
+    pub(crate) refused_requests: i64,
 }
 
 /// What moved in an hour of one bucket since it was last told.
@@ -72,6 +73,7 @@ impl Totals {
             sent_bytes: signed(row.sent_bytes),
             read_requests: signed(row.read_requests),
             write_requests: signed(row.write_requests),
+            refused_requests: signed(row.refused_requests),
         }
     }
 
@@ -81,6 +83,7 @@ impl Totals {
             sent_bytes: f(self.sent_bytes, other.sent_bytes),
             read_requests: f(self.read_requests, other.read_requests),
             write_requests: f(self.write_requests, other.write_requests),
+            refused_requests: f(self.refused_requests, other.refused_requests),
         }
     }
 
@@ -296,7 +299,8 @@ mod tests {
     use super::*;
 
     fn totals(received_bytes: i64, sent_bytes: i64) -> Totals {
-        Totals { received_bytes, sent_bytes, read_requests: 1, write_requests: 1 }
+        let (read_requests, write_requests) = (1, 1);
+        Totals { received_bytes, sent_bytes, read_requests, write_requests, refused_requests: 0 }
     }
 
     #[test]

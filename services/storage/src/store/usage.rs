@@ -12,6 +12,7 @@ struct Row {
     sent_bytes: i64,
     read_requests: i64,
     write_requests: i64,
+    refused_requests: i64,
 }
 
 /// The cursor of a location; the beginning when it has none.
@@ -49,8 +50,8 @@ pub(crate) async fn totals(
 ) -> Result<Totals, Error> {
     let found: Option<Row> = tx
         .fetch_optional(
-            "SELECT received_bytes, sent_bytes, read_requests, write_requests \
-             FROM traffic_total \
+            "SELECT received_bytes, sent_bytes, read_requests, write_requests, \
+             refused_requests FROM traffic_total \
              WHERE location = $1 AND s3uid = $2 AND bucket = $3 AND hour = $4",
             args![location, row.uid.as_str(), &row.bucket, row.hour],
         )
@@ -60,6 +61,7 @@ pub(crate) async fn totals(
         sent_bytes: row.sent_bytes,
         read_requests: row.read_requests,
         write_requests: row.write_requests,
+        refused_requests: row.refused_requests,
     }))
 }
 
@@ -72,9 +74,10 @@ pub(crate) async fn set_totals(
 ) -> Result<(), Error> {
     tx.execute(
         "INSERT INTO traffic_total (location, s3uid, bucket, hour, received_bytes, sent_bytes, \
-         read_requests, write_requests) VALUES ($1, $2, $3, $4, $5, $6, $7, $8) \
+         read_requests, write_requests, refused_requests) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) \
          ON CONFLICT (location, s3uid, bucket, hour) DO UPDATE SET received_bytes = $5, \
-         sent_bytes = $6, read_requests = $7, write_requests = $8",
+         sent_bytes = $6, read_requests = $7, write_requests = $8, refused_requests = $9",
         args![
             location,
             row.uid.as_str(),
@@ -84,6 +87,7 @@ pub(crate) async fn set_totals(
             totals.sent_bytes,
             totals.read_requests,
             totals.write_requests,
+            totals.refused_requests,
         ],
     )
     .await?;

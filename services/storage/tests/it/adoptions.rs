@@ -159,6 +159,7 @@ async fn what_moved_before_an_account_was_ours_is_not_metered() {
         sent_bytes: 20,
         read_requests: 1,
         write_requests: 1,
+        refused_requests: 0,
     };
     for hours in [-5, -1, 0, 2] {
         kit.engine.report(totals(hours));

@@ -140,6 +140,7 @@ async fn a_location_that_is_added_takes_accounts_at_once_and_its_usage_is_collec
         sent_bytes: 7,
         read_requests: 1,
         write_requests: 1,
+        refused_requests: 0,
     });
     until(async || kit.meter.last(&uid, "photos") == Some((70, 1))).await;
     until(async || kit.meter.traffic().values().any(|moved| *moved == [70, 7, 1, 1])).await;

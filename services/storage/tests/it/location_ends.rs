@@ -119,6 +119,7 @@ async fn what_was_used_last_is_collected_before_a_location_goes() {
         sent_bytes: 6,
         read_requests: 1,
         write_requests: 1,
+        refused_requests: 0,
     });
     clock.advance(Duration::from_secs(60));
     let refused = kit.remove_location("DE").await;

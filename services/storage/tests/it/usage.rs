@@ -29,6 +29,7 @@ fn totals(uid: &S3uid, bucket: &str, received_bytes: u64) -> TrafficTotals {
         sent_bytes: 2 * received_bytes,
         read_requests: 1,
         write_requests: received_bytes / 10,
+        refused_requests: 0,
     }
 }
 

@@ -22,6 +22,7 @@ mod import;
 mod invoice;
 mod keyring;
 mod location;
+mod metering;
 mod migrate_database;
 mod object;
 mod output;
@@ -30,6 +31,7 @@ mod reconcile;
 mod saga;
 mod secret;
 mod upload;
+mod usage;
 mod webhook;
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -119,6 +121,11 @@ enum OfServer {
     /// Keys, buckets, objects, quota and bounds stay as they are. Exit code 1: one of those in the
     /// file was not taken over, or with --dry-run could not be.
     Import(import::Import),
+    /// What an account used, by the hour, day or month
+    Usage(usage::Usage),
+    /// Metering: facts of usage, and the rollups that are made of them
+    #[command(subcommand)]
+    Metering(metering::Command),
     /// Master keys: what secrets are sealed under
     #[command(subcommand)]
     Keyring(keyring::Command),
@@ -182,6 +189,8 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Reconcile(command) => reconcile::run(command, &session).await,
         OfServer::Location(command) => location::run(*command, &session).await,
         OfServer::Import(command) => import::run(command, &session).await,
+        OfServer::Usage(command) => usage::run(command, &session).await,
+        OfServer::Metering(command) => metering::run(command, &session).await,
         OfServer::Keyring(command) => keyring::run(command, &session).await,
         OfServer::Saga(command) => saga::run(command, &session).await,
         OfServer::DeadLetter(command) => dead_letter::run(command, &session).await,

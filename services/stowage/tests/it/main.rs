@@ -3,6 +3,7 @@
 
 mod admin;
 mod admin_dead_letter;
+mod admin_metering;
 mod admin_saga;
 mod admin_webhook;
 mod audit;

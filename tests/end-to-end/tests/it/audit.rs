@@ -40,6 +40,8 @@ const FIGURES: &str = "brings figures up to date sooner than by themselves; what
 
 const HINT: &str = "a hint to look at what is elsewhere; what comes of it is told as itself";
 const PROCESSOR: &str = "needs a message that is signed: tests/end-to-end/tests/it/hooks.rs";
+const CORRECTIONS: &str = "facts are measured, and tell themselves; corrections are told: \
+                           tests/end-to-end/tests/it/facts.rs";
 
 /// Every method that changes something or answers a secret.
 const TOLD: &[(&str, Told)] = &[
@@ -98,6 +100,8 @@ const TOLD: &[(&str, Told)] = &[
     ("metering.v1.MeterService/OpenMeter", Not(STEP)),
     ("metering.v1.MeterService/CloseMeter", Not(STEP)),
     ("metering.v1.UsageService/AwaitUsage", Not(FIGURES)),
+    ("metering.v1.FactService/RecordFacts", Elsewhere(CORRECTIONS)),
+    ("metering.v1.FactService/RebuildRollups", Not(FIGURES)),
     ("storage.v1.BucketService/CreateBucket", As(&["bucket.created"])),
     ("storage.v1.BucketService/SetBucketQuota", As(&["bucket.quota_set"])),
     ("storage.v1.UploadService/AbortUploads", As(&["bucket.uploads_aborted"])),

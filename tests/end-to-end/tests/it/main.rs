@@ -18,6 +18,7 @@ mod facade_files;
 mod facade_foreign;
 mod facade_transport;
 mod facade_users;
+mod facts;
 mod field_tools;
 mod foreign;
 mod front;

@@ -153,6 +153,7 @@ mod tests {
 
     fn subscription(state: State) -> Subscription {
         Subscription {
+            installation: String::new(),
             key: OrderKey::parse("k").unwrap(),
             provider: "whmcs".to_owned(),
             customer: CustomerId(7),

@@ -157,8 +157,11 @@ pub(super) async fn is_on_server(
 ) -> Result<bool, CopyError> {
     let failed = |error: sqlx::Error| CopyError::target(schema, error);
     let found: Vec<(String, String, String)> = sqlx::query_as(
+        // Partitions are of the table that they are of.
         "SELECT table_name::text, column_name::text, udt_name::text \
-         FROM information_schema.columns WHERE table_schema = $1 AND table_name <> $2",
+         FROM information_schema.columns WHERE table_schema = $1 AND table_name <> $2 \
+         AND table_name NOT IN (SELECT relname FROM pg_class WHERE relispartition \
+         AND relnamespace = to_regnamespace(table_schema))",
     )
     .bind(schema)
     .bind(MIGRATIONS)

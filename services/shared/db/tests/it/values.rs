@@ -57,6 +57,53 @@ async fn every_type_is_read_as_it_was_written() {
     assert_eq!(coins, [full, empty]);
 }
 
+#[tokio::test]
+async fn many_rows_are_put_as_few_are() {
+    const HEAD: &str = "INSERT INTO coin (id, at, good, note, raw, purse)";
+    const TAIL: &str = " ON CONFLICT (id) DO UPDATE SET purse = coin.purse + excluded.purse";
+    const WITH_JSON: &str = "INSERT INTO coin (id, what, note)";
+    let kit = Kit::start().await;
+    let at = datetime!(2026-11-23 15:44:19.000120 UTC);
+    for count in [0_u128, 1, 64, 65, 2_001] {
+        let kept: Vec<Coin> = (0..count)
+            .map(|n| Coin {
+                id: Uuid::from_u128(n),
+                at: (n % 3 != 0).then_some(at),
+                what: None,
+                good: Some(n % 2 == 0),
+                note: (n % 5 != 0).then(|| format!("it's {n} €, {{\"a\",NULL}}")),
+                raw: Some(vec![0, 255, u8::try_from(n % 256).unwrap()]),
+                purse: Some(i64::try_from(n).unwrap() - 7),
+            })
+            .collect();
+        let row = |coin: &Coin| -> Vec<stowage_db::Value> {
+            let Coin { id, at, good, note, raw, purse, .. } = coin;
+            let (id, at, good) = (id.into(), (*at).into(), (*good).into());
+            vec![id, at, good, note.clone().into(), raw.clone().into(), (*purse).into()]
+        };
+        let mut tx = kit.db.begin().await.unwrap();
+        tx.execute("DELETE FROM coin", args![]).await.unwrap();
+        for _ in 0..2 {
+            tx.put_rows(HEAD, kept.iter().map(row).collect(), TAIL).await.unwrap();
+        }
+        let mut twice = kept;
+        twice.iter_mut().for_each(|coin| coin.purse = coin.purse.map(|purse| 2 * purse));
+        let coins: Vec<Coin> =
+            tx.fetch_all("SELECT * FROM coin ORDER BY id", args![]).await.unwrap();
+        assert_eq!(coins, twice, "{count}");
+        tx.commit().await.unwrap();
+    }
+    // What has no array goes as a list of values.
+    let with_json = |n: u128| -> Vec<stowage_db::Value> {
+        vec![Uuid::from_u128(10_000 + n).into(), json!([1]).into(), "x".into()]
+    };
+    let mut tx = kit.db.begin().await.unwrap();
+    tx.put_rows(WITH_JSON, (0..100).map(with_json).collect(), "").await.unwrap();
+    let nul = (0..100).map(|_| vec![Uuid::from_u128(1).into(), json!(1).into(), "a\0".into()]);
+    let refused = tx.put_rows(WITH_JSON, nul.collect(), "").await;
+    assert!(matches!(refused, Err(Error::Nul)), "{refused:?}");
+}
+
 fn full_without_values() -> Coin {
     Coin::noted(0, "")
 }

@@ -58,6 +58,9 @@ pub struct TrafficTotals {
     pub read_requests: u64,
     /// Calls that write.
     pub write_requests: u64,
+    /// Calls that were refused, of whoever sent them; not among those above, and charged to
+    /// nobody. 0 where an engine does not tell.
+    pub refused_requests: u64,
 }
 
 /// What changed since a cursor.

@@ -36,11 +36,12 @@ struct Moved {
     sent_bytes: u64,
     read_requests: u64,
     write_requests: u64,
+    refused_requests: u64,
     is_deleted: bool,
 }
 
 impl Moved {
-    /// Bytes count whether a call succeeds or not, as they were moved; calls only if they do.
+    /// Bytes count whether a call succeeds or not, as they were moved; calls that do not are apart.
     fn add(&mut self, category: &Category) {
         let sum = |to: &mut u64, more: u64| *to = to.saturating_add(more);
         sum(&mut self.received_bytes, category.bytes_received);
@@ -51,6 +52,8 @@ impl Moved {
             &mut self.write_requests
         };
         sum(calls, category.successful_ops);
+        let refused = category.ops.saturating_sub(category.successful_ops);
+        sum(&mut self.refused_requests, refused);
         self.is_deleted |= category.category == "delete_bucket" && category.successful_ops > 0;
     }
 }
@@ -133,6 +136,7 @@ impl Ceph {
                     sent_bytes: moved.sent_bytes,
                     read_requests: moved.read_requests,
                     write_requests: moved.write_requests,
+                    refused_requests: moved.refused_requests,
                 });
             }
             if rows.next().is_none() {
@@ -292,17 +296,18 @@ mod tests {
             {{"category":"delete_bucket","ops":1,"successful_ops":1}}]}}]}}]}}"#
         );
         let uid = uid.to_owned();
-        let moved = |figures: [u64; 4], is_deleted| Moved {
+        let moved = |figures: [u64; 5], is_deleted| Moved {
             received_bytes: figures[0],
             sent_bytes: figures[1],
             read_requests: figures[2],
             write_requests: figures[3],
+            refused_requests: figures[4],
             is_deleted,
         };
         let expected = Hour::from([
-            ((uid.clone(), String::new()), moved([0, 9, 1, 0], false)),
-            ((uid.clone(), "b".to_owned()), moved([7, 11, 2, 2], false)),
-            ((uid, "d".to_owned()), moved([0, 0, 0, 1], true)),
+            ((uid.clone(), String::new()), moved([0, 9, 1, 0, 1], false)),
+            ((uid.clone(), "b".to_owned()), moved([7, 11, 2, 2, 1], false)),
+            ((uid, "d".to_owned()), moved([0, 0, 0, 1, 0], true)),
         ]);
         assert_eq!(totals(&serde_json::from_str(&text).unwrap()), expected);
     }

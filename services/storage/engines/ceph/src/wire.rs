@@ -186,6 +186,8 @@ pub(crate) struct Category {
     #[serde(default)]
     pub(crate) bytes_received: u64,
     #[serde(default)]
+    pub(crate) ops: u64,
+    #[serde(default)]
     pub(crate) successful_ops: u64,
 }
 

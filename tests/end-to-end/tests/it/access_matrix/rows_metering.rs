@@ -34,6 +34,28 @@ pub(super) const ROWS: &[Row] = &[
     )
     .needs(Need::Serial)
     .answers(Fails("DEAD_LETTER_NOT_FOUND")),
+    Row::new("/stowage.metering.v1.FactService/RecordFacts", OPERATORS, Installation, |n| {
+        let fact = pb::Fact {
+            id: "matrix".to_owned(),
+            s3uid: n.s3uid.clone(),
+            bucket: n.bucket.clone(),
+            time: Some(prost_types::Timestamp { seconds: 1_790_000_000, nanos: 0 }),
+            kind: pb::FactKind::SentBytes.into(),
+            value: 1,
+            object_count: 0,
+        };
+        let source = "matrix".to_owned();
+        pb::RecordFactsRequest { source, facts: vec![fact], ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial),
+    Row::new("/stowage.metering.v1.FactService/ListFactConflicts", OPERATORS, Installation, |_| {
+        pb::ListFactConflictsRequest::default().encode_to_vec()
+    }),
+    Row::new("/stowage.metering.v1.FactService/RebuildRollups", OPERATORS, Installation, |n| {
+        let s3uids = vec![n.s3uid.clone()];
+        pb::RebuildRollupsRequest { s3uids, ..Default::default() }.encode_to_vec()
+    })
+    .needs(Need::Serial),
     Row::new("/stowage.metering.v1.MeterService/OpenMeter", ROLES, AsMissing, |n| {
         let dimensions = pb::Dimensions {
             s3uid: n.s3uid.clone(),
@@ -71,6 +93,11 @@ pub(super) const ROWS: &[Row] = &[
             ..Default::default()
         };
         query.encode_to_vec()
+    }),
+    Row::new("/stowage.metering.v1.UsageService/WatchUsage", READERS, NO_METER, |n| {
+        // One who is told once is told no more.
+        let s3uid = n.s3uid.clone();
+        pb::WatchUsageRequest { s3uid, updates_max: 1 }.encode_to_vec()
     }),
     Row::new("/stowage.metering.v1.UsageService/SummarizeUsage", OPERATORS, AsMissing, |n| {
         let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });

@@ -175,6 +175,7 @@ impl TrafficChange {
             sent_bytes: unsigned(self.sent_bytes),
             read_requests: unsigned(self.read_requests),
             write_requests: unsigned(self.write_requests),
+            refused_requests: 0,
         })
     }
 }

@@ -1,0 +1,105 @@
+//! What facts do to the figures of their accounts, in the transaction that stores them.
+
+use std::collections::BTreeMap;
+
+use stowage_db::Tx;
+use stowage_types::S3uid;
+use time::OffsetDateTime;
+
+use super::{Fact, Moved, Sample, Step, WHOLE_ACCOUNT, sweep};
+use crate::error::Error;
+use crate::store;
+use crate::store::account;
+use crate::store::traffic::Place;
+
+/// Adds facts that are new to the figures of all their accounts. `told`: when they were.
+pub(super) async fn apply(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) -> Result<(), Error> {
+    let mut newest: BTreeMap<&S3uid, OffsetDateTime> = BTreeMap::new();
+    let mut samples: BTreeMap<&S3uid, Vec<Sample>> = BTreeMap::new();
+    for fact in facts {
+        let as_of = fact.as_of(told);
+        let known = newest.entry(&fact.s3uid).or_insert(as_of);
+        *known = as_of.max(*known);
+        if let Some(sample) = fact.sample() {
+            samples.entry(&fact.s3uid).or_default().push(sample);
+        }
+    }
+    let held = account::hold(tx, &newest).await?;
+    move_windows(tx, told, facts).await?;
+    for (s3uid, mut samples) in samples {
+        samples.sort_by(|a, b| (a.time, &a.bucket).cmp(&(b.time, &b.bucket)));
+        let before = held.get(s3uid.as_str()).ok_or(stowage_db::Error::RowNotFound)?;
+        let newest_sample = before.newest_sample_time;
+        let stored_bytes = keep_samples(tx, s3uid, newest_sample, &samples).await?;
+        let row = account::Row {
+            stored_bytes: stored_bytes.unwrap_or(before.stored_bytes),
+            newest_sample_time: newest_sample.max(samples.last().map(|sample| sample.time)),
+            as_of_time: before.as_of_time,
+        };
+        account::put(tx, s3uid, &row).await?;
+    }
+    Ok(())
+}
+
+/// Adds what moved to the windows it moved in, of all accounts at once.
+async fn move_windows(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) -> Result<(), Error> {
+    let mut windows: BTreeMap<Place<'_>, Moved> = BTreeMap::new();
+    let mut buckets: BTreeMap<(&S3uid, &str), OffsetDateTime> = BTreeMap::new();
+    for fact in facts {
+        let Some(traffic) = fact.traffic() else { continue };
+        add_to(&mut windows, fact, traffic.moved);
+        if fact.bucket != WHOLE_ACCOUNT {
+            let as_of = fact.as_of(told);
+            let newest = buckets.entry((&fact.s3uid, &fact.bucket)).or_insert(as_of);
+            *newest = as_of.max(*newest);
+        }
+    }
+    store::traffic::add(tx, windows.into_iter()).await?;
+    store::bucket::touch(tx, buckets.into_iter()).await?;
+    Ok(())
+}
+
+/// Adds what a fact says moved to the windows it is in: hour and day, of its bucket and of the
+/// whole account.
+pub(super) fn add_to<'a>(windows: &mut BTreeMap<Place<'a>, Moved>, fact: &'a Fact, moved: Moved) {
+    let of_bucket = (fact.bucket != WHOLE_ACCOUNT).then_some(fact.bucket.as_str());
+    for bucket in of_bucket.into_iter().chain([WHOLE_ACCOUNT]) {
+        for step in Step::ALL {
+            let place = (&fact.s3uid, bucket, step, step.start_of(fact.time));
+            let sum = windows.entry(place).or_default();
+            *sum = sum.plus(moved);
+        }
+    }
+}
+
+/// Keeps the samples that say something new, oldest first, and follows up. Returns what the
+/// account stores now, if any did.
+async fn keep_samples(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    newest: Option<OffsetDateTime>,
+    samples: &[Sample],
+) -> Result<Option<i64>, Error> {
+    let mut changed = Vec::new();
+    let mut in_order = true;
+    for sample in samples {
+        if !store::sample::insert(tx, s3uid, sample).await? {
+            let twin = store::sample::find_twin(tx, s3uid, sample).await?;
+            if !sample.outranks(&twin) {
+                continue;
+            }
+            store::sample::replace(tx, s3uid, sample).await?;
+            in_order = false;
+        }
+        in_order &= newest.is_none_or(|newest| sample.time >= newest);
+        changed.push(sample.clone());
+    }
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    sweep::apply(tx, s3uid, &changed, in_order).await?;
+    let newest: BTreeMap<&str, &Sample> =
+        changed.iter().map(|sample| (sample.bucket.as_str(), sample)).collect();
+    store::bucket::advance(tx, s3uid, newest.into_values()).await?;
+    Ok(Some(store::bucket::total_bytes(tx, s3uid).await?))
+}
