@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use stowage_provider::signed::{Disbelief, SignedMessage, sign};
 use stowage_provider::{
-    Error, InvoiceListing, InvoiceState, NewOrder, OverdueListing, Payment, Provider, conformance,
+    ById, Error, InvoiceListing, InvoiceState, NewOrder, OverdueListing, Payment, Provider, conformance,
 };
-use stowage_provider_whmcs::{Installation, Installations};
+use stowage_provider_whmcs::{Installation, Installations, WhmcsOptions};
 use stowage_types::{Clock as _, CustomerId};
 use stowage_whmcs_simulator::Chances;
 
@@ -90,9 +91,45 @@ async fn an_order_is_billed_where_its_location_was_when_it_was_placed() {
     let found = provider.find_invoices(&ids).await.unwrap();
     let states: Vec<_> = found.iter().map(|invoice| (invoice.id, invoice.state)).collect();
     assert_eq!(states, [(ids[1], InvoiceState::Open), (ids[0], InvoiceState::Paid)]);
+    let by = |after| ById { after, max: 10 };
+    let services = async |name: &str, after| {
+        let part = provider.list_services(name, by(after)).await.unwrap();
+        part.rows.iter().map(|service| (service.service_id, service.order_id)).collect::<Vec<_>>()
+    };
+    assert_eq!(services("dutch", 0).await, [(other.service_id, other.order_id)]);
+    assert_eq!(services("dutch", other.service_id).await, []);
+    assert_eq!(services("whmcs", 0).await, [(placed.service_id, placed.order_id)]);
+    let gone = provider.list_services("gone", by(0)).await;
+    assert!(matches!(gone, Err(Error::NotFound)), "{gone:?}");
+    let found = provider.find_service(&reference(&there, Some(other))).await.unwrap();
+    assert_eq!(found.map(|service| service.service_id), Some(other.service_id));
     provider.terminate(&reference(&there, Some(other))).await.unwrap();
     assert_eq!(second.simulator.state().services.values().next().unwrap().status, "Terminated");
     assert_eq!(first.simulator.state().services.values().next().unwrap().status, "Active");
+}
+
+#[tokio::test]
+async fn a_message_is_of_the_installation_that_has_signed_it() {
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+    let (first, second) = (Kit::start().await, Kit::start().await);
+    let with_secret = WhmcsOptions {
+        hook_secret: Some(SECRET.to_owned().into()),
+        ..options(&second.simulator.url())
+    };
+    let dutch = Installation {
+        provider: Arc::new(open(with_secret, &second.notes, &second.clock)),
+        ..installation(&second, ("dutch", 2), &["NL"])
+    };
+    let provider = Installations::new(vec![installation(&first, ("", 0), &[]), dutch]).unwrap();
+    let timestamp = second.clock.now().unix_timestamp().to_string();
+    let body = br#"{"event":"InvoicePaid","invoice_id":7}"#;
+    let signature = sign(&SECRET.to_owned().into(), &timestamp, body);
+    let message = SignedMessage { timestamp: &timestamp, signature: &signature, body };
+    let hint = provider.read_message("dutch", message).unwrap();
+    assert_eq!((hint.event.as_str(), hint.invoice_id), ("InvoicePaid", Some(2_000_000_000_007)));
+    for name in ["whmcs", "gone"] {
+        assert_eq!(provider.read_message(name, message), Err(Disbelief::NoSecret), "{name}");
+    }
 }
 
 #[tokio::test]
