@@ -88,7 +88,8 @@ async fn many_rows_are_put_as_few_are() {
         }
         let mut twice = kept;
         twice.iter_mut().for_each(|coin| coin.purse = coin.purse.map(|purse| 2 * purse));
-        let coins = tx.fetch_all("SELECT * FROM coin ORDER BY id", args![]).await.unwrap();
+        let coins: Vec<Coin> =
+            tx.fetch_all("SELECT * FROM coin ORDER BY id", args![]).await.unwrap();
         assert_eq!(coins, twice, "{count}");
         tx.commit().await.unwrap();
     }
