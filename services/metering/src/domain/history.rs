@@ -7,7 +7,7 @@ use stowage_auth::RequestContext;
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use super::facts::AHEAD_MAX;
+use super::fact::AHEAD_MAX;
 use super::{Every, Metering, Moved, Period, Step, WHOLE_ACCOUNT, Window, percentile};
 use crate::error::Error;
 use crate::store;

@@ -14,7 +14,7 @@ use stowage_db::Tx;
 use stowage_types::Malformed;
 use time::OffsetDateTime;
 
-use super::facts::{Outcome, Refused};
+use super::fact::{Outcome, Refused};
 use super::{Fact, Metering, Refusal, effect};
 use crate::error::Error;
 use crate::store::fact::{New, span_of};

@@ -3,7 +3,7 @@
 mod conflict;
 mod dead_letter;
 mod effect;
-mod facts;
+mod fact;
 mod fresh;
 mod history;
 mod ingest;
@@ -28,7 +28,7 @@ use stowage_types::{Clock, Random};
 use tokio::sync::Semaphore;
 
 pub(crate) use conflict::Conflict;
-pub(crate) use facts::{Fact, Flow, Moved, Outcome, Refusal, Sample, What};
+pub(crate) use fact::{Fact, Flow, Moved, Outcome, Refusal, Sample, What};
 pub(crate) use fresh::Collected;
 pub(crate) use history::{HistoryOf, UsageStep};
 pub(crate) use ingest::{Batch, Item};

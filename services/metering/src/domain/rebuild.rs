@@ -12,7 +12,7 @@ use stowage_types::S3uid;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
-use super::facts::AHEAD_MAX;
+use super::fact::AHEAD_MAX;
 use super::retention::SAMPLES_KEPT;
 use super::sweep::{self, Key};
 use super::{Fact, Flow, Metering, Moved, Period, Sample, Step, WHOLE_ACCOUNT, Window};

@@ -6,7 +6,7 @@ use futures_util::future::BoxFuture;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::facts::LATE_MAX;
+use super::fact::LATE_MAX;
 use super::{Metering, Step};
 use crate::error::Error;
 use crate::store;
@@ -53,7 +53,7 @@ impl Metering {
         let mut tx = self.db.begin().await?;
         // The first day no fact of which may have come before: facts run ahead a little.
         let start = match store::fact::has_past(&mut tx).await? {
-            true => Step::Day.end_of(now + super::facts::AHEAD_MAX),
+            true => Step::Day.end_of(now + super::fact::AHEAD_MAX),
             false => OffsetDateTime::UNIX_EPOCH,
         };
         store::fact::start(&mut tx, start).await?;

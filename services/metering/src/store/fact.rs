@@ -8,8 +8,9 @@ use time::OffsetDateTime;
 
 use crate::domain::{Fact, Period};
 
-/// Ids that are looked for with one statement.
-const IDS_AT_ONCE: usize = 250;
+/// Ids that are looked for with one statement: few, as of an event, or many.
+const IDS_FEW: usize = 8;
+const IDS_MANY: usize = 250;
 /// Days whose facts go together. An id is looked for in every span that is kept, so that there
 /// must not be many; and what is kept goes span by span.
 pub(crate) const SPAN_DAYS: i64 = 8;
@@ -38,10 +39,11 @@ pub(crate) async fn known(
     ids: &[&str],
 ) -> Result<HashMap<String, Vec<u8>>, Error> {
     let mut known = HashMap::new();
-    for ids in ids.chunks(IDS_AT_ONCE) {
+    let at_once = if ids.len() <= IDS_FEW { IDS_FEW } else { IDS_MANY };
+    for ids in ids.chunks(at_once) {
         let mut args = args![source];
         // Always as many, so that the statement stays prepared.
-        let fill = ids.last().into_iter().cycle().take(IDS_AT_ONCE - ids.len());
+        let fill = ids.last().into_iter().cycle().take(at_once - ids.len());
         let places = args.push_all(ids.iter().chain(fill).copied());
         let sql = format!("SELECT id, digest FROM fact WHERE source = $1 AND id IN ({places})");
         let rows: Vec<(String, Vec<u8>)> = tx.fetch_all_built(sql, args).await?;
