@@ -11,9 +11,9 @@ use futures_util::future::{BoxFuture, join_all};
 use http::header::{CONTENT_TYPE, USER_AGENT};
 use http::{Method, Request};
 use http_body_util::Full;
-use ring::hmac;
+use stowage_auth::signed::{SIGNATURE_HEADER, TIMESTAMP_HEADER, sign};
 use stowage_db::lease::Turns;
-use stowage_types::{ExposeSecret as _, new_id};
+use stowage_types::new_id;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
@@ -21,10 +21,6 @@ use super::webhook::{Delivery, DeliveryState, Endpoint, Webhooks};
 use crate::error::Error;
 use crate::store;
 
-/// Header of the seconds since 1970 at which a delivery was signed.
-const TIMESTAMP: &str = "x-stowage-timestamp";
-/// Header of the signature.
-const SIGNATURE: &str = "x-stowage-signature";
 /// Media type of an event in the structured form. Source: CloudEvents 1.0, HTTP binding, 3.2.
 const CLOUD_EVENT: &str = "application/cloudevents+json; charset=utf-8";
 /// Longest time for an answer.
@@ -106,14 +102,14 @@ impl Webhooks {
 
     async fn send(&self, endpoint: &Endpoint, delivery: &Delivery) -> Attempt {
         let timestamp = self.clock.now().unix_timestamp().to_string();
-        let signature = signature_of(endpoint, &timestamp, &delivery.body);
+        let signature = sign(&endpoint.secret, &timestamp, delivery.body.as_bytes());
         let request = Request::builder()
             .method(Method::POST)
             .uri(endpoint.uri.clone())
             .header(CONTENT_TYPE, CLOUD_EVENT)
             .header(USER_AGENT, concat!("stowage/", env!("CARGO_PKG_VERSION")))
-            .header(TIMESTAMP, timestamp)
-            .header(SIGNATURE, signature)
+            .header(TIMESTAMP_HEADER, timestamp)
+            .header(SIGNATURE_HEADER, signature)
             .body(Full::new(Bytes::from(delivery.body.clone())));
         let request = request.map_err(|error| error.to_string())?;
         match tokio::time::timeout(ANSWER_MAX, endpoint.client.request(request)).await {
@@ -174,13 +170,6 @@ impl Webhooks {
         self.random.fill(&mut byte);
         wait + wait * i32::from(byte[0]) / (5 * 256)
     }
-}
-
-/// What a receiver computes again: the keyed hash of the timestamp, a dot and the body.
-fn signature_of(endpoint: &Endpoint, timestamp: &str, body: &str) -> String {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, endpoint.secret.expose_secret().as_bytes());
-    let signed = format!("{timestamp}.{body}");
-    format!("sha256={}", hex::encode(hmac::sign(&key, signed.as_bytes())))
 }
 
 /// An error with its causes.

@@ -8,6 +8,7 @@ mod assertion;
 mod context;
 mod page_key;
 mod principal;
+pub mod signed;
 mod token_hash;
 
 pub use assertion::{ASSERTION_SECONDS, AuthError, Signer, Verifier};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use stowage_provider::signed::{Disbelief, SignedMessage, sign};
 use stowage_provider::{
-    ById, Error, InvoiceListing, InvoiceState, NewOrder, OverdueListing, Payment, Provider, conformance,
+    ById, Error, InvoiceListing, InvoiceState, NewOrder, OverdueListing, Payment, Provider,
+    conformance,
 };
 use stowage_provider_whmcs::{Installation, Installations, WhmcsOptions};
 use stowage_types::{Clock as _, CustomerId};
@@ -122,7 +123,7 @@ async fn a_message_is_of_the_installation_that_has_signed_it() {
     };
     let provider = Installations::new(vec![installation(&first, ("", 0), &[]), dutch]).unwrap();
     let timestamp = second.clock.now().unix_timestamp().to_string();
-    let body = br#"{"event":"InvoicePaid","invoice_id":7}"#;
+    let body = br#"{"event":"InvoicePaid","invoiceid":7}"#;
     let signature = sign(&SECRET.to_owned().into(), &timestamp, body);
     let message = SignedMessage { timestamp: &timestamp, signature: &signature, body };
     let hint = provider.read_message("dutch", message).unwrap();

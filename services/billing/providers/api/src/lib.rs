@@ -21,7 +21,6 @@ mod invoice;
 mod links;
 mod order;
 mod service;
-pub mod signed;
 
 use async_trait::async_trait;
 use stowage_types::{CustomerId, Money};
@@ -40,6 +39,7 @@ pub use order::{NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
 pub use service::{
     BooksPart, ById, Client, Hint, KeyedInvoice, Part, PlannedEnd, Service, ServiceState,
 };
+pub use stowage_auth::signed;
 
 /// A billing provider, as the billing role sees it.
 #[async_trait]

@@ -1,4 +1,4 @@
-//! Messages that come in from outside, signed with a secret that both sides know.
+//! Messages that come in from outside, or go out, signed with a secret that both sides know.
 //!
 //! The signature is HMAC-SHA256 over `<timestamp>.<body>`: a message cannot be changed, and is good
 //! for a few minutes. Whether it was seen before is the business of whoever acts on it.
