@@ -267,7 +267,8 @@ fn status_of(refusal: &Refusal) -> StatusCode {
         | Code::Aborted
         | Code::Unknown => StatusCode::SERVICE_UNAVAILABLE,
         code => {
-            tracing::error!(grpc.code = ?code, error = %status.message(), "a message was not taken");
+            let error = status.message();
+            tracing::error!(grpc.code = ?code, error, "a message was not taken");
             StatusCode::INTERNAL_SERVER_ERROR
         }
     }

@@ -121,11 +121,7 @@ pub fn build(config: Config, deps: Deps) -> Gateway {
         (Arc::clone(&limits), Arc::clone(&catalogue)),
         own.prepare(),
     );
-    let cors_origins = config
-        .cors_origins
-        .iter()
-        .filter_map(|origin| HeaderValue::from_str(origin).ok())
-        .collect();
+    let cors_origins = allowed_origins(&config);
     let shared = Arc::new(Shared {
         trust: config.trust(),
         limits: Arc::clone(&limits),
@@ -160,6 +156,11 @@ pub fn build(config: Config, deps: Deps) -> Gateway {
         .fallback(async || path_not_found())
         .with_state(Arc::clone(&shared));
     Gateway::new(Port { shared, web, grpc: GrpcWebLayer::new().layer(grpc) })
+}
+
+fn allowed_origins(config: &Config) -> Vec<HeaderValue> {
+    let origins = config.cors_origins.iter();
+    origins.filter_map(|origin| HeaderValue::from_str(origin).ok()).collect()
 }
 
 /// The id of a request, in its extensions.

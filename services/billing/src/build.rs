@@ -8,7 +8,9 @@ use stowage_db::Db;
 use stowage_proto::billing::credit_service_server::CreditServiceServer;
 use stowage_proto::billing::hook_service_server::HookServiceServer;
 use stowage_proto::billing::invoice_service_server::InvoiceServiceServer;
+use stowage_proto::billing::link_service_server::LinkServiceServer;
 use stowage_proto::billing::plan_service_server::PlanServiceServer;
+use stowage_proto::billing::reconcile_service_server::ReconcileServiceServer;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
 use stowage_provider::Provider;
 use stowage_provider::signed::Verifier as MessageVerifier;
@@ -20,7 +22,9 @@ use tonic::service::Routes;
 
 use crate::Config;
 use crate::domain::Billing;
-use crate::grpc::{CreditGrpc, HookGrpc, InvoiceGrpc, PlanGrpc, SubscriptionGrpc};
+use crate::grpc::{
+    CreditGrpc, HookGrpc, InvoiceGrpc, LinkGrpc, PlanGrpc, ReconcileGrpc, SubscriptionGrpc,
+};
 use crate::usage::Usage;
 
 /// What the role calls itself where it calls.
@@ -81,10 +85,13 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     let plans = PlanGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let invoices = InvoiceGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let credits = CreditGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
+    let links = LinkGrpc { billing: Arc::clone(&billing), requests: requests.clone() };
     let routes = Routes::new(PlanServiceServer::new(plans))
         .add_service(CreditServiceServer::new(credits))
         .add_service(HookServiceServer::new(HookGrpc(Arc::clone(&billing))))
         .add_service(InvoiceServiceServer::new(invoices))
+        .add_service(LinkServiceServer::new(links))
+        .add_service(ReconcileServiceServer::new(ReconcileGrpc(Arc::clone(&billing))))
         .add_service(SubscriptionServiceServer::new(SubscriptionGrpc(Arc::clone(&billing))));
     let stack = StackConfig { role: "billing", verifier, call_timeout: config.call_timeout() };
     let tasks = vec![
@@ -97,6 +104,10 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Task::new(
             "billing.closing",
             Arc::clone(&billing).close_until(config.close_interval(), owner, stop.clone()),
+        ),
+        Task::new(
+            "billing.reconcile",
+            Arc::clone(&billing).reconcile_until(config.reconcile_interval(), owner, stop.clone()),
         ),
         Task::new("billing.suspects", Arc::clone(&billing).suspect_until(stop.clone())),
         Task::new("billing.dunning", billing.dun_until(config.dunning_interval(), owner, stop)),

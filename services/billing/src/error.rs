@@ -125,6 +125,27 @@ pub(crate) enum Error {
         /// Why, in words for an operator.
         why: &'static str,
     },
+    /// The caller may not do this for one customer.
+    #[error("{what} is not allowed")]
+    RoleNotAllowed {
+        /// What he wanted.
+        what: &'static str,
+    },
+    /// The billing system has no such client.
+    #[error("the billing system has no client {client_id}")]
+    ClientNotFound {
+        /// The client.
+        client_id: i64,
+    },
+    /// A customer cannot be linked so.
+    #[error("the customer is not linked: {why}")]
+    LinkRefused {
+        /// Why, in words for an operator.
+        why: String,
+    },
+    /// The customer is linked to no client.
+    #[error("the customer is linked to no client")]
+    LinkNotFound,
     /// The reference is that of another payment.
     #[error("the reference is that of another payment")]
     PaymentReferenceReused,
@@ -209,6 +230,10 @@ impl Error {
             Self::PaymentReferenceReused => {
                 (Code::AlreadyExists, ErrorReason::PaymentReferenceReused)
             }
+            Self::RoleNotAllowed { .. } => (Code::PermissionDenied, ErrorReason::RoleNotAllowed),
+            Self::ClientNotFound { .. } => (Code::NotFound, ErrorReason::ClientNotFound),
+            Self::LinkRefused { .. } => (Code::FailedPrecondition, ErrorReason::LinkRefused),
+            Self::LinkNotFound => (Code::NotFound, ErrorReason::LinkNotFound),
             Self::CustomerNotMet { .. } => (Code::NotFound, ErrorReason::CustomerNotFound),
             Self::HookNotFound => (Code::NotFound, ErrorReason::HookNotFound),
             Self::SignatureInvalid { .. } => (Code::Unauthenticated, ErrorReason::SignatureInvalid),
@@ -244,10 +269,11 @@ impl Error {
                 vec![("plan_id", plan.to_string()), ("limit", limit.to_string())]
             }
             Self::SubscriptionState { state } => vec![("state", (*state).to_owned())],
-            Self::OrderRefused { why } => vec![("why", why.clone())],
+            Self::OrderRefused { why } | Self::LinkRefused { why } => vec![("why", why.clone())],
             Self::CreditTooLow { credit, needed } => {
                 vec![("credit", credit.clone()), ("needed", needed.clone())]
             }
+            Self::ClientNotFound { client_id } => vec![("client_id", client_id.to_string())],
             Self::CustomerNotMet { customer } => vec![("customer_id", customer.to_string())],
             Self::SignatureInvalid { why } => vec![("why", why.clone())],
             Self::PaymentTooHigh { balance } => vec![("balance", balance.clone())],
@@ -380,6 +406,10 @@ mod tests {
                 Code::NotFound,
                 R::CustomerNotFound,
             ),
+            (Error::RoleNotAllowed { what: "x" }, Code::PermissionDenied, R::RoleNotAllowed),
+            (Error::ClientNotFound { client_id: 7 }, Code::NotFound, R::ClientNotFound),
+            (Error::LinkRefused { why: text() }, FAILED, R::LinkRefused),
+            (Error::LinkNotFound, Code::NotFound, R::LinkNotFound),
             (Disbelief::NoSecret.into(), Code::NotFound, R::HookNotFound),
             (Disbelief::Stale.into(), Code::Unauthenticated, R::SignatureInvalid),
             (Disbelief::Forged.into(), Code::Unauthenticated, R::SignatureInvalid),

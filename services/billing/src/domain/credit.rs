@@ -41,15 +41,15 @@ pub(crate) struct NoteRequest {
 }
 
 /// What is told of a change, once for each reference.
-struct Told<'a> {
-    event: &'static str,
-    customer: CustomerId,
-    s3uid: &'a str,
+pub(super) struct Told<'a> {
+    pub(super) event: &'static str,
+    pub(super) customer: CustomerId,
+    pub(super) s3uid: &'a str,
     /// The provider's name for it; empty: told every time. That of a payment has no space before
     /// it, these have.
-    reference: String,
-    invoice_id: i64,
-    new: serde_json::Value,
+    pub(super) reference: String,
+    pub(super) invoice_id: i64,
+    pub(super) new: serde_json::Value,
 }
 
 impl Billing {
@@ -187,7 +187,7 @@ impl Billing {
     }
 
     /// Tells of a change, the first time its reference is met.
-    async fn tell_standing(
+    pub(super) async fn tell_standing(
         &self,
         cx: &RequestContext,
         tx: &mut Tx,

@@ -64,3 +64,40 @@ pub(crate) fn set_email(tx: &mut Tx, customer: CustomerId, email: &str, now: Off
         args![customer.0, email, now],
     );
 }
+
+/// A link, and since when it is there.
+pub(crate) async fn find(
+    mut from: impl Query,
+    provider: &str,
+    customer: CustomerId,
+) -> Result<Option<(i64, OffsetDateTime)>, Error> {
+    let sql = "SELECT client_id, link_time FROM customer_link \
+               WHERE provider = $1 AND customer_id = $2";
+    from.fetch_optional(sql, args![provider, customer.0]).await
+}
+
+/// Links by customer, those behind one.
+pub(crate) async fn list(
+    mut from: impl Query,
+    provider: &str,
+    (after, max): (i64, i64),
+) -> Result<Vec<(CustomerId, i64)>, Error> {
+    let rows: Vec<(i64, i64)> = from
+        .fetch_all(
+            "SELECT customer_id, client_id FROM customer_link \
+             WHERE provider = $1 AND customer_id > $2 ORDER BY customer_id LIMIT $3",
+            args![provider, after, max],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|(customer, client)| (CustomerId(customer), client)).collect())
+}
+
+/// Takes a customer's link away; false if there is none.
+pub(crate) async fn delete(
+    tx: &mut Tx,
+    provider: &str,
+    customer: CustomerId,
+) -> Result<bool, Error> {
+    const SQL: &str = "DELETE FROM customer_link WHERE provider = $1 AND customer_id = $2";
+    Ok(tx.execute(SQL, args![provider, customer.0]).await? == 1)
+}

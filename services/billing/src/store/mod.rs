@@ -7,6 +7,7 @@ pub(crate) mod customer_link;
 pub(crate) mod dunning;
 pub(crate) mod payment;
 pub(crate) mod plan;
+pub(crate) mod reconcile;
 pub(crate) mod subscription;
 
 #[cfg(test)]

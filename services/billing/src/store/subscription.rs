@@ -121,6 +121,22 @@ pub(crate) async fn count_open(
     Ok(count)
 }
 
+/// Counts a customer's open subscriptions at a provider, reservations included.
+pub(crate) async fn count_open_of(
+    mut from: impl Query,
+    provider: &str,
+    customer: CustomerId,
+) -> Result<i64, Error> {
+    let (count,): (i64,) = from
+        .fetch_one(
+            "SELECT count(*) FROM subscription WHERE provider = $1 AND customer_id = $2 \
+             AND state IN ('ordering', 'pending', 'active')",
+            args![provider, customer.0],
+        )
+        .await?;
+    Ok(count)
+}
+
 pub(crate) async fn find_by_key(
     mut from: impl Query,
     key: &OrderKey,

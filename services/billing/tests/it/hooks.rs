@@ -37,9 +37,8 @@ fn for_invoice(reference: &str, amount: &str) -> String {
 }
 
 fn for_customer(reference: &str, customer: i64, amount: &str) -> String {
-    format!(
-        r#"{{"reference":"{reference}","customer":{customer},"amount":"{amount}","currency":"EUR"}}"#
-    )
+    let money = format!(r#""amount":"{amount}","currency":"EUR""#);
+    format!(r#"{{"reference":"{reference}","customer":{customer},{money}}}"#)
 }
 
 async fn usable(kit: &Kit, customer: i64) -> Option<stowage_proto::Money> {

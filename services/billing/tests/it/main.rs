@@ -14,6 +14,7 @@ mod orders;
 mod periods;
 mod property;
 mod provider_trouble;
+mod reconcile;
 mod refusals;
 mod repeats;
 mod shop;

@@ -13,6 +13,7 @@ mod amount;
 mod api_key;
 mod audit;
 mod backup;
+mod billing;
 mod bucket;
 mod client;
 mod credit;
@@ -91,6 +92,9 @@ enum OfServer {
     /// Credit of customers: paid in, kept for orders, and how they pay
     #[command(subcommand)]
     Credit(credit::Command),
+    /// Billing beside its provider: whether both agree, and which client there a customer is
+    #[command(subcommand)]
+    Billing(billing::Command),
     /// S3 accounts of all customers
     #[command(subcommand)]
     Account(account::Command),
@@ -180,6 +184,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Plan(command) => plan::run(*command, &session).await,
         OfServer::Invoice(command) => invoice::run(command, &session).await,
         OfServer::Credit(command) => credit::run(command, &session).await,
+        OfServer::Billing(command) => billing::run(command, &session).await,
         OfServer::Account(command) => account::run(command, &session).await,
         OfServer::Key(command) => access_key::run(command, &session).await,
         OfServer::Audit(command) => audit::run(command, &session).await,

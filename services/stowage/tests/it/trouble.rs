@@ -153,3 +153,24 @@ fn garbage_at_either_port_leaves_it_serving() {
     process.signal("TERM");
     assert!(process.wait().success());
 }
+
+#[tokio::test]
+async fn a_secret_of_hooks_that_others_may_read_or_that_is_short_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("payments.secret");
+    for (text, mode, said) in [
+        (None, 0o600, "is missing"),
+        (Some("0123456789abcdef0123456789abcdef"), 0o640, "may be read by others"),
+        (Some("too short"), 0o600, "at least 32 characters"),
+    ] {
+        if let Some(text) = text {
+            fs::write(&secret, text).unwrap();
+            fs::set_permissions(&secret, Permissions::from_mode(mode)).unwrap();
+        }
+        let mut config = config(&folder.path().join("data"));
+        config.billing.own.payment_hook_secret_file = Some(secret.clone());
+        let error = Server::start(config).await.unwrap_err();
+        let text = format!("{error} {:?}", std::error::Error::source(&error));
+        assert!(text.contains(said), "{text}");
+    }
+}

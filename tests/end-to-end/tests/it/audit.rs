@@ -39,6 +39,9 @@ const FIGURES: &str = "brings figures up to date sooner than by themselves; what
                        may do and pays stays as it is";
 
 const HINT: &str = "a hint to look at what is elsewhere; what comes of it is told as itself";
+const BILLING_DIFFERS: &str =
+    "needs a provider that differs: tests/end-to-end/tests/it/whmcs/reconcile.rs";
+const LINKS: &str = "needs a provider with clients: tests/end-to-end/tests/it/whmcs/links.rs";
 const PROCESSOR: &str = "needs a message that is signed: tests/end-to-end/tests/it/hooks.rs";
 const CORRECTIONS: &str = "facts are measured, and tell themselves; corrections are told: \
                            tests/end-to-end/tests/it/facts.rs";
@@ -85,6 +88,9 @@ const TOLD: &[(&str, Told)] = &[
     ("billing.v1.InvoiceService/IssueCreditNote", As(&["credit_note.issued"])),
     ("billing.v1.CreditService/RecordCredit", As(&["credit.recorded"])),
     ("billing.v1.CreditService/SetPaymentTerms", As(&["payment_terms.set"])),
+    ("billing.v1.ReconcileService/Reconcile", Elsewhere(BILLING_DIFFERS)),
+    ("billing.v1.LinkService/LinkCustomer", Elsewhere(LINKS)),
+    ("billing.v1.LinkService/UnlinkCustomer", Elsewhere(LINKS)),
     ("billing.v1.HookService/TakeProviderMessage", Not(HINT)),
     ("billing.v1.HookService/TakePayment", Elsewhere(PROCESSOR)),
     ("billing.v1.PlanService/CreatePlan", As(&["plan.created"])),

@@ -1,5 +1,8 @@
 //! An installation that bills by WHMCS: the whole product beside a simulator of it.
 
+mod links;
+mod reconcile;
+
 use std::collections::BTreeMap;
 use std::process::Command;
 use std::sync::Arc;
@@ -10,7 +13,7 @@ use serde_json::json;
 use stowage_billing::{ProviderKind, Whmcs};
 use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::{InvoiceState, ListInvoicesRequest, RecordPaymentRequest};
-use stowage_testkit::{Account, Kit, eventually};
+use stowage_testkit::{Account, Kit, Site, eventually, program};
 use stowage_types::SystemClock;
 use stowage_whmcs_simulator::{Cents, Chances, Settings, Simulator};
 
@@ -84,6 +87,18 @@ impl Shop {
         };
         state.services.values().map(service).collect()
     }
+}
+
+/// Runs a command against the server of this process; answers its exit code and what it printed.
+async fn admin(site: &Site, arguments: &[&str]) -> (i32, String) {
+    let mut command = Command::new("timeout");
+    command.arg("60").arg(program()).arg("admin").args(arguments).env_clear();
+    command.env("STOWAGE_TOKEN", &site.admin_token);
+    command.env("STOWAGE_ADDR", format!("http://{}", site.gateway));
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    let output = output.expect("it can be waited for").expect("it starts");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code().expect("it ended by itself"), printed)
 }
 
 async fn put(account: &Account, key: &str) -> bool {

@@ -101,7 +101,13 @@ fn start_of(day: Option<Date>) -> OffsetDateTime {
 impl Whmcs {
     /// What there is of an order.
     pub(crate) async fn look_at(&self, order: &OrderRef) -> Result<Option<Service>, Error> {
-        let found = self.locate(order).await.map_err(Error::unavailable)?;
+        let mut found = self.locate(order).await.map_err(Error::unavailable)?;
+        if let (None, Some(placed)) = (&found, order.placed) {
+            // Somebody may have moved it to another client.
+            let domain = domain::domain_of(&order.key);
+            let own = self.api.service(placed.service_id).await.map_err(unread)?;
+            found = own.filter(|own| own.domain.eq_ignore_ascii_case(&domain));
+        }
         match found {
             Some(found) => self.told_service(found).await.map(Some),
             None => Ok(None),

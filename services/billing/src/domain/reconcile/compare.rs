@@ -21,8 +21,6 @@ pub(super) enum Mend {
     Undo,
     /// Tell of the planned end again.
     Mirror,
-    /// Cancel a pending order that nobody knows.
-    Cancel,
 }
 
 /// One thing in which the two differ.

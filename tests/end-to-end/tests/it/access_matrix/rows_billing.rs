@@ -3,7 +3,7 @@
 use prost::Message as _;
 use stowage_proto::billing as pb;
 
-use super::table::Foreign::{AsMissing, NotFound, Shared};
+use super::table::Foreign::{AsMissing, Installation, NotFound, Shared};
 use super::table::{Answer, Foreign, Need, OPERATORS, READERS, ROLES, Row, SUPPORT};
 use super::world::plan_of;
 
@@ -100,6 +100,25 @@ pub(super) const ROWS: &[Row] = &[
         pb::TakePaymentRequest::default().encode_to_vec()
     })
     .answers(Answer::Fails("HOOK_NOT_FOUND")),
+    Row::new("/stowage.billing.v1.ReconcileService/Reconcile", OPERATORS, Installation, |_| {
+        pb::ReconcileRequest::default().encode_to_vec()
+    }),
+    // The ledger links nobody.
+    Row::new("/stowage.billing.v1.LinkService/GetCustomerLink", SUPPORT, AsMissing, |n| {
+        let (customer, installation) = (n.customer(), String::new());
+        pb::GetCustomerLinkRequest { customer, installation }.encode_to_vec()
+    })
+    .answers(Answer::Fails("LINK_NOT_FOUND")),
+    Row::new("/stowage.billing.v1.LinkService/LinkCustomer", OPERATORS, NO_CUSTOMER, |n| {
+        let (customer, client_id) = (n.customer(), 1);
+        pb::LinkCustomerRequest { customer, client_id, ..Default::default() }.encode_to_vec()
+    })
+    .answers(Answer::Fails("LINK_REFUSED")),
+    Row::new("/stowage.billing.v1.LinkService/UnlinkCustomer", OPERATORS, NO_CUSTOMER, |n| {
+        let customer = n.customer();
+        pb::UnlinkCustomerRequest { customer, ..Default::default() }.encode_to_vec()
+    })
+    .answers(Answer::Fails("LINK_NOT_FOUND")),
     // A billionth at a time: every call of the row finds something left to pay.
     Row::new("/stowage.billing.v1.InvoiceService/RecordPayment", OPERATORS, NO_INVOICE, |n| {
         let request = pb::RecordPaymentRequest {

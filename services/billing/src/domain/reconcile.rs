@@ -1,12 +1,16 @@
 //! Reconciliation: what is billed here, against what the provider has, both ways.
 //!
 //! It looks without locks while all of it changes, so what is under way is left alone, and what
-//! seems to differ is read once more, here and there, before it is told. What is mended is mended by
-//! the same calls that should have done it, which may be repeated; nobody is charged by it, and
-//! nothing that runs is ended that is not over here. Without being told to it mends nothing.
+//! seems to differ is read once more, here and there, before it is told. What is mended is mended
+//! by the same calls that should have done it, which may be repeated; nothing that runs is ended
+//! that is not over here. Without being told to it mends nothing.
 
 mod compare;
+pub(crate) mod cursor;
 pub(crate) mod finding;
+mod mend;
+mod rest;
+mod round;
 mod suspects;
 
 pub(super) use suspects::Suspects;
