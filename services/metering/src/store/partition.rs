@@ -121,3 +121,66 @@ pub(crate) async fn drop_before(db: &Db, span: i64) -> Result<usize, Error> {
     }
     Ok(old.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use stowage_db::args;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::store::fact::span_of;
+    use crate::store::tests::{Store, uid};
+
+    const PLAIN: [&str; 4] = [
+        "DROP TABLE fact",
+        "CREATE TABLE fact (span bigint NOT NULL, source text NOT NULL, id text NOT NULL, \
+         digest bytea NOT NULL, s3uid text NOT NULL, bucket text NOT NULL, kind bigint NOT NULL, \
+         time timestamptz NOT NULL, value bigint NOT NULL, object_count bigint NOT NULL, \
+         PRIMARY KEY (source, id, span))",
+        "CREATE INDEX fact_of_account ON fact (s3uid, time)",
+        "CREATE INDEX fact_age ON fact (span)",
+    ];
+
+    async fn insert(tx: &mut Tx, time: OffsetDateTime, id: i64) {
+        let sql = "INSERT INTO fact (span, source, id, digest, s3uid, bucket, kind, time, value, \
+            object_count) VALUES ($1, 'log', $2, $3, $4, 'a', 4, $5, 1, 0)";
+        let args = args![span_of(time), id.to_string(), vec![7_u8; 16], uid(1).as_str(), time];
+        tx.execute(sql, args).await.unwrap();
+    }
+
+    async fn count(db: &Db) -> i64 {
+        let (count,): (i64,) = db.fetch_one("SELECT count(*) FROM fact", args![]).await.unwrap();
+        count
+    }
+
+    /// As `migrate-database` leaves it, of a file with facts.
+    #[tokio::test]
+    async fn a_plain_table_with_rows_becomes_a_partitioned_one_whose_spans_go_at_once() {
+        let store = Store::start().await;
+        if !store.db.is_postgres() {
+            assert_eq!(drop_before(&store.db, i64::MAX).await.unwrap(), 0);
+            return;
+        }
+        let (now, spans) = (store.now(), span_of(store.now()) - 4..=span_of(store.now()) + 2);
+        let mut tx = store.db.begin().await.unwrap();
+        for sql in PLAIN {
+            tx.execute(sql, args![]).await.unwrap();
+        }
+        for days_ago in [0, 1, 8, 30, 300] {
+            insert(&mut tx, now - time::Duration::days(days_ago), days_ago).await;
+        }
+        tx.commit().await.unwrap();
+        for _ in 0..2 {
+            ensure(&store.db, spans.clone()).await.unwrap();
+            assert_eq!(missing(&store.db, spans.clone()).await.unwrap(), Some(Vec::new()));
+            assert_eq!(count(&store.db).await, 5);
+        }
+        // One of a span without a partition is kept beside them.
+        assert_eq!(drop_before(&store.db, span_of(now)).await.unwrap(), 4);
+        assert!(count(&store.db).await >= 2);
+        let mut tx = store.db.begin().await.unwrap();
+        let gone = crate::store::fact::forget(&mut tx, span_of(now), 10).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(gone, 1);
+    }
+}

@@ -17,7 +17,7 @@ async fn write(data: &Path) {
         VALUES ($1, 1, 1, 'a@b.c', 'a@b.c', 1, 'NL', 'standard', 'ledger', 1000000000)";
     const LATEST: &str = "INSERT INTO account (s3uid, stored_bytes, as_of_time) VALUES ($1, 0, $2)";
     const FACT: &str = "INSERT INTO fact (span, source, id, digest, s3uid, bucket, kind, time, \
-        value, object_count) VALUES (1, 'log', '1', $1, $2, 'photos', 4, $3, 5, 0)";
+        value, object_count) VALUES ($4, 'log', '1', $1, $2, 'photos', 4, $3, 5, 0)";
     const ROLLUP: &str = "INSERT INTO traffic (s3uid, bucket, step, start_time, received_bytes, \
         sent_bytes, read_requests, write_requests) VALUES ($1, '', 1, $2, 0, 7, 0, 0)";
     const CONFLICT: &str = "INSERT INTO fact_conflict (source, id, s3uid, refused, count, \
@@ -28,7 +28,8 @@ async fn write(data: &Path) {
     let mut tx = metering.begin().await.unwrap();
     tx.execute(METER, args![ACCOUNT]).await.unwrap();
     tx.execute(LATEST, args![ACCOUNT, now]).await.unwrap();
-    tx.execute(FACT, args![vec![0_u8; 16], ACCOUNT, midnight]).await.unwrap();
+    let span = midnight.unix_timestamp() / (8 * 86_400);
+    tx.execute(FACT, args![vec![0_u8; 16], ACCOUNT, midnight, span]).await.unwrap();
     tx.execute(ROLLUP, args![ACCOUNT, midnight]).await.unwrap();
     tx.execute(CONFLICT, args![ACCOUNT, now]).await.unwrap();
     tx.commit().await.unwrap();
