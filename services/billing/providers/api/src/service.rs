@@ -1,6 +1,6 @@
 //! What a provider has of orders, for whoever compares it with what is here.
 
-use stowage_types::{Currency, CustomerId, Money, PlanId};
+use stowage_types::{Currency, CustomerId, PlanId};
 use time::OffsetDateTime;
 
 use crate::OrderKey;
@@ -55,8 +55,9 @@ pub struct Service {
     pub state: ServiceState,
     /// The plans that it may be, none included; absent: the provider does not keep that.
     pub plans: Option<Vec<PlanId>>,
-    /// What a period costs; absent: the provider does not keep that.
-    pub period_price: Option<Money>,
+    /// What a period costs, in nano-units of whatever its customer pays in; absent: the provider
+    /// does not keep that.
+    pub period_nanos: Option<i128>,
     /// When it is planned to end.
     pub end: PlannedEnd,
     /// Since when it is there.

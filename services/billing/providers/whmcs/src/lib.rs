@@ -92,6 +92,8 @@ pub struct Whmcs {
     currencies: Mutex<HashMap<i64, Currency>>,
     /// Of messages that the installation sends.
     verifier: Option<Verifier>,
+    last_service: listing::LastEnd,
+    last_invoice: listing::LastEnd,
     clock: Arc<dyn Clock>,
 }
 
@@ -112,7 +114,18 @@ impl Whmcs {
         let currencies = Mutex::default();
         let secret = options.hook_secret.as_ref();
         let verifier = secret.and_then(|secret| Verifier::new(secret, Arc::clone(&clock)));
-        Ok(Self { api, options, memory, turns, attempts, currencies, verifier, clock })
+        Ok(Self {
+            api,
+            options,
+            memory,
+            turns,
+            attempts,
+            currencies,
+            verifier,
+            last_service: listing::LastEnd::default(),
+            last_invoice: listing::LastEnd::default(),
+            clock,
+        })
     }
 }
 

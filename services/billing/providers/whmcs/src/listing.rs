@@ -1,14 +1,15 @@
 //! What there is of our orders and invoices, for whoever compares.
 //!
 //! Lists of WHMCS have no cursor but a number of rows to skip, and are in the order of ids: where a
-//! part begins is searched by halves.
+//! part begins is searched by halves, unless it is where the part before has ended.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use stowage_provider::{
     ById, Client, Error, KeyedInvoice, OrderRef, Part, PlannedEnd, Service, ServiceState,
 };
-use stowage_types::{Money, PlanId};
+use stowage_types::PlanId;
 use time::{Date, OffsetDateTime};
 
 use crate::fault::{Fault, unread};
@@ -37,16 +38,36 @@ impl Numbered for InvoiceRow {
     }
 }
 
+/// Where the last part of a list has ended: its last id, and how many rows there were up to it. A
+/// guess, to be looked at before it is believed.
+#[derive(Debug, Default)]
+pub(crate) struct LastEnd(Mutex<Option<(i64, usize)>>);
+
+impl LastEnd {
+    fn of(&self, id: i64) -> Option<usize> {
+        let end = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        end.filter(|(last, _)| *last == id).map(|(_, rows)| rows)
+    }
+
+    fn set(&self, id: i64, rows: usize) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((id, rows));
+    }
+}
+
 /// The rows of a list behind an id, by a function that reads a page: its start and its length.
 async fn read_after<R, F>(
     by: ById,
+    end: &LastEnd,
     page: impl Fn(usize, usize) -> F,
 ) -> Result<(Vec<R>, Option<i64>), Fault>
 where
     R: Numbered,
     F: Future<Output = Result<Page<R>, Fault>>,
 {
-    let mut start = first_after(by.after, &page).await?;
+    let mut start = match end.of(by.after) {
+        Some(rows) if is_end(by.after, rows, &page).await? => rows,
+        _ => first_after(by.after, &page).await?,
+    };
     let max = usize::try_from(by.max).unwrap_or(0).max(1);
     let mut rows: Vec<R> = Vec::new();
     let mut last = by.after;
@@ -67,7 +88,22 @@ where
             return Ok((rows, None));
         }
     }
+    end.set(last, start);
     Ok((rows, Some(last)))
+}
+
+/// Whether so many rows there are up to an id.
+async fn is_end<R, F>(
+    id: i64,
+    rows: usize,
+    page: &impl Fn(usize, usize) -> F,
+) -> Result<bool, Fault>
+where
+    R: Numbered,
+    F: Future<Output = Result<Page<R>, Fault>>,
+{
+    let Some(before) = rows.checked_sub(1) else { return Ok(false) };
+    Ok(page(before, 1).await?.rows.first().is_some_and(|row| row.id() == id))
 }
 
 /// How many rows there are up to an id.
@@ -122,7 +158,7 @@ impl Whmcs {
     ) -> Result<Part<Service>, Error> {
         check(installation)?;
         let page = |start, length| self.api.service_rows(start, length);
-        let (read, through) = read_after(by, page).await.map_err(unread)?;
+        let (read, through) = read_after(by, &self.last_service, page).await.map_err(unread)?;
         let mut rows = Vec::new();
         for service in read.into_iter().filter_map(|row| row.ours) {
             rows.push(self.told_service(service).await?);
@@ -138,7 +174,7 @@ impl Whmcs {
     ) -> Result<Part<KeyedInvoice>, Error> {
         check(installation)?;
         let page = |start, length| self.api.invoices(BY_ID, start, length);
-        let (read, through) = read_after(by, page).await.map_err(unread)?;
+        let (read, through) = read_after(by, &self.last_invoice, page).await.map_err(unread)?;
         let keyed = |row: InvoiceRow| {
             Some(KeyedInvoice {
                 id: row.id,
@@ -169,14 +205,6 @@ impl Whmcs {
     async fn told_service(&self, own: wire::Service) -> Result<Service, Error> {
         let customer = self.memory.links.find_customer(own.client).await;
         let customer = customer.map_err(Error::unavailable)?;
-        let period_price = match own.recurring {
-            // Where orders do not name our price, the product's own counts, whatever it is.
-            Some(nanos) if customer.is_some() && self.names_prices(own.product) => {
-                let currency = self.currency_of(own.client).await.map_err(unread)?;
-                Some(Money::from_nanos(nanos, currency))
-            }
-            _ => None,
-        };
         Ok(Service {
             service_id: own.id,
             order_id: own.order,
@@ -188,7 +216,8 @@ impl Whmcs {
                 wire::ServiceState::Ended => ServiceState::Ended,
             },
             plans: Some(self.plans_of(own.product)),
-            period_price,
+            // Where orders do not name our price, the product's own counts, whatever it is.
+            period_nanos: own.recurring.filter(|_| self.names_prices(own.product)),
             // No action that lists services tells their termination dates.
             end: PlannedEnd::Untold,
             create_time: start_of(own.registered),
@@ -208,6 +237,9 @@ impl Whmcs {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use super::*;
 
     struct Row(i64);
@@ -218,22 +250,30 @@ mod tests {
         }
     }
 
-    async fn read(ids: &[i64], after: i64, max: i64) -> Result<(Vec<i64>, Option<i64>), Fault> {
+    type Read = Result<(Vec<i64>, Option<i64>), Fault>;
+
+    /// A part, and the calls that it took.
+    async fn read(ids: &[i64], end: &LastEnd, (after, max): (i64, i64)) -> (Read, usize) {
+        let calls = AtomicUsize::new(0);
         let page = async |start: usize, length: usize| {
+            calls.fetch_add(1, Relaxed);
             let rows = ids.iter().skip(start).take(length).copied().map(Row).collect();
             Ok(Page { rows, total: ids.len() })
         };
-        let (rows, through) = read_after(ById { after, max }, page).await?;
-        Ok((rows.into_iter().map(|row| row.0).collect(), through))
+        let read = read_after(ById { after, max }, end, page).await;
+        let read = read.map(|(rows, through)| (rows.iter().map(Row::id).collect(), through));
+        (read, calls.into_inner())
     }
 
     #[tokio::test]
     async fn a_part_goes_on_behind_an_id_whatever_there_is() {
-        let ids: Vec<i64> = (1..=250).map(|n| n * 2).collect();
-        let mut all = Vec::new();
-        let mut after = 0;
+        let mut ids: Vec<i64> = (1..=250).map(|n| n * 2).collect();
+        let (end, fresh) = (LastEnd::default(), LastEnd::default);
+        let (mut all, mut after) = (Vec::new(), 0);
         loop {
-            let (rows, through) = read(&ids, after, 37).await.unwrap();
+            let (read, calls) = read(&ids, &end, (after, 37)).await;
+            assert!(calls <= 2, "it is known where the part before has ended: {calls}");
+            let (rows, through) = read.unwrap();
             all.extend(rows);
             match through {
                 Some(through) => after = through,
@@ -241,12 +281,17 @@ mod tests {
             }
         }
         assert_eq!(all, ids);
-        for (after, max, expected) in
-            [(3, 2, vec![4, 6]), (500, 5, vec![]), (498, 5, vec![500]), (-1, 1, vec![2])]
+        for (part, expected) in
+            [((3, 2), vec![4, 6]), ((500, 5), vec![]), ((498, 5), vec![500]), ((-1, 1), vec![2])]
         {
-            assert_eq!(read(&ids, after, max).await.unwrap().0, expected, "{after}");
+            assert_eq!(read(&ids, &fresh(), part).await.0.unwrap().0, expected, "{part:?}");
         }
-        assert_eq!(read(&[], 7, 5).await.unwrap(), (Vec::new(), None));
-        assert!(read(&[1, 3, 2], 0, 5).await.is_err(), "it is not guessed at");
+        // Rows went away since.
+        let end = LastEnd::default();
+        read(&ids, &end, (0, 100)).await.0.unwrap();
+        ids.drain(..30);
+        assert_eq!(read(&ids, &end, (200, 2)).await.0.unwrap().0, [202, 204]);
+        assert_eq!(read(&[], &fresh(), (7, 5)).await.0.unwrap(), (Vec::new(), None));
+        assert!(read(&[1, 3, 2], &fresh(), (0, 5)).await.0.is_err(), "it is not guessed at");
     }
 }

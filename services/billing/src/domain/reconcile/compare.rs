@@ -1,6 +1,7 @@
 //! A subscription beside what the provider has of it. Pure: nobody is asked.
 
 use stowage_provider::{PlannedEnd, Service, ServiceState};
+use stowage_types::Money;
 use time::{Duration, OffsetDateTime};
 
 use super::finding::Kind;
@@ -110,9 +111,10 @@ fn details(own: &Subscription, service: &Service) -> Vec<Difference> {
         };
         all.push(Difference::new(Kind::PlanDiffers, format!("plan {}", own.plan), there));
     }
-    if let Some(price) = service.period_price.filter(|price| *price != own.period_price) {
-        let here = own.period_price.to_string();
-        all.push(Difference::new(Kind::PriceDiffers, here, price.to_string()));
+    let price = own.period_price;
+    if let Some(nanos) = service.period_nanos.filter(|nanos| *nanos != price.nanos()) {
+        let there = Money::from_nanos(nanos, price.currency()).to_string();
+        all.push(Difference::new(Kind::PriceDiffers, price.to_string(), there));
     }
     let is_told = match service.end {
         PlannedEnd::Untold => own.is_mirrored,
@@ -138,7 +140,7 @@ fn details(own: &Subscription, service: &Service) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use stowage_provider::{OrderKey, Period};
-    use stowage_types::{Currency, CustomerId, Decimal, Money, PlanId, S3uid};
+    use stowage_types::{Currency, CustomerId, Decimal, PlanId, S3uid};
     use time::macros::datetime;
 
     use super::*;
@@ -184,7 +186,7 @@ mod tests {
             customer: Some(CustomerId(7)),
             state,
             plans: None,
-            period_price: None,
+            period_nanos: None,
             end: PlannedEnd::Untold,
             create_time: NOW,
         }
@@ -233,15 +235,15 @@ mod tests {
     fn what_is_active_is_compared_in_detail() {
         let own = subscription(State::Active);
         let there = service(ServiceState::Active);
-        let end = Some(datetime!(2026-03-01 00:00 UTC));
-        let ending = Subscription { cancel_time: end, ..own.clone() };
+        let end = datetime!(2026-03-01 00:00 UTC);
+        let ending = Subscription { cancel_time: Some(end), ..own.clone() };
         let untold = Subscription { is_mirrored: false, ..ending.clone() };
         let mirror = Some(Mend::Mirror);
         for (own, there, expected) in [
             (&own, there.clone(), vec![]),
             (
                 &own,
-                Service { customer: None, period_price: Some(euros(9)), ..there.clone() },
+                Service { customer: None, period_nanos: Some(9_000_000_000), ..there.clone() },
                 vec![(Kind::CustomerDiffers, None), (Kind::PriceDiffers, None)],
             ),
             (
@@ -253,7 +255,7 @@ mod tests {
                 &own,
                 Service {
                     plans: Some(vec![PlanId(2), PlanId(1)]),
-                    period_price: Some(euros(10)),
+                    period_nanos: Some(10_000_000_000),
                     end: PlannedEnd::Never,
                     ..there.clone()
                 },
@@ -266,7 +268,7 @@ mod tests {
                 Service { end: PlannedEnd::Never, ..there.clone() },
                 vec![(Kind::EndDiffers, mirror)],
             ),
-            (&ending, Service { end: PlannedEnd::At(end.unwrap()), ..there.clone() }, vec![]),
+            (&ending, Service { end: PlannedEnd::At(end), ..there.clone() }, vec![]),
             (
                 &own,
                 Service { end: PlannedEnd::At(NOW), ..there.clone() },

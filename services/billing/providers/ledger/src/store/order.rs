@@ -180,7 +180,7 @@ impl TryFrom<ServiceRow> for Service {
             state,
             // Billing knows what is sold, and at what price: it is told no changes.
             plans: None,
-            period_price: None,
+            period_nanos: None,
             end: row.end_time.map_or(PlannedEnd::Never, PlannedEnd::At),
             create_time: row.create_time,
         })
