@@ -221,7 +221,7 @@ async fn books_that_do_not_agree_are_told_of() {
             customer: "customers/9".to_owned(),
             amount: Some(crate::kit::money("EUR", 5, 0)),
             reference: "B1".to_owned(),
-            request_id: String::new(),
+            ..Default::default()
         };
         credits.record_credit(credit).await.unwrap();
         assert_eq!(found(&kit, false).await, [], "before {sql}");

@@ -186,7 +186,7 @@ async fn orders_that_nobody_knows_are_cancelled_when_they_are_old() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_planned_end_that_was_not_mirrored_is_mirrored() {
-    let shop = Shop::start_with(|config| config.mirror_interval_ms = 600_000).await;
+    let shop = Shop::start_with(|config, _| config.mirror_interval_ms = 600_000).await;
     let anna = shop.sell().await;
     let s3uid = shop.s3uid(&anna).await;
     let of = [("s3uid", s3uid.as_str())];
