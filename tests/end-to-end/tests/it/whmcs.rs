@@ -15,7 +15,7 @@ use stowage_proto::billing::invoice_service_client::InvoiceServiceClient;
 use stowage_proto::billing::{InvoiceState, ListInvoicesRequest, RecordPaymentRequest};
 use stowage_testkit::{Account, Kit, Site, eventually, program};
 use stowage_types::SystemClock;
-use stowage_whmcs_simulator::{Cents, Chances, Settings, Simulator};
+use stowage_whmcs_simulator::{Cents, Chances, Settings, Simulator, Trouble};
 
 use crate::hooks::{SECRET, secret_file, signed};
 
@@ -350,4 +350,41 @@ async fn the_file_in_whmcs_is_heard() {
     let metrics = shop.kit.site.facade.get("/metrics", &[]).await.text();
     let taken = r#"stowage_gateway_hook_messages_total{hook="whmcs",status="200"} 18"#;
     assert!(metrics.contains(taken), "all eighteen points are heard");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payment_that_a_processor_reports_is_booked_in_whmcs_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = secret_file(folder.path(), "processors", SECRET);
+    let shop = Shop::start_with(|config| config.payment_hook_secret_file = Some(file)).await;
+    let anna = shop.kit.site.customer(CLIENT, "EUR").await;
+    let plan_id = shop.kit.site.plans().await.0;
+    shop.kit.site.order(&anna.token, plan_id, "annas-bucket").await;
+    let report = async |payment: serde_json::Value| {
+        let request = signed("/hooks/payments", 0, &payment.to_string());
+        shop.kit.site.facade.send(request).await
+    };
+    let of = |amount: &str| json!({"reference": "PSP-1", "invoice": "1", "amount": amount, "currency": "EUR"});
+    // It is booked, and the answer is lost on the way.
+    shop.simulator.will_for("AddInvoicePayment", Trouble::DropAnswer);
+    let lost = report(of("9.80")).await;
+    assert_eq!(lost.status.as_u16(), 503, "{}", lost.text());
+    assert_eq!(report(of("9.81")).await.status.as_u16(), 409);
+    for repeated in [false, true] {
+        let answer = report(of("9.80")).await;
+        assert_eq!(answer.status.as_u16(), 200, "{}", answer.text());
+        assert_eq!(answer.value()["repeated"], repeated);
+    }
+    let (transactions, status) = {
+        let state = shop.simulator.state();
+        (state.transactions.len(), state.invoices[&1].status.clone())
+    };
+    assert_eq!((transactions, status.as_str()), (1, "Paid"));
+    // Credit is a transaction without an invoice, under the same rule.
+    let credit =
+        json!({"reference": "PSP-2", "customer": anna.id, "amount": "5", "currency": "EUR"});
+    for repeated in [false, true] {
+        assert_eq!(report(credit.clone()).await.value()["repeated"], repeated);
+    }
+    assert_eq!(shop.simulator.state().credit_of(1), Cents(500));
 }
