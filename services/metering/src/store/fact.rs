@@ -33,6 +33,9 @@ pub(crate) async fn hold_source(
 }
 
 /// Those of the ids that are there, with the digests of their facts.
+///
+/// A subquery for each id, since a planner that knows nothing of the table yet reads all of a
+/// source rather than look for a list of ids.
 pub(crate) async fn known(
     tx: &mut Tx,
     source: &str,
@@ -44,10 +47,14 @@ pub(crate) async fn known(
         let mut args = args![source];
         // Always as many, so that the statement stays prepared.
         let fill = ids.last().into_iter().cycle().take(at_once - ids.len());
-        let places = args.push_all(ids.iter().chain(fill).copied());
-        let sql = format!("SELECT id, digest FROM fact WHERE source = $1 AND id IN ({places})");
-        let rows: Vec<(String, Vec<u8>)> = tx.fetch_all_built(sql, args).await?;
-        known.extend(rows);
+        let places = ids.iter().chain(fill).map(|id| format!("(${})", args.push(*id)));
+        let sql = format!(
+            "WITH wanted (id) AS (VALUES {}) SELECT wanted.id, (SELECT f.digest FROM fact f \
+             WHERE f.source = $1 AND f.id = wanted.id LIMIT 1) AS digest FROM wanted",
+            places.collect::<Vec<_>>().join(", ")
+        );
+        let rows: Vec<(String, Option<Vec<u8>>)> = tx.fetch_all_built(sql, args).await?;
+        known.extend(rows.into_iter().filter_map(|(id, digest)| Some((id, digest?))));
     }
     Ok(known)
 }
