@@ -120,6 +120,10 @@ impl Ledger {
             let Issued { invoice_id: id, customer_id, currency, amount_nanos, paid_nanos } = issued;
             let whose = (customer_id, currency);
             let void = (format!("void/{id}"), id);
+            if amount_nanos == 0 {
+                // Credit notes have taken all of it back before.
+                continue;
+            }
             let mut entries = vec![entry_of(Kind::Void, void, whose, amount_nanos)];
             if paid_nanos > 0 {
                 let key = (format!("return/{id}"), id);

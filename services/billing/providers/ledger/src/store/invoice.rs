@@ -189,7 +189,8 @@ pub(crate) async fn issue(
     row.map(Issued::try_from).transpose()
 }
 
-/// Withdraws the invoices of an order, and answers those that had been issued.
+/// Withdraws the invoices of an order, and answers those that had been issued, with what credit
+/// notes have left of them.
 pub(crate) async fn withdraw(
     tx: &mut Tx,
     key: &OrderKey,
@@ -199,7 +200,9 @@ pub(crate) async fn withdraw(
         .fetch_all(
             "UPDATE ledger_invoice SET state = 'void', settle_time = $2 \
              WHERE order_key = $1 AND state <> 'void' \
-             RETURNING invoice_id, customer_id, currency, amount_nanos, paid_nanos, issue_time",
+             RETURNING invoice_id, customer_id, currency, issue_time, \
+             amount_nanos - credited_nanos AS amount_nanos, \
+             paid_nanos - credited_nanos AS paid_nanos",
             args![key.as_str(), now],
         )
         .await?;

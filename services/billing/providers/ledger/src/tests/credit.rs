@@ -147,3 +147,40 @@ async fn a_credit_note_lowers_what_is_left_and_gives_back_what_was_paid_above() 
     assert_eq!((of("cash"), of("credit/7")), (Some(7), Some(-7)));
     assert_eq!((of("receivable/7"), of("revenue")), (Some(0), Some(0)));
 }
+
+#[tokio::test]
+async fn what_a_credit_note_gave_back_is_not_given_back_again_with_the_order() {
+    for (paid, noted) in [(0, 4), (3, 4), (3, 9), (10, 4), (10, 10)] {
+        let (ledger, _place) = ledger().await;
+        let order = place(&ledger, "one", 10).await;
+        ledger.activate(&order).await.unwrap();
+        let amount = |nanos| Some(Money::from_nanos(nanos, Currency::parse("EUR").unwrap()));
+        if paid > 0 {
+            let payment = Payment {
+                reference: "BANK-1".to_owned(),
+                invoice_id: 1,
+                amount: amount(paid),
+                actor: "tester".to_owned(),
+            };
+            ledger.record_payment(&payment).await.unwrap();
+        }
+        let note = CreditNote {
+            key: "N1".to_owned(),
+            invoice_id: 1,
+            amount: amount(noted),
+            text: "too much".to_owned(),
+            actor: "tester".to_owned(),
+        };
+        ledger.issue_credit_note(&note).await.unwrap();
+        for _ in 0..2 {
+            ledger.undo_order(&order).await.unwrap();
+            // All that came in, once.
+            assert_eq!(credit(&ledger).await, (paid, 0), "{paid} paid, {noted} noted");
+        }
+        let books = sums(&ledger).await;
+        let is_even = |(account, sum): &(String, i64)| {
+            !(account.starts_with("receivable") || account == "revenue") || *sum == 0
+        };
+        assert!(books.iter().all(is_even), "{paid} paid, {noted} noted: {books:?}");
+    }
+}
