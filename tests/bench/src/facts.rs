@@ -102,7 +102,8 @@ pub(crate) async fn measure(program: PathBuf, stored: i64) -> Vec<Figure> {
 }
 
 async fn postgres(program: PathBuf, stored: i64) -> Result<Vec<Figure>, String> {
-    let url = std::env::var(SERVER).map_err(|_| format!("{SERVER} is not set"))?;
+    let url = std::env::var_os(SERVER).ok_or(format!("{SERVER} is not set"))?;
+    let url = url.to_string_lossy();
     let admin: PgConnectOptions = url.parse().map_err(text)?;
     let mut connection = admin.connect().await.map_err(text)?;
     for sql in [
