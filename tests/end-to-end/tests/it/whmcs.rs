@@ -356,7 +356,10 @@ async fn the_file_in_whmcs_is_heard() {
 async fn a_payment_that_a_processor_reports_is_booked_in_whmcs_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = secret_file(folder.path(), "processors", SECRET);
-    let shop = Shop::start_with(|config| config.payment_hook_secret_file = Some(file)).await;
+    let set = |config: &mut stowage_billing::Config, _: &Whmcs| {
+        config.payment_hook_secret_file = Some(file);
+    };
+    let shop = Shop::start_with(set).await;
     let anna = shop.kit.site.customer(CLIENT, "EUR").await;
     let plan_id = shop.kit.site.plans().await.0;
     shop.kit.site.order(&anna.token, plan_id, "annas-bucket").await;
