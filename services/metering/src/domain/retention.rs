@@ -86,7 +86,8 @@ impl Metering {
         }
     }
 
-    /// Forgets facts, and conflicts of their time; returns how many facts went row by row.
+    /// Forgets facts, conflicts of their time, and sources that are silent for as long; returns how
+    /// many facts went row by row.
     pub(crate) async fn forget_old_facts(&self) -> Result<u64, Error> {
         let before = self.kept_since();
         let span = span_of(before);
@@ -99,8 +100,12 @@ impl Metering {
             tx.commit().await?;
             forgotten += facts;
             if facts.max(conflicts) < FORGET_ROWS.unsigned_abs() {
-                return Ok(forgotten);
+                break;
             }
         }
+        let mut tx = self.db.begin().await?;
+        store::fact::forget_sources(&mut tx, before).await?;
+        tx.commit().await?;
+        Ok(forgotten)
     }
 }

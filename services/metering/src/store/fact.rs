@@ -154,6 +154,11 @@ pub(crate) async fn forget(tx: &mut Tx, span: i64, max: i64) -> Result<u64, Erro
     tx.execute(SQL, args![span, max]).await
 }
 
+/// Forgets sources that told nothing since `before`; returns how many.
+pub(crate) async fn forget_sources(tx: &mut Tx, before: OffsetDateTime) -> Result<u64, Error> {
+    tx.execute("DELETE FROM fact_source WHERE last_time < $1", args![before]).await
+}
+
 /// From when on all facts are kept; `now_on` if that was not noted before.
 pub(crate) async fn start(tx: &mut Tx, now_on: OffsetDateTime) -> Result<OffsetDateTime, Error> {
     const SQL: &str = "INSERT INTO fact_start (one, start_time) VALUES (1, $1) \
@@ -249,6 +254,8 @@ mod tests {
         assert_eq!(forget(&mut tx, span_of(NOW), 200).await.unwrap(), 200);
         assert_eq!(forget(&mut tx, span_of(NOW), 200).await.unwrap(), 100);
         assert_eq!(forget(&mut tx, span_of(NOW), 200).await.unwrap(), 0);
+        assert_eq!(forget_sources(&mut tx, NOW).await.unwrap(), 0);
+        assert_eq!(forget_sources(&mut tx, NOW + Duration::SECOND).await.unwrap(), 1);
     }
 
     #[tokio::test]
