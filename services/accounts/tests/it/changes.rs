@@ -246,6 +246,7 @@ async fn a_key_is_rotated_and_the_old_one_revoked_when_its_time_is_over() {
 
     // A plan with more has room for it, until the old ones' time is over.
     ask(&kit, Change::Plan(BIGGER), &name, "").await.unwrap();
+    kit.clock.advance(Duration::from_secs(1));
     ask(&kit, Change::Rotate, &name, "").await.unwrap();
     let three = keys(&kit, &name).await;
     assert_eq!((three.len(), three[0].revoke_time), (3, both[0].revoke_time));

@@ -1,12 +1,12 @@
-//! Tells the provider of scheduled ends. The schedule itself is billing's own: a provider that is
-//! away holds up no customer, it is told later.
+//! Tells the provider of scheduled ends and of changes of plans. Both are billing's own: a provider
+//! that is away holds up no customer, it is told later.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use stowage_db::lease::Turns;
-use stowage_provider::Error as ProviderError;
+use stowage_provider::{Error as ProviderError, OrderKey};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -17,6 +17,7 @@ use crate::store;
 
 /// Most changes read at once.
 const PAGE_ROWS: i64 = 100;
+
 impl Billing {
     /// Mirrors changes as they come, and every `interval` those that failed, until `stop`. One
     /// replica does, named by `owner`: of two that tell at once the one with the older news could
@@ -71,20 +72,39 @@ impl Billing {
     }
 
     async fn mirror(&self, subscription: &Subscription) -> Result<(), Error> {
-        let (order, end) = (subscription.order_ref(), subscription.cancel_time);
-        match self.ask(self.provider.mirror_end(&order, end)).await {
+        let (order, key) = (subscription.order_ref(), &subscription.key);
+        if !subscription.is_plan_told {
+            let (plan, price) = (subscription.plan, subscription.period_price);
+            self.tell_provider(key, self.provider.mirror_plan(&order, plan, price)).await?;
+            let mut tx = self.db.begin().await?;
+            store::subscription::set_plan_told(&mut tx, key, subscription.plan_changes).await?;
+            tx.commit().await?;
+        }
+        if !subscription.is_mirrored {
+            let end = subscription.cancel_time;
+            self.tell_provider(key, self.provider.mirror_end(&order, end)).await?;
+            let mut tx = self.db.begin().await?;
+            let version = subscription.schedule_version;
+            store::subscription::set_mirrored(&mut tx, key, version).await?;
+            tx.commit().await?;
+        }
+        Ok(())
+    }
+
+    async fn tell_provider(
+        &self,
+        key: &OrderKey,
+        call: impl Future<Output = Result<(), ProviderError>>,
+    ) -> Result<(), Error> {
+        match self.ask(call).await {
             Ok(()) => {}
             Err(error) if error.is_transient() => return Err(error.into()),
             // It has ended there, or will not be told: a repeat changes nothing.
             Err(error @ (ProviderError::NotFound | ProviderError::Refused { .. })) => {
-                tracing::error!(order.key = %order.key, %error, "a scheduled end is not mirrored");
+                tracing::error!(order.key = %key, %error, "an end or a plan is not mirrored");
             }
             Err(_) => {}
         }
-        let mut tx = self.db.begin().await?;
-        let version = subscription.schedule_version;
-        store::subscription::set_mirrored(&mut tx, &subscription.key, version).await?;
-        tx.commit().await?;
         Ok(())
     }
 }

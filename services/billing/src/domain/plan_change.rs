@@ -1,5 +1,7 @@
 //! Moves of subscriptions to other plans, or to other versions of theirs.
 
+use std::sync::Arc;
+
 use stowage_auth::RequestContext;
 use stowage_types::PlanId;
 
@@ -11,7 +13,8 @@ use crate::store;
 use crate::store::plan::Which;
 
 impl Billing {
-    /// Moves an active subscription to a plan and version, from this hour on. What is left of the
+    /// Moves an active subscription to a plan and version, from this hour on. The provider is told
+    /// behind that. What is left of the
     /// old price is given back and the new one charged when the period is closed. A move back under
     /// the key of the move takes it back.
     pub(crate) async fn change_plan(
@@ -52,6 +55,7 @@ impl Billing {
             }
         }
         let changed = store::subscription::find_by_key(&mut tx, &key).await?;
+        tx.notify_after_commit(Arc::clone(&self.schedule_changed));
         tx.commit().await?;
         changed.ok_or(Error::SubscriptionNotFound)
     }

@@ -75,6 +75,10 @@ pub(crate) struct Subscription {
     pub(crate) schedule_version: i64,
     /// Whether the provider was told of its last change.
     pub(crate) is_mirrored: bool,
+    /// Counts the changes of its plan.
+    pub(crate) plan_changes: i64,
+    /// Whether the provider was told of them.
+    pub(crate) is_plan_told: bool,
     /// The period that is open, from 1; absent before it is active and behind its last one.
     pub(crate) period_number: Option<i64>,
     /// When something of it is to be closed.

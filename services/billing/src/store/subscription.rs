@@ -30,6 +30,8 @@ pub(crate) struct Row {
     cancel_time: Option<OffsetDateTime>,
     schedule_version: i64,
     mirrored_version: i64,
+    plan_changes: i64,
+    plan_changes_told: i64,
     period_number: Option<i64>,
     close_time: Option<OffsetDateTime>,
     create_time: OffsetDateTime,
@@ -48,7 +50,7 @@ macro_rules! select {
         "SELECT s.order_key, s.provider, s.installation, s.customer_id, s.s3uid, s.plan_id, \
          s.plan_version, s.currency, s.location, s.state, s.service_id, s.order_id, s.invoice_id, \
          s.anchor_time, s.end_time, s.cancel_time, s.schedule_version, s.mirrored_version, \
-         s.period_number, s.close_time, s.create_time, \
+         s.plan_changes, s.plan_changes_told, s.period_number, s.close_time, s.create_time, \
          v.title, v.period, v.base_price_nanos, r.period_nanos \
          FROM subscription s \
          JOIN plan_version v ON v.plan_id = s.plan_id AND v.version = s.plan_version \
@@ -261,8 +263,8 @@ pub(crate) async fn set_plan(
     key: &OrderKey,
     (plan, version): (PlanId, i32),
 ) -> Result<(), Error> {
-    const SQL: &str =
-        "UPDATE subscription SET plan_id = $2, plan_version = $3 WHERE order_key = $1";
+    const SQL: &str = "UPDATE subscription SET plan_id = $2, plan_version = $3, \
+         plan_changes = plan_changes + 1 WHERE order_key = $1";
     tx.execute(SQL, args![key.as_str(), plan.0, version]).await.map(|_| ())
 }
 
@@ -348,14 +350,16 @@ pub(crate) async fn set_cancel_time(
     Ok(())
 }
 
-/// Returns subscriptions whose scheduled end the provider was not told of, by key, those after one.
+/// Returns subscriptions whose scheduled end or plan the provider was not told of, by key, those
+/// after one.
 pub(crate) async fn list_unmirrored(
     mut from: impl Query,
     provider: &str,
     (after, max): (&str, i64),
 ) -> Result<Vec<Subscription>, Error> {
     let sql = select!(
-        "WHERE s.provider = $1 AND s.schedule_version > s.mirrored_version \
+        "WHERE s.provider = $1 AND (s.schedule_version > s.mirrored_version \
+         OR s.plan_changes > s.plan_changes_told) \
          AND s.order_key > $2 ORDER BY s.order_key LIMIT $3"
     );
     from.fetch_all(sql, args![provider, after, max])
@@ -377,6 +381,17 @@ pub(crate) async fn list_open(
     );
     let rows = from.fetch_all(sql, args![provider, after, max]).await?;
     rows.into_iter().map(subscription_of).collect()
+}
+
+/// Notes that the provider was told of so many changes of the plan.
+pub(crate) async fn set_plan_told(tx: &mut Tx, key: &OrderKey, changes: i64) -> Result<(), Error> {
+    tx.execute(
+        "UPDATE subscription SET plan_changes_told = $2 \
+         WHERE order_key = $1 AND plan_changes_told < $2",
+        args![key.as_str(), changes],
+    )
+    .await?;
+    Ok(())
 }
 
 /// Notes that the provider was told of the schedule up to a version.
@@ -419,6 +434,8 @@ pub(crate) fn subscription_of(row: Row) -> Result<Subscription, Error> {
         cancel_time: row.cancel_time,
         schedule_version: row.schedule_version,
         is_mirrored: row.mirrored_version >= row.schedule_version,
+        plan_changes: row.plan_changes,
+        is_plan_told: row.plan_changes_told >= row.plan_changes,
         period_number: row.period_number,
         close_time: row.close_time,
         create_time: row.create_time,

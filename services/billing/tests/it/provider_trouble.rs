@@ -2,7 +2,7 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,7 +16,7 @@ use stowage_provider::{
     PlacedOrder, Provider, Service, Standing,
 };
 use stowage_provider_ledger::Ledger;
-use stowage_types::{CustomerId, Money};
+use stowage_types::{Currency, CustomerId, Money, PlanId};
 use time::OffsetDateTime;
 use tonic::Code;
 
@@ -41,6 +41,9 @@ pub(crate) struct Wobbly {
     ledger: Ledger,
     trouble: Mutex<Vec<Trouble>>,
     ends: Mutex<Vec<Option<OffsetDateTime>>>,
+    plans: Mutex<Vec<(PlanId, Money)>>,
+    /// How often it is still away when it is told of a plan.
+    plan_failures: AtomicUsize,
     issuing_losses: AtomicUsize,
 }
 
@@ -50,6 +53,8 @@ impl Wobbly {
             ledger,
             trouble: Mutex::default(),
             ends: Mutex::default(),
+            plans: Mutex::default(),
+            plan_failures: AtomicUsize::new(0),
             issuing_losses: AtomicUsize::new(0),
         }
     }
@@ -163,6 +168,22 @@ impl Provider for Wobbly {
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error> {
         self.pass(self.ledger.mirror_end(order, end)).await?;
         self.ends.lock().unwrap().push(end);
+        Ok(())
+    }
+
+    async fn mirror_plan(
+        &self,
+        order: &OrderRef,
+        plan: PlanId,
+        period_price: Money,
+    ) -> Result<(), Error> {
+        let failures = &self.plan_failures;
+        let less = failures.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1));
+        if less.is_ok() {
+            return Err(Error::unavailable("away"));
+        }
+        self.ledger.mirror_plan(order, plan, period_price).await?;
+        self.plans.lock().unwrap().push((plan, period_price));
         Ok(())
     }
 
@@ -300,6 +321,38 @@ async fn a_provider_that_hangs_is_given_up_on_in_time() {
     kit.provider.will(&[Trouble::Hangs]);
     assert_reason(sagas.place_order(order("k1", 7, 1)).await, AWAY.0, AWAY.1);
     sagas.place_order(order("k1", 7, 1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_of_plan_waits_for_no_provider_and_is_told_later_and_once() {
+    let config = Config { mirror_interval_ms: 10, ..Config::default() };
+    let kit = Kit::start_with(config).await;
+    let mut sagas = kit.sagas();
+    sagas.place_order(order("k1", 7, 1)).await.unwrap();
+    let activate = pb::ActivateSubscriptionRequest { order_key: "k1".to_owned() };
+    sagas.activate_subscription(activate).await.unwrap();
+    let mut plan = crate::kit::plan("Larger");
+    plan.prices[0].period_price = Some(crate::kit::money("EUR", 25, 0));
+    let request = pb::CreatePlanRequest { plan: Some(plan), ..Default::default() };
+    let made = kit.office().create_plan(request).await.unwrap().into_inner();
+    kit.provider.plan_failures.store(2, SeqCst);
+    let change = pb::ChangeSubscriptionPlanRequest {
+        name: "subscriptions/1".to_owned(),
+        plan: made.name,
+        plan_version: made.version,
+        change_key: "c1".to_owned(),
+    };
+    for _ in 0..2 {
+        sagas.change_subscription_plan(change.clone()).await.unwrap();
+    }
+    // Two rounds find it away. The one that tells of an end is behind that which told of the plan.
+    let request = pb::ScheduleSubscriptionCancellationRequest { name: change.name };
+    let scheduled = sagas.schedule_cancellation(request).await.unwrap().into_inner();
+    let end = stowage_types::from_timestamp(&scheduled.cancel_time.unwrap()).unwrap();
+    until_told(&kit, &[Some(end)]).await;
+    let told = kit.provider.plans.lock().unwrap().clone();
+    let price = Money::from_nanos(25_000_000_000, Currency::parse("EUR").unwrap());
+    assert_eq!(told, [(PlanId(made.plan_id), price)]);
 }
 
 #[tokio::test]

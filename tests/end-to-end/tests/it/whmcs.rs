@@ -368,7 +368,8 @@ async fn a_payment_that_a_processor_reports_is_booked_in_whmcs_once() {
         shop.kit.site.facade.send(request).await
     };
     let of = |amount: &str| {
-        json!({"reference": "PSP-1", "invoice": "1", "amount": amount, "currency": "EUR"})
+        let reference = "PSP-1";
+        json!({"reference": reference, "invoice": "1", "amount": amount, "currency": "EUR"})
     };
     // It is booked, and the answer is lost on the way.
     shop.simulator.will_for("AddInvoicePayment", Trouble::DropAnswer);

@@ -273,6 +273,33 @@ async fn an_end_is_written_where_that_is_wanted_and_put_off_when_withdrawn() {
 }
 
 #[tokio::test]
+async fn a_change_of_plan_gives_the_service_its_product_and_price() {
+    for overrides_price in [true, false] {
+        let kit = Kit::start_with(Settings::default(), |options| {
+            options.products.insert(PlanId(2), Product { id: 7, overrides_price });
+        })
+        .await;
+        let order = order("a");
+        let placed = kit.provider.place_order(&order).await.unwrap();
+        let reference = reference(&order, Some(placed));
+        kit.provider.activate(&reference).await.unwrap();
+        let invoices = kit.simulator.state().invoices.len();
+        for _ in 0..2 {
+            kit.provider.mirror_plan(&reference, PlanId(2), euros(2_500)).await.unwrap();
+            let service = kit.simulator.state().services[&placed.service_id].clone();
+            let recurring = if overrides_price { Cents(2_500) } else { service.recurring };
+            assert_eq!((service.product, service.recurring), (7, recurring));
+        }
+        assert_eq!(kit.simulator.state().invoices.len(), invoices, "nothing is charged");
+        let none = kit.provider.mirror_plan(&reference, PlanId(9), euros(1)).await;
+        assert!(matches!(none, Err(Error::Refused { .. })), "{none:?}");
+        kit.provider.terminate(&reference).await.unwrap();
+        kit.provider.mirror_plan(&reference, PlanId(1), euros(980)).await.unwrap();
+        assert_eq!(kit.simulator.state().services[&placed.service_id].product, 7, "it has ended");
+    }
+}
+
+#[tokio::test]
 async fn a_module_that_fails_ends_nothing() {
     let kit = Kit::start_with(Settings::default(), |options| {
         options.ending = stowage_provider_whmcs::Ending::ModuleTerminate;

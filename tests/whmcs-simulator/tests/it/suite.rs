@@ -8,7 +8,7 @@ use stowage_provider::{
     PlacedOrder, Provider, Service, Standing, conformance,
 };
 use stowage_provider_whmcs::{Ending, Whmcs};
-use stowage_types::{CustomerId, Money};
+use stowage_types::{CustomerId, Money, PlanId};
 use stowage_whmcs_simulator::{Chances, Settings};
 use time::OffsetDateTime;
 
@@ -79,6 +79,15 @@ impl Provider for Repeating {
 
     async fn terminate(&self, order: &OrderRef) -> Result<(), Error> {
         until_clear(|| self.0.terminate(order)).await
+    }
+
+    async fn mirror_plan(
+        &self,
+        order: &OrderRef,
+        plan: PlanId,
+        period_price: Money,
+    ) -> Result<(), Error> {
+        until_clear(|| self.0.mirror_plan(order, plan, period_price)).await
     }
 
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error> {

@@ -23,7 +23,7 @@ mod order;
 mod service;
 
 use async_trait::async_trait;
-use stowage_types::{CustomerId, Money};
+use stowage_types::{CustomerId, Money, PlanId};
 use time::OffsetDateTime;
 
 use signed::{Disbelief, SignedMessage};
@@ -97,6 +97,19 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// `NotFound` if it was not placed; `Pending`, `Unavailable`.
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error>;
+
+    /// Tells which plan a service has from now on, and what its periods cost that begin then. What
+    /// was charged stays. One that has ended stays as it is.
+    ///
+    /// # Errors
+    /// `NotFound` if it was not placed, `Refused` if the provider does not have the plan;
+    /// `Pending`, `Unavailable`.
+    async fn mirror_plan(
+        &self,
+        order: &OrderRef,
+        plan: PlanId,
+        period_price: Money,
+    ) -> Result<(), Error>;
 
     /// Whether it charges the price of every period behind the first by itself. Then it is given
     /// invoices of what was used on top only.

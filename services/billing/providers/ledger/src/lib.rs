@@ -35,7 +35,7 @@ use stowage_provider::{
     NewCredit, NewInvoice, NewOrder, OrderRef, OverdueListing, Part, Payment, PaymentTerms,
     PlacedOrder, Provider, Service, Standing,
 };
-use stowage_types::{Clock, CustomerId, Money};
+use stowage_types::{Clock, CustomerId, Money, PlanId};
 use time::{Duration, OffsetDateTime};
 
 use store::journal::Kind;
@@ -139,6 +139,12 @@ impl Provider for Ledger {
             return Err(Error::NotFound);
         }
         tx.commit().await.map_err(away)
+    }
+
+    async fn mirror_plan(&self, order: &OrderRef, _: PlanId, _: Money) -> Result<(), Error> {
+        // Prices of periods are billing's own: it has them invoiced.
+        let found = order::find(&self.db, &order.key).await.map_err(away)?;
+        found.map(drop).ok_or(Error::NotFound)
     }
 
     async fn issue_invoices(&self, invoices: &[NewInvoice]) -> Result<Vec<i64>, Error> {

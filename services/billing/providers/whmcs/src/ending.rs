@@ -1,10 +1,13 @@
 //! Ends: of what was placed by mistake, of what is over, and of what will be.
 
 use stowage_provider::{Error, OrderRef};
+use stowage_types::{Money, PlanId};
 use time::macros::format_description;
 use time::{Duration, OffsetDateTime, Time};
 
 use crate::Whmcs;
+use crate::amount::text_of;
+use crate::customers::TOO_FINE;
 use crate::fault::Fault;
 use crate::options::Ending;
 use crate::wire::{InvoiceStatus, Order, OrderState, Service, ServiceState};
@@ -121,6 +124,35 @@ impl Whmcs {
         let id = service.id.to_string();
         let date = end.map_or_else(|| NEVER.to_owned(), date_of);
         let what = [("serviceid", id.as_str()), ("terminationdate", &date)];
+        let written = self.api.write("UpdateClientProduct", &what).await;
+        written.map(drop).map_err(Fault::halfway)
+    }
+}
+
+impl Whmcs {
+    /// Gives a service the product of another plan, and the price of the periods that WHMCS
+    /// invoices from now on. It charges nothing.
+    pub(crate) async fn change_plan(
+        &self,
+        order: &OrderRef,
+        plan: PlanId,
+        period_price: Money,
+    ) -> Result<(), Error> {
+        let refuse = |why: &str| Error::Refused { why: why.to_owned() };
+        let product = self.options.products.get(&plan);
+        let product = product.ok_or_else(|| refuse("the billing system has no product for it"))?;
+        let price = text_of(period_price.nanos()).ok_or_else(|| refuse(TOO_FINE))?;
+        let service = self.locate(order).await?.ok_or(Error::NotFound)?;
+        if service.state == ServiceState::Ended {
+            return Ok(());
+        }
+        let (id, pid) = (service.id.to_string(), product.id.to_string());
+        // Where the product's own price counts, WHMCS computes it anew.
+        let price = match product.overrides_price {
+            true => ("recurringamount", price.as_str()),
+            false => ("autorecalc", "1"),
+        };
+        let what = [("serviceid", id.as_str()), ("pid", &pid), price];
         let written = self.api.write("UpdateClientProduct", &what).await;
         written.map(drop).map_err(Fault::halfway)
     }

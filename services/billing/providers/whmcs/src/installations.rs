@@ -16,7 +16,7 @@ use stowage_provider::{
     NewCredit, NewInvoice, NewOrder, OrderRef, OverdueListing, Part, Payment, PaymentTerms,
     PlacedOrder, Provider, Service, Standing,
 };
-use stowage_types::{CustomerId, Money};
+use stowage_types::{CustomerId, Money, PlanId};
 use time::OffsetDateTime;
 
 use crate::{NAME, OpenError};
@@ -211,6 +211,16 @@ impl Provider for Installations {
 
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error> {
         self.named(&order.installation)?.provider.mirror_end(&own_order(order), end).await
+    }
+
+    async fn mirror_plan(
+        &self,
+        order: &OrderRef,
+        plan: PlanId,
+        period_price: Money,
+    ) -> Result<(), Error> {
+        let with = self.named(&order.installation)?;
+        with.provider.mirror_plan(&own_order(order), plan, period_price).await
     }
 
     // Billing issues what is of one installation at once.

@@ -58,7 +58,7 @@ use stowage_provider::{
     InvoiceListing, KeyedInvoice, NewCredit, NewInvoice, NewOrder, OrderRef, OverdueListing, Part,
     Payment, PaymentRefusal, PaymentTerms, PlacedOrder, Provider, Service, SpentKeys, Standing,
 };
-use stowage_types::{Clock, Currency, CustomerId, Money, Random};
+use stowage_types::{Clock, Currency, CustomerId, Money, PlanId, Random};
 use time::OffsetDateTime;
 
 pub use installations::{Installation, Installations, NUMBER_MAX};
@@ -157,6 +157,15 @@ impl Provider for Whmcs {
 
     async fn mirror_end(&self, order: &OrderRef, end: Option<OffsetDateTime>) -> Result<(), Error> {
         self.mirror(order, end).await
+    }
+
+    async fn mirror_plan(
+        &self,
+        order: &OrderRef,
+        plan: PlanId,
+        period_price: Money,
+    ) -> Result<(), Error> {
+        self.change_plan(order, plan, period_price).await
     }
 
     fn renews(&self) -> bool {

@@ -172,6 +172,8 @@ mod tests {
             cancel_time: None,
             schedule_version: 0,
             is_mirrored: true,
+            plan_changes: 0,
+            is_plan_told: true,
             period_number: None,
             close_time: None,
             create_time: datetime!(2026-01-01 00:00 UTC),
