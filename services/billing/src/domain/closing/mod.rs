@@ -148,7 +148,9 @@ impl Billing {
         let mut changes = store::closing::list_changes(&mut from, &keys).await?;
         let mut unsealed = store::closing::list_unsealed(&mut from, &keys).await?;
         let mut frozen = store::closing::list_latest(&mut from, &keys).await?;
-        let due = |subscription: Subscription| {
+        let due = |found: Subscription| {
+            // What its provider was told of meanwhile changes nothing that is charged.
+            let subscription = Subscription { is_mirrored: true, is_plan_told: true, ..found };
             let key = subscription.key.as_str();
             let mut segments = frozen.remove(key).unwrap_or_default();
             let periods = unsealed.remove(key).unwrap_or_default();
