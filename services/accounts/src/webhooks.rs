@@ -1,6 +1,5 @@
 //! Events that webhooks are told of: from the bus to JSON.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
@@ -31,16 +30,15 @@ const MESSAGES: [(&str, &str); 8] = [
     ("stowage.billing.plan.changed.v1", "stowage.billing.v1.PlanChanged"),
 ];
 /// Their types.
-pub(crate) const KINDS: &[&str] = &[
-    MESSAGES[0].0,
-    MESSAGES[1].0,
-    MESSAGES[2].0,
-    MESSAGES[3].0,
-    MESSAGES[4].0,
-    MESSAGES[5].0,
-    MESSAGES[6].0,
-    MESSAGES[7].0,
-];
+pub(crate) const KINDS: &[&str] = &{
+    let mut kinds = [""; MESSAGES.len()];
+    let mut at = 0;
+    while at < kinds.len() {
+        kinds[at] = MESSAGES[at].0;
+        at += 1;
+    }
+    kinds
+};
 
 static POOL: LazyLock<DescriptorPool> = LazyLock::new(|| {
     DescriptorPool::decode(stowage_proto::DESCRIPTORS).expect("the build has written it")
@@ -103,17 +101,14 @@ fn data_of(event: &Event) -> Result<Value, BoxError> {
     let unknown = || Refused { why: format!("events of type {} are not known here", event.kind) };
     let message = DynamicMessage::decode(descriptor.ok_or_else(unknown)?, event.data.as_slice())
         .map_err(|error| Refused { why: error.to_string() })?;
-    let mut data = fields_of(&message);
-    let texts: BTreeMap<String, Value> = data
-        .iter()
-        .filter_map(|(name, value)| Some((name.strip_suffix("_json")?.to_owned(), value.clone())))
-        .collect();
-    for (name, text) in texts {
-        data.remove(&format!("{name}_json"));
-        let inner = text.as_str().and_then(|text| serde_json::from_str(text).ok());
-        data.insert(name, inner.unwrap_or(Value::Null));
-    }
-    Ok(Value::Object(data))
+    let unpacked = |(name, value): (String, Value)| match name.strip_suffix("_json") {
+        Some(inner) => {
+            let text = value.as_str().and_then(|text| serde_json::from_str(text).ok());
+            (inner.to_owned(), text.unwrap_or(Value::Null))
+        }
+        None => (name, value),
+    };
+    Ok(Value::Object(fields_of(&message).into_iter().map(unpacked).collect()))
 }
 
 /// The fields of a message by their names, those that are not set with their defaults, but for

@@ -163,7 +163,7 @@ impl Webhooks {
 
     /// Says that something was kept, after its commit.
     pub(crate) fn wake(&self) {
-        self.due.notify_one();
+        self.due.notify_waiters();
     }
 
     fn new_delivery(&self, endpoint: &Endpoint, message: Message) -> Delivery {

@@ -57,32 +57,47 @@ impl Webhooks {
             let owner = new_id(&*self.clock, &*self.random);
             let turns = Turns::new("webhooks", owner, LEASE, self.db.clone());
             let rounds = || async {
-                let mut tidied = None;
-                loop {
-                    let due = self.due.notified();
-                    if let Err(error) = self.round(&mut tidied).await {
-                        tracing::warn!(%error, "webhooks were not delivered; they will be");
-                    }
-                    let _: Result<(), _> = tokio::time::timeout(EVERY, due).await;
-                }
+                let all = join_all(self.endpoints.iter().map(|endpoint| self.deliver_to(endpoint)));
+                tokio::join!(all, self.tidy_on_and_on());
             };
             turns.run_until(stop.cancelled(), || self.clock.now(), rounds).await;
         })
     }
 
-    /// One round, behind some tidying now and then.
-    async fn round(&self, tidied: &mut Option<OffsetDateTime>) -> Result<(), Error> {
-        let now = self.clock.now();
-        if tidied.is_none_or(|last| now - last >= TIDY_EVERY) {
-            let mut tx = self.db.begin().await?;
-            let names: Vec<&str> = self.endpoints.iter().map(|one| one.name.as_str()).collect();
-            store::webhook_delivery::fail_others(&mut tx, &names, now).await?;
-            store::webhook_delivery::forget(&mut tx, now - KEPT, FORGET_ROWS).await?;
-            tx.commit().await?;
-            *tidied = Some(now);
+    /// Sends what is due to a receiver, on and on.
+    async fn deliver_to(&self, endpoint: &Endpoint) {
+        loop {
+            let due = self.due.notified();
+            if let Err(error) = self.round_of(endpoint).await {
+                let webhook = &endpoint.name;
+                tracing::warn!(%error, webhook, "a webhook was not delivered to; it will be");
+            }
+            let _: Result<(), _> = tokio::time::timeout(EVERY, due).await;
         }
-        let rounds = join_all(self.endpoints.iter().map(|endpoint| self.round_of(endpoint))).await;
-        rounds.into_iter().collect()
+    }
+
+    /// Tidies now and then, on and on.
+    async fn tidy_on_and_on(&self) {
+        let mut tidied = OffsetDateTime::UNIX_EPOCH;
+        loop {
+            let now = self.clock.now();
+            if now - tidied >= TIDY_EVERY {
+                match self.tidy(now).await {
+                    Ok(()) => tidied = now,
+                    Err(error) => tracing::warn!(%error, "old deliveries were not forgotten"),
+                }
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
+    /// Ends what waits for receivers that are gone, and forgets what ended long ago.
+    async fn tidy(&self, now: OffsetDateTime) -> Result<(), Error> {
+        let mut tx = self.db.begin().await?;
+        let names: Vec<&str> = self.endpoints.iter().map(|one| one.name.as_str()).collect();
+        store::webhook_delivery::fail_others(&mut tx, &names, now).await?;
+        store::webhook_delivery::forget(&mut tx, now - KEPT, FORGET_ROWS).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Sends what is due to a receiver. After the first that it does not take the others wait for
@@ -173,12 +188,7 @@ impl Webhooks {
 }
 
 /// An error with its causes.
-fn described(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
+fn described(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

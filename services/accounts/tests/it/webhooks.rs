@@ -272,6 +272,25 @@ async fn a_receiver_gets_what_it_wants_and_one_that_is_away_holds_up_no_other() 
 }
 
 #[tokio::test]
+async fn a_receiver_that_does_not_answer_holds_up_no_other() {
+    let receiver = Receiver::start().await;
+    // Connections are taken by the system, and nobody answers.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let silent_one = Webhook { url, ..receiver.settings() };
+    let kit = kit_with(&[("mailer", receiver.settings()), ("silent", silent_one)]).await;
+    for count in [1, 2] {
+        kit.bus.publish(&plan_changed(&kit)).await.unwrap();
+        receiver.count(count).await;
+    }
+    // Its first attempt is still under way.
+    let all = deliveries(&kit).await;
+    let untaken: Vec<_> = all.iter().filter(|one| one.webhook == "webhooks/silent").collect();
+    assert_eq!(untaken.len(), 2);
+    assert!(untaken.iter().all(|one| one.attempts == 0), "{untaken:?}");
+}
+
+#[tokio::test]
 async fn a_test_is_sent_once_for_its_request() {
     let receiver = Receiver::start().await;
     let kit = kit_with(&[("mailer", receiver.settings())]).await;

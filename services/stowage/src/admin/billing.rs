@@ -13,6 +13,7 @@ use tonic::Response;
 
 use super::client::Flags;
 use super::output::{self, Row};
+use super::reconcile::{Part, look_at_all};
 use super::{Error, Session};
 
 const FLAGS: Flags = &[
@@ -196,31 +197,15 @@ pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error
     }
 }
 
-/// Looks at all parts, one after the other. Fails if anything is left as it was found.
 async fn reconcile(command: Reconcile, session: &Session) -> Result<(), Error> {
-    let mut service = ReconcileServiceClient::new(session.client.api());
-    let (mut rows, mut looked_at, mut page_token) = (Vec::<FindingRow>::new(), 0, String::new());
-    loop {
+    let api = ReconcileServiceClient::new(session.client.api());
+    let look = async |page_token| {
         let request = ReconcileRequest { mend: command.mend, page_token };
-        let part = service.reconcile(request).await;
-        let part = part.map_err(|status| session.client.explain(&status, &[]))?.into_inner();
-        rows.extend(part.findings.into_iter().map(FindingRow::from));
-        if part.looked_at > 0 {
-            looked_at += part.looked_at;
-            // For those who wait; standard output is for the answer.
-            eprintln!("{looked_at} looked at, {} found", rows.len());
-        }
-        page_token = part.next_page_token;
-        if page_token.is_empty() {
-            break;
-        }
-    }
-    output::list(session.output, &rows)?;
-    match rows.iter().filter(|row| !row.mended).count() {
-        0 => Ok(()),
-        1 => Err(Error::Failed("1 finding is not mended".to_owned())),
-        left => Err(Error::Failed(format!("{left} findings are not mended"))),
-    }
+        let part = api.clone().reconcile(request).await?.into_inner();
+        let rows = part.findings.into_iter().map(FindingRow::from).collect();
+        Ok(Part { rows, looked_at: part.looked_at, next_page_token: part.next_page_token })
+    };
+    look_at_all(session, look, |row: &FindingRow| row.mended).await
 }
 
 async fn link(command: Link, session: &Session) -> Result<(), Error> {

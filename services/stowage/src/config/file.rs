@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::Config;
 
-/// How a path is too little: what is in the table above it decides.
+/// What the fault of a setting begins with that needs others of its table.
 const LACKS: &str = "missing field";
 /// Shortest path of a table whose settings may need each other: a section's own table.
 const TOGETHER_FROM: usize = 2;

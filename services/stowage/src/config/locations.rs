@@ -1,16 +1,15 @@
 //! `[location.<CODE>]`: places whose engine is another server.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 use stowage_runtime::Identity;
 use stowage_storage::{EngineSettings, LocationConfig, LocationState};
 
 use super::EngineKind;
 use super::sections::{Listener, address, half, identity};
-use crate::data::read_secret;
+use crate::data::secret_in;
 use crate::error::StartError;
 use crate::opener::Given;
 
@@ -221,9 +220,4 @@ fn some_address<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<SocketAddr>, D::Error> {
     address(deserializer).map(Some)
-}
-
-fn secret_in(file: &Path) -> Result<SecretString, StartError> {
-    let missing = || StartError::Secret { path: file.to_owned(), why: "is missing".to_owned() };
-    read_secret(file)?.ok_or_else(missing)
 }
