@@ -9,6 +9,7 @@ mod golden_invoices;
 mod hooks;
 mod invoices;
 mod kit;
+mod limits;
 mod metering;
 mod orders;
 mod periods;

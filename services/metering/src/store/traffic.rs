@@ -127,6 +127,19 @@ pub(crate) async fn remove(tx: &mut Tx, of: Of<'_>, start: OffsetDateTime) -> Re
     Ok(())
 }
 
+/// Start of the last window before `end` that has a row.
+pub(crate) async fn last_before(
+    db: &Db,
+    of: Of<'_>,
+    end: OffsetDateTime,
+) -> Result<Option<OffsetDateTime>, Error> {
+    const SQL: &str = "SELECT max(start_time) FROM traffic \
+        WHERE s3uid = $1 AND bucket = $2 AND step = $3 AND start_time < $4";
+    let args = args![of.s3uid.as_str(), of.bucket, code(of.step), end];
+    let (last,): (Option<OffsetDateTime>,) = db.fetch_one(SQL, args).await?;
+    Ok(last)
+}
+
 /// Start of the first window that has a row.
 pub(crate) async fn first(db: &Db, of: Of<'_>) -> Result<Option<OffsetDateTime>, Error> {
     const SQL: &str = "SELECT min(start_time) FROM traffic \
