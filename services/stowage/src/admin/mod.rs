@@ -19,6 +19,7 @@ mod client;
 mod credit;
 mod customer;
 mod dead_letter;
+mod focus;
 mod import;
 mod invoice;
 mod keyring;

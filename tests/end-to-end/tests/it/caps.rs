@@ -139,6 +139,16 @@ async fn an_account_is_told_of_and_can_only_be_read_at_its_cap_and_loses_nothing
     wanted.sort();
     assert_eq!(all, wanted, "{alerts}");
 
+    let used = server.admin(&["usage", &account.s3uid, "--step", "month", "--focus"]).await;
+    let used = String::from_utf8_lossy(&used.stdout).into_owned();
+    let (head, sent) = (used.lines().next(), used.lines().find(|row| row.contains("Bytes sent")));
+    assert!(head.is_some_and(|head| head.starts_with("BilledCost,BillingAccountId")), "{used}");
+    let parts = ["0,", ",EUR,", ",Usage,", ",2000000", ",NL,", &account.s3uid];
+    assert!(parts.iter().all(|part| sent.is_some_and(|sent| sent.contains(part))), "{used}");
+    // What a cap refuses is nobody's to pay: one put was let in.
+    let writes = used.lines().find(|row| row.contains("Requests that write"));
+    assert!(writes.is_some_and(|row| row.contains(",1,Requests,")), "{used}");
+
     // Another way out: more is bought.
     let plan_id = plan.to_string();
     server.admin_json(&["plan", "update", &plan_id, "--traffic-cap-gb", "0"]).await;
