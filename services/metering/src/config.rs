@@ -15,6 +15,12 @@ pub struct Config {
     pub fact_keep_days: u32,
     /// Callers of `WatchUsage` that a process serves at once. Default 1,000.
     pub watches_max: usize,
+    /// Accounts that `RankAccounts` ranks by figures of this moment. Where more match, it ranks by
+    /// figures kept in memory, which are some seconds old. Default 200.
+    pub ranked_at_once_max: u32,
+    /// Memory for these figures, in MiB. What one question needs is taken in any case: some 100
+    /// bytes for each account, and 16 more for each month of its period. Default 64.
+    pub rankings_mib_max: usize,
 }
 
 impl Default for Config {
@@ -24,6 +30,8 @@ impl Default for Config {
             fresh_wait_ms_max: 5_000,
             fact_keep_days: 40,
             watches_max: 1_000,
+            ranked_at_once_max: 200,
+            rankings_mib_max: 64,
         }
     }
 }
@@ -44,6 +52,12 @@ impl Config {
         }
         if self.watches_max > 100_000 {
             faults.push("metering.watches_max must be at most 100000".to_owned());
+        }
+        if self.ranked_at_once_max > 10_000 {
+            faults.push("metering.ranked_at_once_max must be at most 10000".to_owned());
+        }
+        if !(1..=1_000_000).contains(&self.rankings_mib_max) {
+            faults.push("metering.rankings_mib_max must be from 1 to 1000000".to_owned());
         }
         faults
     }

@@ -1,5 +1,6 @@
 //! Rules, transactions, and what follows from facts.
 
+mod board;
 mod conflict;
 mod dead_letter;
 mod effect;
@@ -7,11 +8,14 @@ mod fact;
 mod fresh;
 mod history;
 mod ingest;
+mod kept;
 mod meter;
 mod percentile;
 mod ranking;
 mod rebuild;
 mod retention;
+mod roster;
+mod span;
 mod step;
 mod summary;
 mod sweep;
@@ -35,6 +39,7 @@ pub(crate) use ingest::{Batch, Item};
 pub(crate) use meter::{Dimensions, Meter};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
 pub(crate) use rebuild::{Difference, Place, Rebuild, Rebuilt};
+pub(crate) use span::{Month, Span};
 pub(crate) use step::{Every, Period, Step};
 pub(crate) use summary::{AccountWindow, Stretch, Summary};
 pub(crate) use usage::{AccountFigures, BucketFigures};
@@ -42,6 +47,10 @@ pub(crate) use watch::Watch;
 pub(crate) use window::Window;
 
 use crate::{Config, events};
+use kept::Rankings;
+
+/// Bytes of a MiB.
+const MIB: usize = 1 << 20;
 
 /// The whole account, where a bucket could be named.
 pub(crate) const WHOLE_ACCOUNT: &str = "";
@@ -57,6 +66,9 @@ pub(crate) struct Metering {
     facts_kept: time::Duration,
     /// One for each who may still watch.
     watches: Arc<Semaphore>,
+    /// Accounts that are ranked from the database; more are ranked by what is kept.
+    ranked_at_once: i64,
+    rankings: Arc<Rankings>,
     pub(crate) outbox: Outbox,
     pub(crate) letters: DeadLetters,
 }
@@ -73,6 +85,19 @@ impl Metering {
         let fresh_wait = Duration::from_millis(config.fresh_wait_ms_max);
         let facts_kept = time::Duration::days(config.fact_keep_days.into());
         let watches = Arc::new(Semaphore::new(config.watches_max));
-        Self { db, clock, fresh_wait, facts_kept, watches, outbox, letters }
+        let ranked_at_once = config.ranked_at_once_max.into();
+        let kept_bytes = config.rankings_mib_max.saturating_mul(MIB);
+        let rankings = Arc::new(Rankings::new(db.clone(), Arc::clone(&clock), kept_bytes));
+        Self {
+            db,
+            clock,
+            fresh_wait,
+            facts_kept,
+            watches,
+            ranked_at_once,
+            rankings,
+            outbox,
+            letters,
+        }
     }
 }

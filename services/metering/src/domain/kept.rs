@@ -1,0 +1,423 @@
+//! Rankings of large installations are kept in memory: the roster of meters, figures by months and
+//! by stretches of days, and boards made of them.
+//!
+//! What is asked for is read in the background when it is due, and answered as it is meanwhile;
+//! when it is overdue the question waits. How soon a part is due follows from how long reading it
+//! took, so that reading never is more than a small share of the work. One part is read at a time.
+//! Parts are what the database says, never what this process believes: there may be several.
+//!
+//! What this process itself changes of a meter is read anew for each answer, until a roster that
+//! was begun later is there.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use stowage_db::Db;
+use stowage_types::{Clock, S3uid};
+use time::{Duration, OffsetDateTime};
+use tokio::sync::watch;
+
+use super::board::{Board, Figures};
+use super::fact::LATE_MAX;
+use super::roster::{Reading, Roster, key_of};
+use super::{Month, Period, Span};
+use crate::error::Error;
+use crate::store;
+
+/// How soon what facts still change is read anew.
+const SOON: Duration = Duration::seconds(5);
+/// The same of what only corrections change.
+const SELDOM: Duration = Duration::minutes(1);
+/// Reading takes one part in so many of the time, but is done after [`REST_MAX`].
+const REST: i32 = 20;
+const REST_MAX: Duration = Duration::minutes(2);
+/// What is so many times as old as it should be is not answered any more.
+const OVERDUE: i32 = 3;
+/// Rows that are read at a time.
+const ROWS: i64 = 5_000;
+/// Changes of meters that are read anew for an answer; with more, the roster is read first.
+const CHANGES_MAX: usize = 200;
+/// How long a change is remembered; no board lives as long.
+const CHANGES_KEPT: Duration = Duration::minutes(15);
+/// How long pages come from one board.
+const PAGES_FOR: Duration = Duration::minutes(1);
+/// Who turns pages, at most; and on how many boards.
+const READERS_MAX: usize = 64;
+const READERS_BOARDS_MAX: usize = 3;
+
+/// A part of a period.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Month(Month),
+    Days(Period),
+    /// What was left when a day began.
+    Left(OffsetDateTime),
+}
+
+/// When something was read, and how long that took.
+#[derive(Debug, Clone, Copy)]
+struct Read {
+    at: OffsetDateTime,
+    took: Duration,
+    /// How soon it would be read anew if it took no time.
+    base: Duration,
+}
+
+impl Read {
+    fn rest(self) -> Duration {
+        self.base.max((self.took * REST).min(REST_MAX))
+    }
+
+    fn is_due_soon(self, now: OffsetDateTime) -> bool {
+        // What is nearly due is read with what is due: each makes the boards anew.
+        now - self.at >= self.rest() / 2
+    }
+}
+
+/// Something kept.
+#[derive(Debug)]
+struct Kept<T> {
+    value: Arc<T>,
+    read: Read,
+    /// Of the places.
+    generation: u64,
+    /// When it was last asked for, in questions.
+    used: u64,
+}
+
+/// Who turns pages: a caller with his filters.
+#[derive(Debug)]
+struct Reader {
+    name: u64,
+    span: Span,
+    board: Arc<Board>,
+}
+
+/// Told to those who wait for a board: why there is none.
+type Outcome = Option<Result<Arc<Board>, Arc<Error>>>;
+
+#[derive(Debug, Default)]
+struct State {
+    roster: Option<Kept<Roster>>,
+    parts: HashMap<Part, Kept<Figures>>,
+    boards: HashMap<Span, (Arc<Board>, u64)>,
+    running: HashMap<Span, watch::Receiver<Outcome>>,
+    readers: VecDeque<Reader>,
+    /// Meters that this process changed: the number of the change, and when.
+    changed: HashMap<u128, (u64, OffsetDateTime)>,
+    changes: u64,
+    questions: u64,
+}
+
+/// See above.
+#[derive(Debug)]
+pub(crate) struct Rankings {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    bytes_max: usize,
+    state: Mutex<State>,
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Rankings {
+    pub(crate) fn new(db: Db, clock: Arc<dyn Clock>, bytes_max: usize) -> Self {
+        let (state, turn) = (Mutex::default(), tokio::sync::Mutex::default());
+        Self { db, clock, bytes_max, state, turn }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many meters are open, if that was read not long ago.
+    pub(crate) fn open_count(&self) -> Option<usize> {
+        let now = self.clock.now();
+        let state = self.state();
+        let roster = state.roster.as_ref()?;
+        let is_fresh = now - roster.read.at < roster.read.rest() * OVERDUE;
+        is_fresh.then_some(roster.value.open_count)
+    }
+
+    /// Notes that this process has changed a meter.
+    pub(crate) fn changed(&self, s3uid: &S3uid) {
+        let now = self.clock.now();
+        let mut state = self.state();
+        state.changes += 1;
+        let change = (state.changes, now);
+        state.changed.retain(|_, (_, at)| now - *at < CHANGES_KEPT);
+        state.changed.insert(key_of(s3uid.as_str()), change);
+    }
+
+    /// Meters that this process has changed since a board was made.
+    pub(crate) fn changed_since(&self, board: &Board) -> HashSet<u128> {
+        let state = self.state();
+        let newer = state.changed.iter().filter(|(_, (n, _))| *n > board.roster.changes);
+        newer.map(|(key, _)| *key).collect()
+    }
+
+    /// The parts of a period of days, as of the roster that is kept; it is read if there is none.
+    pub(crate) async fn span(self: &Arc<Self>, days: Period) -> Result<Span, Error> {
+        let now = self.clock.now();
+        let known = self.state().roster.as_ref().map(|roster| roster.value.known);
+        let known = match known {
+            Some(known) => known,
+            None => store::month::known(&self.db).await?,
+        };
+        Ok(Span::cut(days, known, now))
+    }
+
+    /// The board of a period. `reader` turns its pages: behind the first one, they come from the
+    /// board of the first where that is not too old.
+    pub(crate) async fn board(
+        self: &Arc<Self>,
+        span: &Span,
+        reader: u64,
+        is_first: bool,
+    ) -> Result<Arc<Board>, Error> {
+        let now = self.clock.now();
+        let begun = if is_first { None } else { self.state().board_of(reader, span, now) };
+        if let Some(board) = begun.filter(|board| !self.has_changed_much(board)) {
+            return Ok(board);
+        }
+        let found = self.state().look(span);
+        let board = match found {
+            Some(board) if now < board.due => board,
+            Some(board) if now < board.overdue && !self.has_changed_much(&board) => {
+                let _waits_for_nothing = self.start(span);
+                board
+            }
+            _ => self.wait(span).await?,
+        };
+        self.state().turn_to(Reader { name: reader, span: span.clone(), board: board.clone() });
+        Ok(board)
+    }
+
+    fn has_changed_much(&self, board: &Board) -> bool {
+        self.changed_since(board).len() > CHANGES_MAX
+    }
+
+    async fn wait(self: &Arc<Self>, span: &Span) -> Result<Arc<Board>, Error> {
+        let mut outcome = self.start(span);
+        let outcome = outcome.wait_for(Option::is_some).await.ok().and_then(|told| told.clone());
+        match outcome {
+            Some(Ok(board)) => Ok(board),
+            Some(Err(error)) => Err(again(&error)),
+            None => Err(stowage_db::Error::Unavailable { why: "stopped", source: None }.into()),
+        }
+    }
+
+    /// Has a board made, unless that is under way. It is made also if nobody waits any more.
+    fn start(self: &Arc<Self>, span: &Span) -> watch::Receiver<Outcome> {
+        let mut state = self.state();
+        // One whose task has broken off tells nothing any more.
+        if let Some(running) = state.running.get(span).filter(|of| of.has_changed().is_ok()) {
+            return running.clone();
+        }
+        let (tell, outcome) = watch::channel(None);
+        state.running.insert(span.clone(), outcome.clone());
+        drop(state);
+        let (rankings, span) = (Arc::clone(self), span.clone());
+        tokio::spawn(async move {
+            let made = rankings.make(&span).await;
+            if let Err(error) = &made {
+                tracing::warn!(?error, "a ranking could not be made");
+            }
+            rankings.state().running.remove(&span);
+            tell.send_replace(Some(made.map_err(Arc::new)));
+        });
+        outcome
+    }
+
+    async fn make(&self, span: &Span) -> Result<Arc<Board>, Error> {
+        let _turn = self.turn.lock().await;
+        let now = self.clock.now();
+        let known = self.state().boards.get(span).map(|(board, _)| Arc::clone(board));
+        // Another may have made it since this one was asked for.
+        if let Some(board) = known.filter(|of| now < of.due && !self.has_changed_much(of)) {
+            return Ok(board);
+        }
+        let (roster, read) = self.roster().await?;
+        let mut reads = vec![read];
+        let mut figures = Vec::new();
+        for part in parts_of(span) {
+            let (part, read) = self.part(part, &roster).await?;
+            figures.push(part);
+            reads.push(read);
+        }
+        let end = |times: i32| {
+            let ends = reads.iter().map(|read| read.at + read.rest() * times);
+            ends.min().unwrap_or(OffsetDateTime::UNIX_EPOCH)
+        };
+        let times = [self.clock.now(), end(1), end(OVERDUE)];
+        let made = tokio::task::spawn_blocking(move || Board::new(roster, &figures, times)).await;
+        let broken = |why: tokio::task::JoinError| stowage_db::Error::Other { source: why.into() };
+        let board = Arc::new(made.map_err(broken)?);
+        let mut state = self.state();
+        let used = state.questions;
+        state.boards.insert(span.clone(), (Arc::clone(&board), used));
+        state.forget(self.bytes_max, span);
+        Ok(board)
+    }
+
+    /// The roster, read anew if it is due.
+    async fn roster(&self) -> Result<(Arc<Roster>, Read), Error> {
+        let at = self.clock.now();
+        let (old, mut reading) = {
+            let state = self.state();
+            let old = state.roster.as_ref().map(|old| (Arc::clone(&old.value), old.read));
+            let is_behind = state.changes > old.as_ref().map_or(0, |(old, _)| old.changes);
+            let reading = Reading::of(old.as_ref().map(|(old, _)| old.clone()), state.changes);
+            (old.filter(|(_, read)| !is_behind && !read.is_due_soon(at)), reading)
+        };
+        if let Some(old) = old {
+            return Ok(old);
+        }
+        let known = store::month::known(&self.db).await?;
+        let mut after = String::new();
+        loop {
+            let meters = store::ranking::meters(&self.db, &after, ROWS).await?;
+            let Some(last) = meters.last() else { break };
+            after = last.s3uid.as_str().to_owned();
+            meters.iter().for_each(|meter| reading.add(meter));
+        }
+        let value = Arc::new(reading.done(known));
+        let read = Read { at, took: self.clock.now() - at, base: SOON };
+        let (generation, mut state) = (value.generation, self.state());
+        let kept = Kept { value: Arc::clone(&value), read, generation, used: state.questions };
+        state.parts.retain(|_, part| part.generation == generation);
+        state.roster = Some(kept);
+        Ok((value, read))
+    }
+
+    /// A part, read anew if it is due.
+    async fn part(&self, part: Part, roster: &Roster) -> Result<(Arc<Figures>, Read), Error> {
+        let at = self.clock.now();
+        {
+            let mut state = self.state();
+            let used = state.questions;
+            let generation = roster.generation;
+            let kept = state.parts.get_mut(&part).filter(|kept| kept.generation == generation);
+            if let Some(kept) = kept.filter(|kept| !kept.read.is_due_soon(at)) {
+                kept.used = used;
+                return Ok((Arc::clone(&kept.value), kept.read));
+            }
+        }
+        let value = Arc::new(self.read(part, roster).await?);
+        let read = Read { at, took: self.clock.now() - at, base: base_of(part, at) };
+        let mut state = self.state();
+        let (generation, used) = (roster.generation, state.questions);
+        let kept = Kept { value: Arc::clone(&value), read, generation, used };
+        state.parts.insert(part, kept);
+        Ok((value, read))
+    }
+
+    async fn read(&self, part: Part, roster: &Roster) -> Result<Figures, Error> {
+        let mut figures = Figures::none_of(roster.place_count());
+        let mut place_of = roster.walk();
+        let (db, mut after) = (&self.db, String::new());
+        loop {
+            let rows = match part {
+                Part::Month(month) => store::month::page(db, month, &after, ROWS).await?,
+                Part::Days(days) => store::ranking::days(db, days, &after, ROWS).await?,
+                Part::Left(from) => store::ranking::left(db, from, &after, ROWS).await?,
+            };
+            for (s3uid, traffic, peak) in &rows {
+                if let Some(place) = place_of(key_of(s3uid)) {
+                    figures.put(place, *traffic, *peak);
+                }
+            }
+            let Some((last, ..)) = rows.into_iter().next_back() else { return Ok(figures) };
+            after = last;
+        }
+    }
+}
+
+/// The same error for another who waited.
+fn again(error: &Error) -> Error {
+    use stowage_db::Error as Db;
+    Error::Database(match error {
+        Error::Database(Db::Full) => Db::Full,
+        Error::Database(Db::Unavailable { why, .. }) => Db::Unavailable { why, source: None },
+        other => Db::Other { source: other.to_string().into() },
+    })
+}
+
+/// How soon a part is read anew if that takes no time.
+fn base_of(part: Part, now: OffsetDateTime) -> Duration {
+    let end = match part {
+        Part::Month(month) => month.end(),
+        Part::Days(days) => days.to,
+        Part::Left(_) => return SELDOM,
+    };
+    // A correction may be of any day, a fact of these.
+    if end > now - LATE_MAX - Duration::DAY { SOON } else { SELDOM }
+}
+
+fn parts_of(span: &Span) -> impl Iterator<Item = Part> {
+    let months = span.months.iter().copied().map(Part::Month);
+    let days = span.days.iter().copied().map(Part::Days);
+    months.chain(days).chain(span.carried_at.map(Part::Left))
+}
+
+impl State {
+    fn look(&mut self, span: &Span) -> Option<Arc<Board>> {
+        self.questions += 1;
+        let (board, used) = self.boards.get_mut(span)?;
+        *used = self.questions;
+        Some(Arc::clone(board))
+    }
+
+    /// The board that this reader has begun with.
+    fn board_of(&mut self, name: u64, span: &Span, now: OffsetDateTime) -> Option<Arc<Board>> {
+        self.readers.retain(|reader| now - reader.board.made < PAGES_FOR);
+        let is_his = |reader: &&Reader| reader.name == name && reader.span == *span;
+        self.readers.iter().find(is_his).map(|reader| Arc::clone(&reader.board))
+    }
+
+    fn turn_to(&mut self, new: Reader) {
+        self.readers.retain(|reader| reader.name != new.name);
+        self.readers.push_back(new);
+        while self.readers.len() > READERS_MAX || self.boards_of_readers() > READERS_BOARDS_MAX {
+            self.readers.pop_front();
+        }
+    }
+
+    /// How many boards there are for those who turn pages only.
+    fn boards_of_readers(&self) -> usize {
+        let newest: HashSet<_> =
+            self.boards.values().map(|(board, _)| Arc::as_ptr(board)).collect();
+        let boards = self.readers.iter().map(|reader| Arc::as_ptr(&reader.board));
+        boards.filter(|board| !newest.contains(board)).collect::<HashSet<_>>().len()
+    }
+
+    /// Forgets what was not asked for the longest, until the rest takes no more bytes than it may.
+    /// What `span` is made of stays.
+    fn forget(&mut self, bytes_max: usize, span: &Span) {
+        let own: HashSet<Part> = parts_of(span).collect();
+        let roster = self.roster.as_ref().map_or(0, |roster| roster.value.bytes());
+        loop {
+            let parts = self.parts.values().map(|part| part.value.bytes()).sum::<usize>();
+            let boards = self.boards.values().map(|(board, _)| board.bytes()).sum::<usize>();
+            if roster + parts + boards <= bytes_max {
+                return;
+            }
+            let others = self.boards.iter().filter(|(of, _)| *of != span);
+            let oldest = others.min_by_key(|(_, (_, used))| *used);
+            let board = oldest.map(|(of, (_, used))| (of.clone(), *used));
+            let parts = self.parts.iter().filter(|(part, _)| !own.contains(part));
+            let part = parts.min_by_key(|(_, kept)| kept.used).map(|(part, of)| (*part, of.used));
+            match (board, part) {
+                (Some((of, used)), part) if part.is_none_or(|(_, other)| used <= other) => {
+                    self.boards.remove(&of);
+                }
+                (_, Some((part, _))) => {
+                    self.parts.remove(&part);
+                }
+                _ => return,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
