@@ -70,8 +70,9 @@ pub(crate) async fn list(
     let offset = args.push(ranking.skip);
     let sql = format!(
         "WITH figures AS MATERIALIZED (SELECT m.*, {traffic} AS traffic_bytes, \
-         {peak} AS days_bytes, {carried} AS carried_bytes, coalesce(a.stored_bytes, 0) AS stored_bytes, \
-         a.as_of_time FROM meter m LEFT JOIN account a ON a.s3uid = m.s3uid WHERE {filter}), \
+         {peak} AS days_bytes, {carried} AS carried_bytes, \
+         coalesce(a.stored_bytes, 0) AS stored_bytes, a.as_of_time \
+         FROM meter m LEFT JOIN account a ON a.s3uid = m.s3uid WHERE {filter}), \
          ranked AS (SELECT figures.*, CASE WHEN days_bytes > carried_bytes THEN days_bytes \
          ELSE carried_bytes END AS peak_bytes FROM figures) \
          SELECT {LATEST}, traffic_bytes, peak_bytes FROM ranked \
