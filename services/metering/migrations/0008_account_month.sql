@@ -23,3 +23,8 @@ SELECT month, s3uid, CAST(sum(traffic_bytes) AS bigint), max(peak_bytes) FROM (
         CAST(0 AS bigint) AS traffic_bytes, peak_bytes
     FROM stored WHERE bucket = '' AND step = 1
 ) days GROUP BY month, s3uid;
+
+-- When a meter was opened, changed or closed: rankings that are kept in memory read only what
+-- changed.
+ALTER TABLE meter ADD COLUMN change_time timestamptz NOT NULL DEFAULT '1970-01-01T00:00:00.000000Z';
+CREATE INDEX meter_change ON meter (change_time);

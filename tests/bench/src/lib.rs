@@ -25,6 +25,7 @@ mod rankings;
 mod raw;
 mod start;
 mod usage;
+mod visible;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,6 +87,9 @@ struct Flags {
     /// Facts that are stored when the cost of one is measured again
     #[arg(long, default_value_t = 10_000_000)]
     facts: i64,
+    /// Measure how soon facts show over RabbitMQ alone
+    #[arg(long)]
+    only_visible: bool,
     /// Measure rankings of accounts alone
     #[arg(long)]
     only_rankings: bool,
@@ -143,6 +147,10 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
         add(facts::measure(program, flags.facts).await);
         return figures;
     }
+    if flags.only_visible {
+        add(visible::measure(program).await);
+        return figures;
+    }
     if flags.only_rankings {
         add(rankings::measure(program, rankings_of(flags)).await);
         return figures;
@@ -175,7 +183,8 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
     add(parts::measure(program.clone(), flags).await);
     add(closing::of_parts(program.clone(), flags.subscriptions).await);
     add(facts::measure(program.clone(), flags.facts).await);
-    add(rankings::measure(program, rankings_of(flags)).await);
+    add(rankings::measure(program.clone(), rankings_of(flags)).await);
+    add(visible::measure(program).await);
     figures
 }
 

@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use super::board::{Board, Figures};
 use super::fact::LATE_MAX;
 use super::roster::{Reading, Roster, key_of};
-use super::{Month, Period, Span};
+use super::{Meter, Month, Period, Span};
 use crate::error::Error;
 use crate::store;
 
@@ -28,13 +28,21 @@ use crate::store;
 const SOON: Duration = Duration::seconds(5);
 /// The same of what only corrections change.
 const SELDOM: Duration = Duration::minutes(1);
-/// Reading takes one part in so many of the time, but is done after [`REST_MAX`].
+/// The same of days that only corrections change, which take longer to read.
+const RARELY: Duration = Duration::minutes(10);
+/// Reading takes one part in so many of the time, but nothing rests for longer than this.
 const REST: i32 = 20;
-const REST_MAX: Duration = Duration::minutes(2);
+const REST_MAX: Duration = Duration::minutes(5);
 /// What is so many times as old as it should be is not answered any more.
 const OVERDUE: i32 = 3;
+/// How soon all meters are read, and not only those that changed.
+const ALL_METERS: Duration = Duration::minutes(10);
+/// How far clocks and commits of others may lag behind the time that a change has.
+const LAG: Duration = Duration::minutes(5);
 /// Rows that are read at a time.
 const ROWS: i64 = 5_000;
+/// Meters that are read at a time: each is a row to the driver.
+const METERS: i64 = 1_000;
 /// Changes of meters that are read anew for an answer; with more, the roster is read first.
 const CHANGES_MAX: usize = 200;
 /// How long a change is remembered; no board lives as long.
@@ -99,6 +107,8 @@ type Outcome = Option<Result<Arc<Board>, Arc<Error>>>;
 #[derive(Debug, Default)]
 struct State {
     roster: Option<Kept<Roster>>,
+    /// When all meters were read.
+    all_read: Option<OffsetDateTime>,
     parts: HashMap<Part, Kept<Figures>>,
     boards: HashMap<Span, (Arc<Board>, u64)>,
     running: HashMap<Span, watch::Receiver<Outcome>>,
@@ -116,13 +126,13 @@ pub(crate) struct Rankings {
     clock: Arc<dyn Clock>,
     bytes_max: usize,
     state: Mutex<State>,
-    turn: tokio::sync::Mutex<()>,
+    /// One at a time reads the roster, one adds up months, and one days, which take longer.
+    turns: [tokio::sync::Mutex<()>; 3],
 }
 
 impl Rankings {
     pub(crate) fn new(db: Db, clock: Arc<dyn Clock>, bytes_max: usize) -> Self {
-        let (state, turn) = (Mutex::default(), tokio::sync::Mutex::default());
-        Self { db, clock, bytes_max, state, turn }
+        Self { db, clock, bytes_max, state: Mutex::default(), turns: Default::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -132,10 +142,7 @@ impl Rankings {
     /// How many meters are open, if that was read not long ago.
     pub(crate) fn open_count(&self) -> Option<usize> {
         let now = self.clock.now();
-        let state = self.state();
-        let roster = state.roster.as_ref()?;
-        let is_fresh = now - roster.read.at < roster.read.rest() * OVERDUE;
-        is_fresh.then_some(roster.value.open_count)
+        self.state().roster(now).map(|roster| roster.open_count)
     }
 
     /// Notes that this process has changed a meter.
@@ -155,10 +162,10 @@ impl Rankings {
         newer.map(|(key, _)| *key).collect()
     }
 
-    /// The parts of a period of days, as of the roster that is kept; it is read if there is none.
+    /// The parts of a period of days.
     pub(crate) async fn span(self: &Arc<Self>, days: Period) -> Result<Span, Error> {
         let now = self.clock.now();
-        let known = self.state().roster.as_ref().map(|roster| roster.value.known);
+        let known = self.state().roster(now).map(|roster| roster.known);
         let known = match known {
             Some(known) => known,
             None => store::month::known(&self.db).await?,
@@ -229,7 +236,9 @@ impl Rankings {
     }
 
     async fn make(&self, span: &Span) -> Result<Arc<Board>, Error> {
-        let _turn = self.turn.lock().await;
+        let [_, months, days] = &self.turns;
+        let turn = if span.days.is_empty() { months } else { days };
+        let _turn = turn.lock().await;
         let now = self.clock.now();
         let known = self.state().boards.get(span).map(|(board, _)| Arc::clone(board));
         // Another may have made it since this one was asked for.
@@ -261,32 +270,64 @@ impl Rankings {
 
     /// The roster, read anew if it is due.
     async fn roster(&self) -> Result<(Arc<Roster>, Read), Error> {
+        let [turn, ..] = &self.turns;
+        let _turn = turn.lock().await;
         let at = self.clock.now();
-        let (old, mut reading) = {
+        let (old, changes, all_read) = {
             let state = self.state();
             let old = state.roster.as_ref().map(|old| (Arc::clone(&old.value), old.read));
-            let is_behind = state.changes > old.as_ref().map_or(0, |(old, _)| old.changes);
-            let reading = Reading::of(old.as_ref().map(|(old, _)| old.clone()), state.changes);
-            (old.filter(|(_, read)| !is_behind && !read.is_due_soon(at)), reading)
+            (old, state.changes, state.all_read)
         };
-        if let Some(old) = old {
-            return Ok(old);
+        if let Some((old, read)) = &old
+            && old.changes == changes
+            && !read.is_due_soon(at)
+        {
+            return Ok((Arc::clone(old), *read));
         }
         let known = store::month::known(&self.db).await?;
-        let mut after = String::new();
-        loop {
-            let meters = store::ranking::meters(&self.db, &after, ROWS).await?;
-            let Some(last) = meters.last() else { break };
-            after = last.s3uid.as_str().to_owned();
-            meters.iter().for_each(|meter| reading.add(meter));
-        }
-        let value = Arc::new(reading.done(known));
+        let is_recent = all_read.is_some_and(|all| at - all < ALL_METERS);
+        let gone_on_with = old.as_ref().filter(|(old, _)| is_recent && !old.is_worn());
+        let roster = match gone_on_with {
+            Some((old, read)) => {
+                let mut meters = Vec::new();
+                self.meters(Some(read.at - LAG), |page| meters.extend(page)).await?;
+                old.with(&meters, known, changes)
+            }
+            None => {
+                let mut reading = Reading::of(old.as_ref().map(|(old, _)| old.clone()), changes);
+                let mut add = |page: Vec<Meter>| {
+                    page.iter().for_each(|meter| reading.add(&meter.dimensions));
+                };
+                self.meters(None, &mut add).await?;
+                reading.done(known)
+            }
+        };
+        let is_all = gone_on_with.is_none();
         let read = Read { at, took: self.clock.now() - at, base: SOON };
+        let value = Arc::new(roster);
         let (generation, mut state) = (value.generation, self.state());
         let kept = Kept { value: Arc::clone(&value), read, generation, used: state.questions };
         state.parts.retain(|_, part| part.generation == generation);
         state.roster = Some(kept);
+        if is_all {
+            state.all_read = Some(at);
+        }
         Ok((value, read))
+    }
+
+    /// Reads the open meters, or all that have changed since a time, page by page.
+    async fn meters(
+        &self,
+        since: Option<OffsetDateTime>,
+        mut take: impl FnMut(Vec<Meter>),
+    ) -> Result<(), Error> {
+        let mut after = String::new();
+        loop {
+            let meters = store::ranking::meters(&self.db, since, &after, METERS).await?;
+            let Some(last) = meters.last() else { return Ok(()) };
+            after = last.dimensions.s3uid.as_str().to_owned();
+            take(meters);
+        }
     }
 
     /// A part, read anew if it is due.
@@ -316,17 +357,17 @@ impl Rankings {
         let mut place_of = roster.walk();
         let (db, mut after) = (&self.db, String::new());
         loop {
-            let rows = match part {
+            let page = match part {
                 Part::Month(month) => store::month::page(db, month, &after, ROWS).await?,
                 Part::Days(days) => store::ranking::days(db, days, &after, ROWS).await?,
                 Part::Left(from) => store::ranking::left(db, from, &after, ROWS).await?,
             };
-            for (s3uid, traffic, peak) in &rows {
-                if let Some(place) = place_of(key_of(s3uid)) {
-                    figures.put(place, *traffic, *peak);
+            for (key, traffic, peak) in page.rows {
+                if let Some(place) = place_of(key) {
+                    figures.put(place, traffic, peak);
                 }
             }
-            let Some((last, ..)) = rows.into_iter().next_back() else { return Ok(figures) };
+            let Some(last) = page.last else { return Ok(figures) };
             after = last;
         }
     }
@@ -344,13 +385,15 @@ fn again(error: &Error) -> Error {
 
 /// How soon a part is read anew if that takes no time.
 fn base_of(part: Part, now: OffsetDateTime) -> Duration {
-    let end = match part {
-        Part::Month(month) => month.end(),
-        Part::Days(days) => days.to,
-        Part::Left(_) => return SELDOM,
-    };
     // A correction may be of any day, a fact of these.
-    if end > now - LATE_MAX - Duration::DAY { SOON } else { SELDOM }
+    let may_change = |end: OffsetDateTime| end > now - LATE_MAX - Duration::DAY;
+    match part {
+        Part::Month(month) if may_change(month.end()) => SOON,
+        Part::Days(days) if may_change(days.to) => SOON,
+        Part::Left(from) if may_change(from) => SELDOM,
+        Part::Month(_) => SELDOM,
+        Part::Days(_) | Part::Left(_) => RARELY,
+    }
 }
 
 fn parts_of(span: &Span) -> impl Iterator<Item = Part> {
@@ -360,6 +403,12 @@ fn parts_of(span: &Span) -> impl Iterator<Item = Part> {
 }
 
 impl State {
+    /// The roster, if it is not too old.
+    fn roster(&self, now: OffsetDateTime) -> Option<&Roster> {
+        let kept = self.roster.as_ref()?;
+        (now - kept.read.at < kept.read.rest() * OVERDUE).then_some(&*kept.value)
+    }
+
     fn look(&mut self, span: &Span) -> Option<Arc<Board>> {
         self.questions += 1;
         let (board, used) = self.boards.get_mut(span)?;

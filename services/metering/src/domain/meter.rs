@@ -53,7 +53,7 @@ impl Metering {
             let why = "is not the customer that the call acts for";
             return Err(Violations::of("dimensions.customer_id", why).into());
         }
-        store::meter::put(&mut tx, &dimensions).await?;
+        store::meter::put(&mut tx, &dimensions, self.clock.now()).await?;
         let committed = tx.commit().await;
         self.rankings.changed(&dimensions.s3uid);
         Ok(committed?)

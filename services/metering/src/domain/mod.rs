@@ -39,6 +39,7 @@ pub(crate) use ingest::{Batch, Item};
 pub(crate) use meter::{Dimensions, Meter};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
 pub(crate) use rebuild::{Difference, Place, Rebuild, Rebuilt};
+pub(crate) use roster::key_of;
 pub(crate) use span::{Month, Span};
 pub(crate) use step::{Every, Period, Step};
 pub(crate) use summary::{AccountWindow, Stretch, Summary};

@@ -9,15 +9,18 @@ use stowage_types::{CustomerId, PlanId, S3uid};
 use time::OffsetDateTime;
 
 use super::board::{Line, Wanted, without};
+use super::fact::AHEAD_MAX;
 use super::meter::visible_to;
 use super::roster::{Filter, key_of, s3uid_of};
-use super::{Dimensions, Metering, Period, Span, Step};
+use super::{Dimensions, Metering, Month, Period, Span, Step};
 use crate::error::Error;
 use crate::store;
 use crate::store::ranking::Latest;
 
 /// How often a page is made again without accounts that had changed meanwhile.
 const TRIES_MORE: usize = 5;
+/// Shorter periods have their months named, whether there is anything in them or not.
+const MONTHS_LISTED: time::Duration = time::Duration::days(1_200);
 
 /// What to rank by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -90,29 +93,41 @@ impl Metering {
         let days = Period::of(from, to, now)?.widened(Step::Day);
         let visible_to = visible_to(cx);
         let ranking = Ranking { by, days, visible_to, skip, max };
-        match self.count_few(&ranking).await? {
-            Some(total) => {
-                let span = Span::cut(days, store::month::known(&self.db).await?, now);
-                Ok((store::ranking::list(&self.db, &ranking, &span, None).await?, total))
-            }
-            None => self.rank_kept(&ranking, &cx.actor()).await,
+        let may_be_few = ranking.by.is_narrow() || visible_to.is_some() || self.has_few().await?;
+        if may_be_few && let Some(answer) = self.rank_few(&ranking, now).await? {
+            return Ok(answer);
         }
+        self.rank_kept(&ranking, &cx.actor()).await
     }
 
-    /// How many accounts match, if they are so few that their figures are added up at once.
-    async fn count_few(&self, ranking: &Ranking) -> Result<Option<i64>, Error> {
-        let is_narrow = ranking.by.is_narrow() || ranking.visible_to.is_some();
-        if !is_narrow {
-            let open = match self.rankings.open_count() {
-                Some(open) => i64::try_from(open).unwrap_or(i64::MAX),
-                None => store::ranking::count_open(&self.db, self.ranked_at_once + 1).await?,
-            };
-            if open > self.ranked_at_once {
-                return Ok(None);
-            }
+    /// Whether so few meters are open that all are ranked at once.
+    async fn has_few(&self) -> Result<bool, Error> {
+        let open = match self.rankings.open_count() {
+            Some(open) => i64::try_from(open).unwrap_or(i64::MAX),
+            None => store::ranking::count_open(&self.db, self.ranked_at_once + 1).await?,
+        };
+        Ok(open <= self.ranked_at_once)
+    }
+
+    /// The answer of the database, if few accounts match.
+    async fn rank_few(
+        &self,
+        ranking: &Ranking,
+        now: OffsetDateTime,
+    ) -> Result<Option<(Vec<Ranked>, i64)>, Error> {
+        let known = match ranking.days.to - ranking.days.from < MONTHS_LISTED {
+            true => Some((Month::of(ranking.days.from), Month::of(now + AHEAD_MAX))),
+            false => store::month::known(&self.db).await?,
+        };
+        let span = Span::cut(ranking.days, known, now);
+        let few = (None, self.ranked_at_once);
+        let (rows, total) = store::ranking::list(&self.db, ranking, &span, few).await?;
+        if !rows.is_empty() {
+            return Ok(Some((rows, total)));
         }
+        // None match, or too many, or the page is behind the last.
         let count = store::ranking::count(&self.db, ranking, self.ranked_at_once + 1).await?;
-        Ok((count <= self.ranked_at_once).then_some(count))
+        Ok((count <= self.ranked_at_once).then_some((rows, count)))
     }
 
     /// The same from what is kept. What is answered is read again, so that no closed meter and none
@@ -160,7 +175,7 @@ impl Metering {
         }
         let among: Vec<S3uid> = changed.iter().filter_map(|key| s3uid_of(*key)).collect();
         let all = Ranking { skip: 0, max: i64::MAX, ..ranking.clone() };
-        Ok(store::ranking::list(&self.db, &all, span, Some(&among)).await?)
+        Ok(store::ranking::list(&self.db, &all, span, (Some(&among), i64::MAX)).await?.0)
     }
 
     /// Rows of lines, with what is known now; and the accounts that are not to be answered.

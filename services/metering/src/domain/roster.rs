@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use stowage_types::S3uid;
 
-use super::{Dimensions, Month, RankBy, Ranking};
+use super::{Dimensions, Meter, Month, RankBy, Ranking};
 
 /// Answers to filters that are kept; more begin anew.
 const MATCHES_MAX: usize = 64;
@@ -271,6 +271,49 @@ impl Roster {
         places
     }
 
+    /// The same with meters that have changed.
+    pub(crate) fn with(
+        &self,
+        meters: &[Meter],
+        known: Option<(Month, Month)>,
+        changes: u64,
+    ) -> Self {
+        let Self { open_count, generation, .. } = *self;
+        let (mut entries, mut by_key) = (self.entries.clone(), self.by_key.clone());
+        let mut open_count = open_count;
+        let mut is_same = true;
+        for Meter { dimensions, closed } in meters {
+            let entry = Entry { is_open: closed.is_none(), ..Entry::of(dimensions) };
+            let place = self.place_of(entry.key);
+            let before = place.and_then(|place| entries.get(place));
+            if before == Some(&entry) || before.is_none() && !entry.is_open {
+                continue;
+            }
+            is_same = false;
+            open_count -= usize::from(before.is_some_and(|before| before.is_open));
+            open_count += usize::from(entry.is_open);
+            if place.is_none() {
+                by_key.push(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+            }
+            entries.put(place.unwrap_or(entries.len()), entry);
+        }
+        if by_key.len() > self.by_key.len() {
+            by_key.sort_by_key(|place| entries.key(*place));
+        }
+        let matches = match is_same {
+            true => self.matches.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            false => HashMap::new(),
+        };
+        let matches = Mutex::new(matches);
+        Self { entries, by_key, open_count, known, generation, changes, matches }
+    }
+
+    /// Whether most of its places are of closed meters.
+    pub(crate) fn is_worn(&self) -> bool {
+        let closed = self.entries.len() - self.open_count;
+        closed > self.open_count * CLOSED_FOR_OPEN + CLOSED_MORE
+    }
+
     /// Those of `places` that are of these accounts.
     pub(crate) fn among(&self, places: &Places, s3uids: impl Iterator<Item = String>) -> Places {
         let mut found = Places::none_of(self.entries.len());
@@ -295,8 +338,7 @@ impl Reading {
     /// Goes on from a roster. Where most of its places are of closed meters, it begins anew.
     pub(crate) fn of(old: Option<Arc<Roster>>, changes: u64) -> Self {
         let old = old.unwrap_or_default();
-        let closed = old.entries.len() - old.open_count;
-        let is_worn = closed > old.open_count * CLOSED_FOR_OPEN + CLOSED_MORE;
+        let is_worn = old.is_worn();
         let generation = old.generation + u64::from(is_worn);
         let old = if is_worn { Arc::default() } else { old };
         let entries = old.entries.clone();

@@ -3,6 +3,7 @@
 use stowage_db::{Db, Error, Tx, args};
 use stowage_types::S3uid;
 
+use super::ranking::{Page, packed};
 use crate::domain::Month;
 
 const HEAD: &str = "INSERT INTO account_month (month, s3uid, traffic_bytes, peak_bytes)";
@@ -88,14 +89,9 @@ pub(crate) async fn known(db: &Db) -> Result<Option<(Month, Month)>, Error> {
     }
 }
 
-/// Accounts in which something was in a month, in order, behind a name: traffic and peak.
-pub(crate) async fn page(
-    db: &Db,
-    month: Month,
-    after: &str,
-    max: i64,
-) -> Result<Vec<(String, i64, i64)>, Error> {
+/// Accounts in which something was in a month, in order, behind a name.
+pub(crate) async fn page(db: &Db, month: Month, after: &str, max: i64) -> Result<Page, Error> {
     const SQL: &str = "SELECT s3uid, traffic_bytes, peak_bytes FROM account_month \
         WHERE month = $1 AND s3uid > $2 ORDER BY s3uid LIMIT $3";
-    db.fetch_all(SQL, args![code(month), after, max]).await
+    packed(db, SQL, args![code(month), after, max]).await
 }

@@ -7,7 +7,7 @@ use stowage_types::S3uid;
 use time::OffsetDateTime;
 
 use super::{meter, month};
-use crate::domain::{Dimensions, Period, RankField, Ranked, Ranking, Span};
+use crate::domain::{Dimensions, Meter, Period, RankField, Ranked, Ranking, Span, key_of};
 
 #[derive(sqlx::FromRow)]
 struct Ranks {
@@ -15,6 +15,7 @@ struct Ranks {
     latest: LatestRow,
     traffic_bytes: i64,
     peak_bytes: i64,
+    total: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -50,13 +51,14 @@ const NOTHING: &str = "CAST(0 AS bigint)";
 /// Accounts that are looked at: all that the ranking is of, or those of them named here.
 pub(crate) type Among<'a> = Option<&'a [S3uid]>;
 
-/// Rows of the ranking, from what the databases holds now. `span` is its period.
+/// Rows of the ranking from what the database holds now, and how many match; none if more than
+/// `few` match. `span` is its period.
 pub(crate) async fn list(
     db: &Db,
     ranking: &Ranking,
     span: &Span,
-    among: Among<'_>,
-) -> Result<Vec<Ranked>, Error> {
+    (among, few): (Among<'_>, i64),
+) -> Result<(Vec<Ranked>, i64), Error> {
     let mut args = Args::new();
     let (traffic, peak) = (traffic(span, &mut args), peak(span, &mut args));
     let carried = span.carried_at.map_or(NOTHING.to_owned(), |from| carried(args.push(from)));
@@ -68,23 +70,27 @@ pub(crate) async fn list(
     let order = if ranking.by.ascending { "ASC" } else { "DESC" };
     let limit = args.push(ranking.max);
     let offset = args.push(ranking.skip);
+    let (few, more) = (args.push(few), args.push(few.saturating_add(1)));
     let sql = format!(
-        "WITH figures AS MATERIALIZED (SELECT m.*, {traffic} AS traffic_bytes, \
+        "WITH few AS MATERIALIZED (SELECT m.* FROM meter m WHERE {filter} LIMIT ${more}), \
+         figures AS MATERIALIZED (SELECT m.*, {traffic} AS traffic_bytes, \
          {peak} AS days_bytes, {carried} AS carried_bytes, \
          coalesce(a.stored_bytes, 0) AS stored_bytes, a.as_of_time \
-         FROM meter m LEFT JOIN account a ON a.s3uid = m.s3uid WHERE {filter}), \
+         FROM few m LEFT JOIN account a ON a.s3uid = m.s3uid \
+         WHERE (SELECT count(*) FROM few) <= ${few}), \
          ranked AS (SELECT figures.*, CASE WHEN days_bytes > carried_bytes THEN days_bytes \
          ELSE carried_bytes END AS peak_bytes FROM figures) \
-         SELECT {LATEST}, traffic_bytes, peak_bytes FROM ranked \
-         ORDER BY {field} {order}, account_id, s3uid LIMIT ${limit} OFFSET ${offset}"
+         SELECT {LATEST}, traffic_bytes, peak_bytes, (SELECT count(*) FROM few) AS total \
+         FROM ranked ORDER BY {field} {order}, account_id, s3uid LIMIT ${limit} OFFSET ${offset}"
     );
     let rows: Vec<Ranks> = fetch(db, sql, args).await?;
+    let total = rows.first().map_or(0, |row| row.total);
     let read = |row: Ranks| {
         let Latest { dimensions, stored_bytes, as_of } = row.latest.read()?;
         let (traffic_bytes, stored_bytes_peak) = (row.traffic_bytes, row.peak_bytes);
         Ok(Ranked { dimensions, traffic_bytes, stored_bytes_peak, stored_bytes, as_of })
     };
-    rows.into_iter().map(read).collect()
+    Ok((rows.into_iter().map(read).collect::<Result<_, Error>>()?, total))
 }
 
 /// Bytes that moved in the months and days of a period.
@@ -195,26 +201,32 @@ pub(crate) async fn with_bucket(db: &Db, bucket: &str) -> Result<Vec<(String,)>,
     db.fetch_all(SQL, args![bucket]).await
 }
 
-/// A page of open meters behind a name, in order.
-pub(crate) async fn meters(db: &Db, after: &str, max: i64) -> Result<Vec<Dimensions>, Error> {
-    const SQL: &str = "SELECT s3uid, account_id, customer_id, email, plan_id, location, \
+/// A page of meters behind a name, in order: the open ones, or all that have changed since a time.
+pub(crate) async fn meters(
+    db: &Db,
+    since: Option<OffsetDateTime>,
+    after: &str,
+    max: i64,
+) -> Result<Vec<Meter>, Error> {
+    const OPEN: &str = "SELECT s3uid, account_id, customer_id, email, plan_id, location, \
         storage_type, billing, gb_bytes, closed_time FROM meter \
         WHERE closed_time IS NULL AND s3uid > $1 ORDER BY s3uid LIMIT $2";
-    let rows: Vec<meter::Row> = db.fetch_all(SQL, args![after, max]).await?;
-    rows.into_iter().map(|row| Ok(row.read()?.dimensions)).collect()
+    const CHANGED: &str = "SELECT s3uid, account_id, customer_id, email, plan_id, location, \
+        storage_type, billing, gb_bytes, closed_time FROM meter \
+        WHERE change_time >= $3 AND s3uid > $1 ORDER BY s3uid LIMIT $2";
+    let rows: Vec<meter::Row> = match since {
+        None => db.fetch_all(OPEN, args![after, max]).await?,
+        Some(since) => db.fetch_all(CHANGED, args![after, max, since]).await?,
+    };
+    rows.into_iter().map(meter::Row::read).collect()
 }
 
 /// Traffic and peak in a stretch of days, of a page of open meters behind a name, in order.
-pub(crate) async fn days(
-    db: &Db,
-    days: Period,
-    after: &str,
-    max: i64,
-) -> Result<Vec<(String, i64, i64)>, Error> {
+pub(crate) async fn days(db: &Db, days: Period, after: &str, max: i64) -> Result<Page, Error> {
     let span = Span { carried_at: None, months: Vec::new(), days: vec![days] };
     let mut args = Args::new();
     let (traffic, peak) = (traffic(&span, &mut args), peak(&span, &mut args));
-    page(db, format!("{traffic}, {peak}"), args, (after, max)).await
+    page(db, [traffic, peak], args, (after, max)).await
 }
 
 /// What was left when a day began, where that counts, of a page of open meters; as [`days`].
@@ -223,24 +235,60 @@ pub(crate) async fn left(
     from: OffsetDateTime,
     after: &str,
     max: i64,
-) -> Result<Vec<(String, i64, i64)>, Error> {
+) -> Result<Page, Error> {
     let mut args = Args::new();
     let carried = carried(args.push(from));
-    page(db, format!("{NOTHING}, {carried}"), args, (after, max)).await
+    page(db, [NOTHING.to_owned(), carried], args, (after, max)).await
 }
 
 async fn page(
     db: &Db,
-    figures: String,
+    [traffic, peak]: [String; 2],
     mut args: Args,
     (after, max): (&str, i64),
-) -> Result<Vec<(String, i64, i64)>, Error> {
+) -> Result<Page, Error> {
     let (after, max) = (args.push(after), args.push(max));
     let sql = format!(
-        "SELECT m.s3uid, {figures} FROM meter m WHERE m.closed_time IS NULL \
-         AND m.s3uid > ${after} ORDER BY m.s3uid LIMIT ${max}"
+        "SELECT m.s3uid, {traffic} AS traffic_bytes, {peak} AS peak_bytes FROM meter m \
+         WHERE m.closed_time IS NULL AND m.s3uid > ${after} ORDER BY m.s3uid LIMIT ${max}"
     );
-    fetch(db, sql, args).await
+    packed(db, &sql, args).await
+}
+
+/// Traffic and peak of accounts, in the order of their s3uids.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) rows: Vec<(u128, i64, i64)>,
+    /// The last s3uid; `None`: there is no row.
+    pub(crate) last: Option<String>,
+}
+
+/// Runs a query of accounts with their traffic and peak. Its rows come as one text: many rows cost
+/// the driver several times what they cost the database.
+pub(super) async fn packed(db: &Db, rows: &str, args: Args) -> Result<Page, Error> {
+    let join = if db.is_postgres() { "string_agg" } else { "group_concat" };
+    let sql = format!(
+        "SELECT max(s3uid), {join}(s3uid || ' ' || traffic_bytes || ' ' || peak_bytes, ',') \
+         FROM ({rows}) of_accounts"
+    );
+    let found: Vec<(Option<String>, Option<String>)> = fetch(db, sql, args).await?;
+    let (last, text) = found.into_iter().next().ok_or(Error::RowNotFound)?;
+    let text = text.unwrap_or_default();
+    let rows = text.split(',').filter(|row| !row.is_empty()).map(|row| {
+        let mut fields = row.split(' ');
+        let mut next = || fields.next().ok_or_else(|| damaged(row));
+        let key = key_of(next()?);
+        let mut number = || next()?.parse().map_err(|_| damaged(row));
+        Ok((key, number()?, number()?))
+    });
+    let mut rows = rows.collect::<Result<Vec<_>, Error>>()?;
+    // No database promises in which order it joins texts.
+    rows.sort_by_key(|(key, ..)| *key);
+    Ok(Page { rows, last })
+}
+
+fn damaged(row: &str) -> Error {
+    Error::Other { source: format!("figures {row:?}").into() }
 }
 
 /// The condition on meters; its arguments go behind those that are there.
