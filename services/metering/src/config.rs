@@ -19,7 +19,7 @@ pub struct Config {
     /// figures kept in memory, which are some seconds old. Default 200.
     pub ranked_at_once_max: u32,
     /// Memory for these figures, in MiB. What one question needs is taken in any case: some 100
-    /// bytes for each account, and 16 more for each month of its period. Default 64.
+    /// bytes for each account, and 16 more for each part of its period. Default 48.
     pub rankings_mib_max: usize,
 }
 
@@ -31,7 +31,7 @@ impl Default for Config {
             fact_keep_days: 40,
             watches_max: 1_000,
             ranked_at_once_max: 200,
-            rankings_mib_max: 64,
+            rankings_mib_max: 48,
         }
     }
 }

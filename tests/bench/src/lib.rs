@@ -152,7 +152,9 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
         return figures;
     }
     if flags.only_rankings {
-        add(rankings::measure(program, rankings_of(flags)).await);
+        for name in rankings::DATABASES {
+            add(rankings::measure(&program, rankings_of(flags), name).await);
+        }
         return figures;
     }
     if flags.only_closing {
@@ -183,7 +185,9 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
     add(parts::measure(program.clone(), flags).await);
     add(closing::of_parts(program.clone(), flags.subscriptions).await);
     add(facts::measure(program.clone(), flags.facts).await);
-    add(rankings::measure(program.clone(), rankings_of(flags)).await);
+    for name in rankings::DATABASES {
+        add(rankings::measure(&program, rankings_of(flags), name).await);
+    }
     add(visible::measure(program).await);
     figures
 }

@@ -137,7 +137,6 @@ impl Words {
                 &moved,
             );
         }
-        drop(add);
         all.extend(self.sold(size));
         all
     }

@@ -1,7 +1,7 @@
 //! `get_users` at the facade among many accounts with a year of figures.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use stowage_testkit::{Facade, Process};
@@ -35,36 +35,35 @@ pub(crate) struct Size {
     pub(crate) seconds: u64,
 }
 
+/// Where they are measured.
+pub(crate) const DATABASES: [&str; 2] = ["PostgreSQL", "SQLite"];
 /// Filters, and none.
 const FILTERS: [&str; 9] =
     ["", "plan_id", "location", "storage_type", "billing", "email", "s3uid", "bucket_name", "id"];
 /// Those that many match.
 const BROAD: usize = 5;
 
-pub(crate) async fn measure(program: PathBuf, size: Size) -> Vec<Figure> {
-    let mut figures = Vec::new();
-    for name in ["PostgreSQL", "SQLite"] {
-        figures.extend(match on(name, &program, size).await {
-            Ok(figures) => figures,
-            Err(why) => vec![Figure::missing(format!("get_users on {name}"), why)],
-        });
+/// On one of [`DATABASES`].
+pub(crate) async fn measure(program: &Path, size: Size, name: &str) -> Vec<Figure> {
+    match on(name, program, size).await {
+        Ok(figures) => figures,
+        Err(why) => vec![Figure::missing(format!("get_users on {name}"), why)],
     }
-    figures
 }
 
 /// With a tenth of the accounts, then with all.
-async fn on(name: &str, program: &PathBuf, size: Size) -> Result<Vec<Figure>, String> {
+async fn on(name: &str, program: &Path, size: Size) -> Result<Vec<Figure>, String> {
     let mut figures = Vec::new();
     let mut slowest = Vec::new();
     for accounts in [size.accounts / 10, size.accounts] {
         let size = Size { accounts, ..size };
         let (mut server, filled) = match name {
             "SQLite" => {
-                let server = Process::start_program(program.clone(), RATES_OUT_OF_REACH).await;
+                let server = Process::start_program(program.to_owned(), RATES_OUT_OF_REACH).await;
                 let filled = ranked::fill_sqlite(&server, size).await?;
                 (server, filled)
             }
-            _ => ranked::start_on_postgres(program.clone(), size).await?,
+            _ => ranked::start_on_postgres(program.to_owned(), size).await?,
         };
         // As it stands there, and not as it was filled.
         server.stop("TERM").await;

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use time::OffsetDateTime;
 
@@ -10,7 +10,7 @@ use super::roster::{Places, Roster, key_of};
 use super::{RankField, Ranked};
 
 /// Traffic and peak of accounts, in the order of their places; those behind the end have none.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
     pub(crate) traffic: Vec<i64>,
     pub(crate) peaks: Vec<i64>,
@@ -26,9 +26,19 @@ impl Figures {
         (self.traffic.len() + self.peaks.len()) * size_of::<i64>()
     }
 
-    pub(crate) fn put(&mut self, place: usize, traffic: i64, peak: i64) {
-        self.traffic[place] = traffic;
-        self.peaks[place] = peak;
+    /// The same where nothing moves.
+    pub(crate) fn peaks_of(count: usize) -> Self {
+        Self { traffic: Vec::new(), peaks: vec![0; count] }
+    }
+
+    /// Adds what there is of an account in a further month or stretch of days.
+    pub(crate) fn add(&mut self, place: usize, traffic: i64, peak: i64) {
+        if let Some(sum) = self.traffic.get_mut(place) {
+            *sum = sum.saturating_add(traffic);
+        }
+        if let Some(highest) = self.peaks.get_mut(place) {
+            *highest = peak.max(*highest);
+        }
     }
 
     /// Adds the figures of another part of the period.
@@ -56,12 +66,10 @@ pub(crate) struct Board {
     figures: Figures,
     by_traffic: Vec<u32>,
     by_peak: Vec<u32>,
-    /// When it was made.
-    pub(crate) made: OffsetDateTime,
-    /// When it should be made anew.
-    pub(crate) due: OffsetDateTime,
-    /// From when on it is too old to be answered.
-    pub(crate) overdue: OffsetDateTime,
+    /// What it is made of; only to be told from others.
+    parts: Vec<Weak<Figures>>,
+    /// When it was made, when it should be made anew, and when it is too old to be answered.
+    times: Mutex<[OffsetDateTime; 3]>,
 }
 
 /// What is asked of a board.
@@ -90,7 +98,7 @@ impl Board {
     pub(crate) fn new(
         roster: Arc<Roster>,
         parts: &[Arc<Figures>],
-        [made, due, overdue]: [OffsetDateTime; 3],
+        times: [OffsetDateTime; 3],
     ) -> Self {
         let mut figures = Figures::none_of(roster.place_count());
         for part in parts {
@@ -98,7 +106,42 @@ impl Board {
         }
         let by_traffic = in_order(&roster, &figures.traffic);
         let by_peak = in_order(&roster, &figures.peaks);
-        Self { roster, figures, by_traffic, by_peak, made, due, overdue }
+        let parts = parts.iter().map(Arc::downgrade).collect();
+        Self { roster, figures, by_traffic, by_peak, parts, times: Mutex::new(times) }
+    }
+
+    /// Whether it would be the same if it were made anew of these.
+    pub(crate) fn is_of(&self, roster: &Arc<Roster>, parts: &[Arc<Figures>]) -> bool {
+        let is_same = |(own, part): (&Weak<Figures>, &Arc<Figures>)| {
+            std::ptr::eq(own.as_ptr(), Arc::as_ptr(part))
+        };
+        Arc::ptr_eq(&self.roster, roster)
+            && self.parts.len() == parts.len()
+            && self.parts.iter().zip(parts).all(is_same)
+    }
+
+    /// It was looked at anew, and nothing had changed.
+    pub(crate) fn stays_until(&self, times: [OffsetDateTime; 3]) {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner) = times;
+    }
+
+    fn times(&self) -> [OffsetDateTime; 3] {
+        *self.times.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When it was made, or found to be right.
+    pub(crate) fn made(&self) -> OffsetDateTime {
+        self.times()[0]
+    }
+
+    /// When it should be made anew.
+    pub(crate) fn due(&self) -> OffsetDateTime {
+        self.times()[1]
+    }
+
+    /// From when on it is too old to be answered.
+    pub(crate) fn overdue(&self) -> OffsetDateTime {
+        self.times()[2]
     }
 
     /// Bytes that it takes, without the roster.

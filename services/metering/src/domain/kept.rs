@@ -18,18 +18,12 @@ use time::{Duration, OffsetDateTime};
 use tokio::sync::watch;
 
 use super::board::{Board, Figures};
-use super::fact::LATE_MAX;
+use super::part::{Part, Rows, SOON, base_of, parts_of};
 use super::roster::{Reading, Roster, key_of};
-use super::{Meter, Month, Period, Span};
+use super::{Meter, Period, Span};
 use crate::error::Error;
 use crate::store;
 
-/// How soon what facts still change is read anew.
-const SOON: Duration = Duration::seconds(5);
-/// The same of what only corrections change.
-const SELDOM: Duration = Duration::minutes(1);
-/// The same of days that only corrections change, which take longer to read.
-const RARELY: Duration = Duration::minutes(10);
 /// Reading takes one part in so many of the time, but nothing rests for longer than this.
 const REST: i32 = 20;
 const REST_MAX: Duration = Duration::minutes(5);
@@ -51,16 +45,7 @@ const CHANGES_KEPT: Duration = Duration::minutes(15);
 const PAGES_FOR: Duration = Duration::minutes(1);
 /// Who turns pages, at most; and on how many boards.
 const READERS_MAX: usize = 64;
-const READERS_BOARDS_MAX: usize = 3;
-
-/// A part of a period.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Part {
-    Month(Month),
-    Days(Period),
-    /// What was left when a day began.
-    Left(OffsetDateTime),
-}
+const READERS_BOARDS_MAX: usize = 2;
 
 /// When something was read, and how long that took.
 #[derive(Debug, Clone, Copy)]
@@ -188,8 +173,8 @@ impl Rankings {
         }
         let found = self.state().look(span);
         let board = match found {
-            Some(board) if now < board.due => board,
-            Some(board) if now < board.overdue && !self.has_changed_much(&board) => {
+            Some(board) if now < board.due() => board,
+            Some(board) if now < board.overdue() && !self.has_changed_much(&board) => {
                 let _waits_for_nothing = self.start(span);
                 board
             }
@@ -242,13 +227,13 @@ impl Rankings {
         let now = self.clock.now();
         let known = self.state().boards.get(span).map(|(board, _)| Arc::clone(board));
         // Another may have made it since this one was asked for.
-        if let Some(board) = known.filter(|of| now < of.due && !self.has_changed_much(of)) {
+        if let Some(board) = known.filter(|of| now < of.due() && !self.has_changed_much(of)) {
             return Ok(board);
         }
         let (roster, read) = self.roster().await?;
         let mut reads = vec![read];
         let mut figures = Vec::new();
-        for part in parts_of(span) {
+        for part in parts_of(span, now) {
             let (part, read) = self.part(part, &roster).await?;
             figures.push(part);
             reads.push(read);
@@ -258,13 +243,22 @@ impl Rankings {
             ends.min().unwrap_or(OffsetDateTime::UNIX_EPOCH)
         };
         let times = [self.clock.now(), end(1), end(OVERDUE)];
+        let same = {
+            let state = self.state();
+            let same = state.boards.get(span).map(|(board, _)| Arc::clone(board));
+            same.filter(|board| board.is_of(&roster, &figures))
+        };
+        if let Some(board) = same {
+            board.stays_until(times);
+            return Ok(board);
+        }
         let made = tokio::task::spawn_blocking(move || Board::new(roster, &figures, times)).await;
         let broken = |why: tokio::task::JoinError| stowage_db::Error::Other { source: why.into() };
         let board = Arc::new(made.map_err(broken)?);
         let mut state = self.state();
         let used = state.questions;
         state.boards.insert(span.clone(), (Arc::clone(&board), used));
-        state.forget(self.bytes_max, span);
+        state.forget(self.bytes_max, span, now);
         Ok(board)
     }
 
@@ -304,7 +298,10 @@ impl Rankings {
         };
         let is_all = gone_on_with.is_none();
         let read = Read { at, took: self.clock.now() - at, base: SOON };
-        let value = Arc::new(roster);
+        let value = match old {
+            Some((old, _)) if roster.is_same_as(&old) => old,
+            _ => Arc::new(roster),
+        };
         let (generation, mut state) = (value.generation, self.state());
         let kept = Kept { value: Arc::clone(&value), read, generation, used: state.questions };
         state.parts.retain(|_, part| part.generation == generation);
@@ -330,44 +327,73 @@ impl Rankings {
         }
     }
 
-    /// A part, read anew if it is due.
+    /// A part, read anew if it is due. One that has not changed stays the one that it was.
     async fn part(&self, part: Part, roster: &Roster) -> Result<(Arc<Figures>, Read), Error> {
         let at = self.clock.now();
-        {
+        let generation = roster.generation;
+        let old = {
             let mut state = self.state();
             let used = state.questions;
-            let generation = roster.generation;
             let kept = state.parts.get_mut(&part).filter(|kept| kept.generation == generation);
-            if let Some(kept) = kept.filter(|kept| !kept.read.is_due_soon(at)) {
+            kept.map(|kept| {
                 kept.used = used;
-                return Ok((Arc::clone(&kept.value), kept.read));
-            }
+                (Arc::clone(&kept.value), kept.read)
+            })
+        };
+        if let Some((value, read)) = &old
+            && !read.is_due_soon(at)
+        {
+            return Ok((Arc::clone(value), *read));
         }
-        let value = Arc::new(self.read(part, roster).await?);
-        let read = Read { at, took: self.clock.now() - at, base: base_of(part, at) };
+        let new = self.read(&part, roster).await?;
+        let value = match old {
+            Some((old, _)) if *old == new => old,
+            _ => Arc::new(new),
+        };
+        let read = Read { at, took: self.clock.now() - at, base: base_of(&part, at) };
         let mut state = self.state();
-        let (generation, used) = (roster.generation, state.questions);
-        let kept = Kept { value: Arc::clone(&value), read, generation, used };
+        let kept = Kept { value: Arc::clone(&value), read, generation, used: state.questions };
         state.parts.insert(part, kept);
         Ok((value, read))
     }
 
-    async fn read(&self, part: Part, roster: &Roster) -> Result<Figures, Error> {
-        let mut figures = Figures::none_of(roster.place_count());
+    async fn read(&self, part: &Part, roster: &Roster) -> Result<Figures, Error> {
+        let mut figures = match part {
+            Part::Left(_) => Figures::peaks_of(roster.place_count()),
+            _ => Figures::none_of(roster.place_count()),
+        };
+        match part {
+            Part::Months(months) => {
+                for month in months {
+                    self.read_from(Rows::Month(*month), roster, &mut figures).await?;
+                }
+            }
+            Part::Days(days) => self.read_from(Rows::Days(*days), roster, &mut figures).await?,
+            Part::Left(from) => self.read_from(Rows::Left(*from), roster, &mut figures).await?,
+        }
+        Ok(figures)
+    }
+
+    async fn read_from(
+        &self,
+        rows: Rows,
+        roster: &Roster,
+        figures: &mut Figures,
+    ) -> Result<(), Error> {
         let mut place_of = roster.walk();
         let (db, mut after) = (&self.db, String::new());
         loop {
-            let page = match part {
-                Part::Month(month) => store::month::page(db, month, &after, ROWS).await?,
-                Part::Days(days) => store::ranking::days(db, days, &after, ROWS).await?,
-                Part::Left(from) => store::ranking::left(db, from, &after, ROWS).await?,
+            let page = match rows {
+                Rows::Month(month) => store::month::page(db, month, &after, ROWS).await?,
+                Rows::Days(days) => store::ranking::days(db, days, &after, ROWS).await?,
+                Rows::Left(from) => store::ranking::left(db, from, &after, ROWS).await?,
             };
             for (key, traffic, peak) in page.rows {
                 if let Some(place) = place_of(key) {
-                    figures.put(place, traffic, peak);
+                    figures.add(place, traffic, peak);
                 }
             }
-            let Some(last) = page.last else { return Ok(figures) };
+            let Some(last) = page.last else { return Ok(()) };
             after = last;
         }
     }
@@ -381,25 +407,6 @@ fn again(error: &Error) -> Error {
         Error::Database(Db::Unavailable { why, .. }) => Db::Unavailable { why, source: None },
         other => Db::Other { source: other.to_string().into() },
     })
-}
-
-/// How soon a part is read anew if that takes no time.
-fn base_of(part: Part, now: OffsetDateTime) -> Duration {
-    // A correction may be of any day, a fact of these.
-    let may_change = |end: OffsetDateTime| end > now - LATE_MAX - Duration::DAY;
-    match part {
-        Part::Month(month) if may_change(month.end()) => SOON,
-        Part::Days(days) if may_change(days.to) => SOON,
-        Part::Left(from) if may_change(from) => SELDOM,
-        Part::Month(_) => SELDOM,
-        Part::Days(_) | Part::Left(_) => RARELY,
-    }
-}
-
-fn parts_of(span: &Span) -> impl Iterator<Item = Part> {
-    let months = span.months.iter().copied().map(Part::Month);
-    let days = span.days.iter().copied().map(Part::Days);
-    months.chain(days).chain(span.carried_at.map(Part::Left))
 }
 
 impl State {
@@ -418,7 +425,7 @@ impl State {
 
     /// The board that this reader has begun with.
     fn board_of(&mut self, name: u64, span: &Span, now: OffsetDateTime) -> Option<Arc<Board>> {
-        self.readers.retain(|reader| now - reader.board.made < PAGES_FOR);
+        self.readers.retain(|reader| now - reader.board.made() < PAGES_FOR);
         let is_his = |reader: &&Reader| reader.name == name && reader.span == *span;
         self.readers.iter().find(is_his).map(|reader| Arc::clone(&reader.board))
     }
@@ -441,8 +448,8 @@ impl State {
 
     /// Forgets what was not asked for the longest, until the rest takes no more bytes than it may.
     /// What `span` is made of stays.
-    fn forget(&mut self, bytes_max: usize, span: &Span) {
-        let own: HashSet<Part> = parts_of(span).collect();
+    fn forget(&mut self, bytes_max: usize, span: &Span, now: OffsetDateTime) {
+        let own: HashSet<Part> = parts_of(span, now).collect();
         let roster = self.roster.as_ref().map_or(0, |roster| roster.value.bytes());
         loop {
             let parts = self.parts.values().map(|part| part.value.bytes()).sum::<usize>();
@@ -454,9 +461,12 @@ impl State {
             let oldest = others.min_by_key(|(_, (_, used))| *used);
             let board = oldest.map(|(of, (_, used))| (of.clone(), *used));
             let parts = self.parts.iter().filter(|(part, _)| !own.contains(part));
-            let part = parts.min_by_key(|(_, kept)| kept.used).map(|(part, of)| (*part, of.used));
+            let part =
+                parts.min_by_key(|(_, kept)| kept.used).map(|(part, of)| (part.clone(), of.used));
             match (board, part) {
-                (Some((of, used)), part) if part.is_none_or(|(_, other)| used <= other) => {
+                (Some((of, used)), part)
+                    if part.as_ref().is_none_or(|(_, other)| used <= *other) =>
+                {
                     self.boards.remove(&of);
                 }
                 (_, Some((part, _))) => {

@@ -10,6 +10,7 @@ mod history;
 mod ingest;
 mod kept;
 mod meter;
+mod part;
 mod percentile;
 mod ranking;
 mod rebuild;

@@ -185,6 +185,12 @@ impl Entries {
         }
     }
 
+    /// Compares what they do not share.
+    fn is_same_as(&self, other: &Self) -> bool {
+        let mut both = self.0.iter().zip(&other.0);
+        self.len() == other.len() && both.all(|(a, b)| Arc::ptr_eq(a, b) || a == b)
+    }
+
     fn close(&mut self, place: usize) {
         if let Some(entry) = self.get(place).filter(|entry| entry.is_open) {
             self.put(place, Entry { is_open: false, ..entry.clone() });
@@ -306,6 +312,14 @@ impl Roster {
         };
         let matches = Mutex::new(matches);
         Self { entries, by_key, open_count, known, generation, changes, matches }
+    }
+
+    /// Whether another says the same of the same places.
+    pub(crate) fn is_same_as(&self, other: &Self) -> bool {
+        let facts = |of: &Self| (of.generation, of.known, of.changes, of.open_count);
+        facts(self) == facts(other)
+            && self.by_key == other.by_key
+            && self.entries.is_same_as(&other.entries)
     }
 
     /// Whether most of its places are of closed meters.
