@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use stowage_testkit::{Facade, Process};
+use stowage_testkit::{Facade, Process, try_eventually};
 use stowage_types::{Clock as _, SystemClock};
 use time::Date;
 use time::macros::format_description;
@@ -23,6 +23,8 @@ const GROWTH: f64 = 1.3;
 const MIB_MAX: f64 = 150.0;
 /// Clients that ask at once.
 const CLIENTS: u64 = 16;
+/// How long the first answer is waited for.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Rows of a page, as panels ask for them.
 const LIMIT: usize = 50;
 
@@ -91,7 +93,9 @@ async fn ask(
     for (name, period) in &periods {
         let query = Query { period: *period, ..Query::default() };
         let begun = Instant::now();
-        query.ask(&server.site.facade, &server.site.admin_token).await?;
+        // Whoever waits for longer than a call may take is told to come again.
+        let ask = async || query.ask(&server.site.facade, &server.site.admin_token).await;
+        try_eventually(PATIENCE, ask).await?;
         let what = format!("first get_users of {name}, {place}");
         figures.push(Figure::told(what, in_ms(begun.elapsed())));
     }
