@@ -18,6 +18,12 @@ pub struct Config {
     /// Shares of a quota, an allowance or a cap that an alert is raised at, in parts of a hundred.
     /// Default 75, 90 and 100. At most 20, each from 1 to 1,000; none: no alerts.
     pub alert_percents: Vec<u32>,
+    /// Accounts that `RankAccounts` ranks by figures of this moment. Where more match, it ranks by
+    /// figures kept in memory, which are some seconds old. Default 200.
+    pub ranked_at_once_max: u32,
+    /// Memory for these figures, in MiB. What one question needs is taken in any case: some 100
+    /// bytes for each account, and 16 more for each part of its period. Default 48.
+    pub rankings_mib_max: usize,
 }
 
 impl Default for Config {
@@ -28,6 +34,8 @@ impl Default for Config {
             fact_keep_days: 40,
             watches_max: 1_000,
             alert_percents: vec![75, 90, 100],
+            ranked_at_once_max: 200,
+            rankings_mib_max: 48,
         }
     }
 }
@@ -52,6 +60,12 @@ impl Config {
         let is_share = |percent: &u32| (1..=1_000).contains(percent);
         if self.alert_percents.len() > 20 || !self.alert_percents.iter().all(is_share) {
             faults.push("metering.alert_percents must be at most 20, from 1 to 1000".to_owned());
+        }
+        if self.ranked_at_once_max > 10_000 {
+            faults.push("metering.ranked_at_once_max must be at most 10000".to_owned());
+        }
+        if !(1..=1_000_000).contains(&self.rankings_mib_max) {
+            faults.push("metering.rankings_mib_max must be from 1 to 1000000".to_owned());
         }
         faults
     }

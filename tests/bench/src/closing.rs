@@ -137,7 +137,8 @@ async fn verify(site: &Site) -> Figure {
     Figure::at_least(format!("{WHAT} ({verified} of them)"), rate, 2000.0)
 }
 
-async fn pool(parts: &Parts, part: &'static str) -> Result<PgPool, sqlx::Error> {
+/// Connections to the database of a role.
+pub(crate) async fn pool(parts: &Parts, part: &'static str) -> Result<PgPool, sqlx::Error> {
     let Beside::Schema { url, name } = parts.beside(part) else {
         return Err(sqlx::Error::Configuration("the database is a file".into()));
     };

@@ -3,19 +3,18 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, PgPool, QueryBuilder, SqlitePool};
+use sqlx::{AssertSqlSafe, PgPool, QueryBuilder, SqlitePool};
 use stowage_proto::metering::fact_service_client::FactServiceClient;
 use stowage_proto::metering::{Fact, FactKind, RecordFactsRequest};
 use stowage_testkit::{Process, Site};
 use stowage_types::{Clock as _, SystemClock, timestamp};
 use time::OffsetDateTime;
 
-use crate::RATES_OUT_OF_REACH;
 use crate::figure::Figure;
-use crate::parts::SERVER;
 use crate::start::resident_mib;
+use crate::{RATES_OUT_OF_REACH, database};
 
 /// Facts of a message, which is a transaction.
 const BATCH: usize = 10_000;
@@ -102,21 +101,10 @@ pub(crate) async fn measure(program: PathBuf, stored: i64) -> Vec<Figure> {
 }
 
 async fn postgres(program: PathBuf, stored: i64) -> Result<Vec<Figure>, String> {
-    let url = std::env::var_os(SERVER).ok_or(format!("{SERVER} is not set"))?;
-    let url = url.to_string_lossy();
-    let admin: PgConnectOptions = url.parse().map_err(text)?;
-    let mut connection = admin.connect().await.map_err(text)?;
-    for sql in [
-        format!("DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)"),
-        format!("CREATE DATABASE {DATABASE} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'"),
-    ] {
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut connection).await.map_err(text)?;
-    }
-    let options = admin.database(DATABASE).options([("search_path", "metering")]);
-    let own = options.to_url_lossy().to_string();
-    let own = own.split('?').next().unwrap_or_default();
+    let (options, own) = database::anew(DATABASE).await?;
+    let options = options.options([("search_path", "metering")]);
     let mut settings = RATES_OUT_OF_REACH.to_vec();
-    settings.push(("STOWAGE_DATABASE_URL", own));
+    settings.push(("STOWAGE_DATABASE_URL", &own));
     let server = Process::start_program(program, &settings).await;
     let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await.map_err(text)?;
     let make = "CREATE TABLE bare (LIKE fact INCLUDING ALL)";

@@ -7,6 +7,7 @@
 mod bare;
 mod closing;
 mod connections;
+mod database;
 mod doors;
 mod engines;
 mod facade;
@@ -19,9 +20,12 @@ mod load;
 mod objects;
 mod orders;
 mod parts;
+mod ranked;
+mod rankings;
 mod raw;
 mod start;
 mod usage;
+mod visible;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -83,6 +87,21 @@ struct Flags {
     /// Facts that are stored when the cost of one is measured again
     #[arg(long, default_value_t = 10_000_000)]
     facts: i64,
+    /// Measure how soon facts show over RabbitMQ alone
+    #[arg(long)]
+    only_visible: bool,
+    /// Measure rankings of accounts alone
+    #[arg(long)]
+    only_rankings: bool,
+    /// Accounts that are ranked, after a tenth of them
+    #[arg(long, default_value_t = 100_000)]
+    accounts: i64,
+    /// Months of figures that they have, at least 5
+    #[arg(long, default_value_t = 13)]
+    months: i32,
+    /// Seconds that rankings are asked for, with each number of accounts
+    #[arg(long, default_value_t = 60)]
+    ranking_seconds: u64,
     /// Serve the bare handler instead: what the facade is compared with
     #[arg(long, hide = true)]
     bare: bool,
@@ -128,6 +147,16 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
         add(facts::measure(program, flags.facts).await);
         return figures;
     }
+    if flags.only_visible {
+        add(visible::measure(program).await);
+        return figures;
+    }
+    if flags.only_rankings {
+        for name in rankings::DATABASES {
+            add(rankings::measure(&program, rankings_of(flags), name).await);
+        }
+        return figures;
+    }
     if flags.only_closing {
         add(closing::of_parts(program, flags.subscriptions).await);
         return figures;
@@ -155,8 +184,17 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
     add(front::measure().await);
     add(parts::measure(program.clone(), flags).await);
     add(closing::of_parts(program.clone(), flags.subscriptions).await);
-    add(facts::measure(program, flags.facts).await);
+    add(facts::measure(program.clone(), flags.facts).await);
+    for name in rankings::DATABASES {
+        add(rankings::measure(&program, rankings_of(flags), name).await);
+    }
+    add(visible::measure(program).await);
     figures
+}
+
+fn rankings_of(flags: &Flags) -> rankings::Size {
+    let Flags { accounts, months, ranking_seconds: seconds, .. } = *flags;
+    rankings::Size { accounts, months, seconds }
 }
 
 /// What is promised of orders in one process.

@@ -6,7 +6,7 @@ use stowage_db::Tx;
 use stowage_types::{S3uid, Violations};
 use time::OffsetDateTime;
 
-use super::{Fact, Moved, Sample, Step, WHOLE_ACCOUNT, sweep};
+use super::{Fact, Month, Moved, Sample, Step, WHOLE_ACCOUNT, sweep};
 use crate::error::Error;
 use crate::store;
 use crate::store::account;
@@ -62,7 +62,9 @@ async fn move_windows(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) -> Res
         }
     }
     check_sums(tx, &windows).await?;
+    let months = months_of(&windows);
     store::traffic::add(tx, windows.into_iter()).await?;
+    store::month::add(tx, months.into_iter()).await?;
     store::bucket::touch(tx, buckets.into_iter()).await?;
     Ok(())
 }
@@ -83,6 +85,18 @@ async fn check_sums(tx: &mut Tx, windows: &BTreeMap<Place<'_>, Moved>) -> Result
         }
     }
     Ok(())
+}
+
+/// What moved in the days of whole accounts, by months.
+fn months_of<'a>(windows: &BTreeMap<Place<'a>, Moved>) -> BTreeMap<(Month, &'a S3uid), i64> {
+    let mut months = BTreeMap::new();
+    for ((s3uid, bucket, step, start), moved) in windows {
+        if *bucket == WHOLE_ACCOUNT && *step == Step::Day {
+            let sum: &mut i64 = months.entry((Month::of(*start), *s3uid)).or_default();
+            *sum = sum.saturating_add(moved.received_bytes).saturating_add(moved.sent_bytes);
+        }
+    }
+    months
 }
 
 /// Adds what a fact says moved to the windows it is in: hour and day, of its bucket and of the
@@ -123,7 +137,9 @@ async fn keep_samples(
     if changed.is_empty() {
         return Ok(None);
     }
-    sweep::apply(tx, s3uid, &changed, in_order).await?;
+    for month in sweep::apply(tx, s3uid, &changed, in_order).await? {
+        store::month::work_out(tx, s3uid, month).await?;
+    }
     let newest: BTreeMap<&str, &Sample> =
         changed.iter().map(|sample| (sample.bucket.as_str(), sample)).collect();
     store::bucket::advance(tx, s3uid, newest.into_values()).await?;

@@ -53,8 +53,10 @@ impl Metering {
             let why = "is not the customer that the call acts for";
             return Err(Violations::of("dimensions.customer_id", why).into());
         }
-        store::meter::put(&mut tx, &dimensions).await?;
-        Ok(tx.commit().await?)
+        store::meter::put(&mut tx, &dimensions, self.clock.now()).await?;
+        let committed = tx.commit().await;
+        self.rankings.changed(&dimensions.s3uid);
+        Ok(committed?)
     }
 
     /// Closes a meter that the caller sees: it leaves the rankings, its figures stay.
@@ -65,7 +67,9 @@ impl Metering {
     ) -> Result<(), Error> {
         let mut tx = self.db.begin().await?;
         store::meter::close(&mut tx, s3uid, visible_to(cx), self.clock.now()).await?;
-        Ok(tx.commit().await?)
+        let committed = tx.commit().await;
+        self.rankings.changed(s3uid);
+        Ok(committed?)
     }
 
     /// Says whether the caller sees the meter.

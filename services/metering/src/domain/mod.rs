@@ -1,6 +1,7 @@
 //! Rules, transactions, and what follows from facts.
 
 mod alert;
+mod board;
 mod check;
 mod conflict;
 mod dead_letter;
@@ -9,12 +10,16 @@ mod fact;
 mod fresh;
 mod history;
 mod ingest;
+mod kept;
 mod limits;
 mod meter;
+mod part;
 mod percentile;
 mod ranking;
 mod rebuild;
 mod retention;
+mod roster;
+mod span;
 mod step;
 mod summary;
 mod sweep;
@@ -41,6 +46,8 @@ pub(crate) use limits::{Capped, LimitKind, Limits, LimitsUsed};
 pub(crate) use meter::{Dimensions, Meter};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
 pub(crate) use rebuild::{Difference, Place, Rebuild, Rebuilt};
+pub(crate) use roster::key_of;
+pub(crate) use span::{Month, Span};
 pub(crate) use step::{Every, Period, Step};
 pub(crate) use summary::{AccountWindow, Stretch, Summary};
 pub(crate) use usage::{AccountFigures, BucketFigures};
@@ -48,6 +55,10 @@ pub(crate) use watch::Watch;
 pub(crate) use window::Window;
 
 use crate::{Config, events};
+use kept::Rankings;
+
+/// Bytes of a MiB.
+const MIB: usize = 1 << 20;
 
 /// The whole account, where a bucket could be named.
 pub(crate) const WHOLE_ACCOUNT: &str = "";
@@ -67,6 +78,9 @@ pub(crate) struct Metering {
     alert_percents: Arc<[u32]>,
     /// Woken when limits have changed.
     unchecked: Arc<Notify>,
+    /// Accounts that are ranked from the database; more are ranked by what is kept.
+    ranked_at_once: i64,
+    rankings: Arc<Rankings>,
     pub(crate) outbox: Outbox,
     pub(crate) letters: DeadLetters,
 }
@@ -85,6 +99,9 @@ impl Metering {
         let watches = Arc::new(Semaphore::new(config.watches_max));
         let alert_percents = config.alert_percents().into();
         let unchecked = Arc::new(Notify::new());
+        let ranked_at_once = config.ranked_at_once_max.into();
+        let kept_bytes = config.rankings_mib_max.saturating_mul(MIB);
+        let rankings = Arc::new(Rankings::new(db.clone(), Arc::clone(&clock), kept_bytes));
         Self {
             db,
             clock,
@@ -93,6 +110,8 @@ impl Metering {
             watches,
             alert_percents,
             unchecked,
+            ranked_at_once,
+            rankings,
             outbox,
             letters,
         }

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::fact::AHEAD_MAX;
 use super::retention::SAMPLES_KEPT;
 use super::sweep::{self, Key};
-use super::{Fact, Flow, Metering, Moved, Period, Sample, Step, WHOLE_ACCOUNT, Window};
+use super::{Fact, Flow, Metering, Month, Moved, Period, Sample, Step, WHOLE_ACCOUNT, Window};
 use crate::error::Error;
 use crate::store;
 use crate::store::stored::Of;
@@ -175,8 +175,14 @@ impl Metering {
             let mut anew = Anew::read(&mut tx, work.s3uid, part).await?;
             done.facts += anew.facts;
             let is_changed = anew.compare(&mut tx, samples_from, done).await?;
-            if is_changed && !work.verify_only {
+            // Months of days that are wrong are worked out anew whatever they say.
+            let has_drifted =
+                !is_changed && compare_months(&mut tx, work.s3uid, part, done).await?;
+            if (is_changed || has_drifted) && !work.verify_only {
                 anew.put(&mut tx, samples_from).await?;
+                for month in Month::all_of(part) {
+                    store::month::work_out(&mut tx, work.s3uid, month).await?;
+                }
                 tx.commit().await?;
             }
             start = part.to;
@@ -193,6 +199,30 @@ struct Work<'a> {
     s3uid: &'a S3uid,
     verify_only: bool,
     until: Instant,
+}
+
+/// Notes months that are not what their days, as they are now, come to; `false`: all are.
+async fn compare_months(
+    tx: &mut Tx,
+    s3uid: &S3uid,
+    part: Period,
+    done: &mut Rebuilt,
+) -> Result<bool, Error> {
+    let before = done.difference_count;
+    for month in Month::all_of(part) {
+        let both = store::month::both(tx, s3uid, month).await?;
+        for (field, (stored, computed)) in
+            ["month_traffic_bytes", "month_peak_bytes"].iter().zip(both)
+        {
+            if stored != computed {
+                let (bucket, start) = (WHOLE_ACCOUNT.to_owned(), month.start());
+                let (stored, computed) = (stored.to_string(), computed.to_string());
+                let (s3uid, step) = (s3uid.clone(), Step::Day);
+                done.differs(Difference { s3uid, bucket, step, start, field, stored, computed });
+            }
+        }
+    }
+    Ok(done.difference_count > before)
 }
 
 /// As many whole days of a period, from its beginning, as have few enough facts; at least one.

@@ -91,7 +91,7 @@ impl Every {
 }
 
 /// From–to, half open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Period {
     pub(crate) from: OffsetDateTime,
     pub(crate) to: OffsetDateTime,

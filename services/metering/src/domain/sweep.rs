@@ -5,13 +5,13 @@
 //! several buckets' bytes came together; then the days in question are made anew from the
 //! samples, which are kept for as long as late ones are taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use stowage_db::Tx;
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use super::{Sample, Step, WHOLE_ACCOUNT, Window};
+use super::{Month, Sample, Step, WHOLE_ACCOUNT, Window};
 use crate::error::Error;
 use crate::store;
 use crate::store::stored::Of;
@@ -31,14 +31,14 @@ pub(crate) struct Sweep<'a> {
 }
 
 /// Applies `changed`, which are kept already, oldest first. `in_order`: none of them is older than
-/// a sample of the account that was there before.
+/// a sample of the account that was there before. Returns the months whose days have changed.
 pub(crate) async fn apply(
     tx: &mut Tx,
     s3uid: &S3uid,
     changed: &[Sample],
     in_order: bool,
-) -> Result<(), Error> {
-    let Some(first) = changed.first() else { return Ok(()) };
+) -> Result<BTreeSet<Month>, Error> {
+    let Some(first) = changed.first() else { return Ok(BTreeSet::new()) };
     let windows = BTreeMap::new();
     let bytes = BTreeMap::new();
     if in_order {
@@ -84,10 +84,11 @@ async fn end_of_effect(
 }
 
 impl Sweep<'_> {
-    async fn run(mut self, samples: &[Sample]) -> Result<(), Error> {
+    async fn run(mut self, samples: &[Sample]) -> Result<BTreeSet<Month>, Error> {
         self.work_out(samples).await?;
         let windows = self.windows.iter().map(|((bucket, ..), window)| (bucket.as_str(), window));
-        Ok(store::stored::put(self.tx, self.s3uid, windows).await?)
+        store::stored::put(self.tx, self.s3uid, windows).await?;
+        Ok(self.windows.values().map(|window| Month::of(window.start)).collect())
     }
 
     async fn work_out(&mut self, samples: &[Sample]) -> Result<(), Error> {

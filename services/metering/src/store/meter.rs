@@ -39,14 +39,19 @@ impl Row {
 }
 
 /// Opens the meter, or opens it again, with these dimensions.
-pub(crate) async fn put(tx: &mut Tx, dimensions: &Dimensions) -> Result<(), Error> {
+pub(crate) async fn put(
+    tx: &mut Tx,
+    dimensions: &Dimensions,
+    now: OffsetDateTime,
+) -> Result<(), Error> {
     const SQL: &str = "INSERT INTO meter (s3uid, account_id, customer_id, email, email_lower, \
-        plan_id, location, storage_type, billing, gb_bytes) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (s3uid) DO UPDATE SET \
+        plan_id, location, storage_type, billing, gb_bytes, change_time) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (s3uid) DO UPDATE SET \
         account_id = excluded.account_id, customer_id = excluded.customer_id, \
         email = excluded.email, email_lower = excluded.email_lower, plan_id = excluded.plan_id, \
         location = excluded.location, storage_type = excluded.storage_type, \
-        billing = excluded.billing, gb_bytes = excluded.gb_bytes, closed_time = NULL";
+        billing = excluded.billing, gb_bytes = excluded.gb_bytes, closed_time = NULL, \
+        change_time = excluded.change_time";
     let d = dimensions;
     let args = args![
         d.s3uid.as_str(),
@@ -59,6 +64,7 @@ pub(crate) async fn put(tx: &mut Tx, dimensions: &Dimensions) -> Result<(), Erro
         &d.storage_type,
         &d.billing,
         d.gb_bytes,
+        now,
     ];
     tx.execute(SQL, args).await?;
     Ok(())
@@ -71,7 +77,7 @@ pub(crate) async fn close(
     owner: Option<CustomerId>,
     now: OffsetDateTime,
 ) -> Result<(), Error> {
-    const SQL: &str = "UPDATE meter SET closed_time = $2 WHERE s3uid = $1 \
+    const SQL: &str = "UPDATE meter SET closed_time = $2, change_time = $2 WHERE s3uid = $1 \
         AND closed_time IS NULL AND ($3 IS NULL OR customer_id = $3)";
     let owner = owner.map(|CustomerId(id)| id);
     tx.execute(SQL, args![s3uid.as_str(), now, owner]).await?;

@@ -51,6 +51,11 @@ impl Kit {
         Self::with(Config { watches_max, ..Config::default() }).await
     }
 
+    /// One that ranks by what it keeps in memory, however few accounts there are.
+    pub(crate) async fn ranking_by_what_is_kept() -> Self {
+        Self::with(Config { ranked_at_once_max: 0, ..Config::default() }).await
+    }
+
     async fn with(config: Config) -> Self {
         let place = Scratch::new().await;
         let clock = Arc::new(FakeClock::at(NOW));

@@ -1,4 +1,4 @@
-//! `RankAccounts`: order, filters, pages.
+//! `RankAccounts`: order, filters, pages; by the database and by what is kept in memory.
 
 use stowage_proto::metering as pb;
 use stowage_types::timestamp;
@@ -23,8 +23,20 @@ fn today() -> pb::RankAccountsRequest {
 }
 
 /// Accounts 1 to 6; 1 and 2 moved most, 3 and 4 store most, 5 and 6 have no usage at all.
-async fn six() -> Kit {
-    let kit = Kit::start().await;
+async fn six() -> [Kit; 2] {
+    let kits = both().await;
+    for kit in &kits {
+        fill_six(kit).await;
+    }
+    kits
+}
+
+/// One that asks the database, and one that ranks by what it keeps.
+async fn both() -> [Kit; 2] {
+    [Kit::start().await, Kit::ranking_by_what_is_kept().await]
+}
+
+async fn fill_six(kit: &Kit) {
     for n in 1..=6 {
         kit.open(dimensions(n)).await;
     }
@@ -33,142 +45,149 @@ async fn six() -> Kit {
     kit.stores(3, vec![sample("three", NOW, 80), gone("old", NOW)]).await;
     // Account 4 has been quiet for days: its bytes are carried.
     kit.stores(4, vec![sample("four", NOW - Duration::days(9), 70)]).await;
-    kit
 }
 
 #[tokio::test]
 async fn accounts_are_ranked_by_either_field_both_ways_with_ties_by_id() {
-    let kit = six().await;
-    let by = |field: pb::RankField, ascending| pb::RankAccountsRequest {
-        field: field.into(),
-        ascending,
-        ..today()
-    };
-    use pb::RankField::{StoragePeak, Traffic, Unspecified};
-    for (request, expected) in [
-        (by(Unspecified, false), [2, 1, 3, 4, 5, 6]),
-        (by(Traffic, false), [2, 1, 3, 4, 5, 6]),
-        (by(Traffic, true), [3, 4, 5, 6, 1, 2]),
-        (by(StoragePeak, false), [3, 4, 1, 2, 5, 6]),
-        (by(StoragePeak, true), [1, 2, 5, 6, 4, 3]),
-    ] {
-        let answer = rank(&kit, request.clone()).await;
-        assert_eq!(ids(&answer), expected, "{request:?}");
-        assert_eq!(answer.total_size, 6);
+    for kit in six().await {
+        let by = |field: pb::RankField, ascending| pb::RankAccountsRequest {
+            field: field.into(),
+            ascending,
+            ..today()
+        };
+        use pb::RankField::{StoragePeak, Traffic, Unspecified};
+        for (request, expected) in [
+            (by(Unspecified, false), [2, 1, 3, 4, 5, 6]),
+            (by(Traffic, false), [2, 1, 3, 4, 5, 6]),
+            (by(Traffic, true), [3, 4, 5, 6, 1, 2]),
+            (by(StoragePeak, false), [3, 4, 1, 2, 5, 6]),
+            (by(StoragePeak, true), [1, 2, 5, 6, 4, 3]),
+        ] {
+            let answer = rank(&kit, request.clone()).await;
+            assert_eq!(ids(&answer), expected, "{request:?}");
+            assert_eq!(answer.total_size, 6);
+        }
+        let answer = rank(&kit, by(Traffic, false)).await;
+        let row = &answer.accounts[0];
+        assert_eq!((row.traffic_bytes, row.stored_bytes_peak, row.stored_bytes), (901, 0, 0));
+        let row = &answer.accounts[3];
+        assert_eq!((row.traffic_bytes, row.stored_bytes_peak, row.stored_bytes), (0, 70, 70));
+        let quiet = &answer.accounts[5];
+        assert_eq!((quiet.traffic_bytes, quiet.stored_bytes, quiet.as_of_time), (0, 0, None));
+        assert_eq!(quiet.dimensions, Some(dimensions(6)));
     }
-    let answer = rank(&kit, by(Traffic, false)).await;
-    let row = &answer.accounts[0];
-    assert_eq!((row.traffic_bytes, row.stored_bytes_peak, row.stored_bytes), (901, 0, 0));
-    let row = &answer.accounts[3];
-    assert_eq!((row.traffic_bytes, row.stored_bytes_peak, row.stored_bytes), (0, 70, 70));
-    let quiet = &answer.accounts[5];
-    assert_eq!((quiet.traffic_bytes, quiet.stored_bytes, quiet.as_of_time), (0, 0, None));
-    assert_eq!(quiet.dimensions, Some(dimensions(6)));
 }
 
 #[tokio::test]
 async fn every_filter_filters() {
-    let kit = six().await;
-    let cases = [
-        (pb::RankAccountsRequest { s3uid: uid(3), ..today() }, vec![3]),
-        (pb::RankAccountsRequest { customer_id: 101, ..today() }, vec![1, 4]),
-        (
-            pb::RankAccountsRequest { email: "cUSTOMER102@example.ORG".into(), ..today() },
-            vec![2, 5],
-        ),
-        (pb::RankAccountsRequest { plan_id: 2, ..today() }, vec![1, 3, 5]),
-        (pb::RankAccountsRequest { location: "NL".into(), ..today() }, vec![2, 4, 6]),
-        (pb::RankAccountsRequest { storage_type: "cold".into(), ..today() }, vec![]),
-        (pb::RankAccountsRequest { billing: "ledger".into(), ..today() }, vec![2, 1, 3, 4, 5, 6]),
-        (pb::RankAccountsRequest { bucket: "four".into(), ..today() }, vec![4]),
-        (pb::RankAccountsRequest { bucket: "old".into(), ..today() }, vec![]),
-        (pb::RankAccountsRequest { bucket: "one".into(), ..today() }, vec![]),
-        (pb::RankAccountsRequest { account_id: 6, ..today() }, vec![6]),
-        (
-            pb::RankAccountsRequest {
-                customer_id: 101,
-                location: "NL".into(),
-                plan_id: 1,
-                ..today()
-            },
-            vec![4],
-        ),
-    ];
-    for (request, expected) in cases {
-        let answer = rank(&kit, request.clone()).await;
-        assert_eq!(ids(&answer), expected, "{request:?}");
-        assert_eq!(answer.total_size, expected.len() as i64, "{request:?}");
+    for kit in six().await {
+        let cases = [
+            (pb::RankAccountsRequest { s3uid: uid(3), ..today() }, vec![3]),
+            (pb::RankAccountsRequest { customer_id: 101, ..today() }, vec![1, 4]),
+            (
+                pb::RankAccountsRequest { email: "cUSTOMER102@example.ORG".into(), ..today() },
+                vec![2, 5],
+            ),
+            (pb::RankAccountsRequest { plan_id: 2, ..today() }, vec![1, 3, 5]),
+            (pb::RankAccountsRequest { location: "NL".into(), ..today() }, vec![2, 4, 6]),
+            (pb::RankAccountsRequest { storage_type: "cold".into(), ..today() }, vec![]),
+            (
+                pb::RankAccountsRequest { billing: "ledger".into(), ..today() },
+                vec![2, 1, 3, 4, 5, 6],
+            ),
+            (pb::RankAccountsRequest { bucket: "four".into(), ..today() }, vec![4]),
+            (pb::RankAccountsRequest { bucket: "old".into(), ..today() }, vec![]),
+            (pb::RankAccountsRequest { bucket: "one".into(), ..today() }, vec![]),
+            (pb::RankAccountsRequest { account_id: 6, ..today() }, vec![6]),
+            (
+                pb::RankAccountsRequest {
+                    customer_id: 101,
+                    location: "NL".into(),
+                    plan_id: 1,
+                    ..today()
+                },
+                vec![4],
+            ),
+        ];
+        for (request, expected) in cases {
+            let answer = rank(&kit, request.clone()).await;
+            assert_eq!(ids(&answer), expected, "{request:?}");
+            assert_eq!(answer.total_size, expected.len() as i64, "{request:?}");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_period_is_taken_to_whole_days() {
-    let kit = six().await;
-    let yesterday = NOW - Duration::days(1);
-    let request = pb::RankAccountsRequest {
-        from_time: Some(timestamp(yesterday + Duration::hours(5))),
-        to_time: Some(timestamp(yesterday + Duration::hours(6))),
-        ..Default::default()
-    };
-    let answer = rank(&kit, request).await;
-    assert_eq!(ids(&answer)[0], 2);
-    assert_eq!(answer.accounts[0].traffic_bytes, 10);
-    // Before account 4 stored anything, and in what has not begun, there is no peak.
-    for days in [-20, 5] {
-        let from = NOW + Duration::days(days);
+    for kit in six().await {
+        let yesterday = NOW - Duration::days(1);
         let request = pb::RankAccountsRequest {
-            from_time: Some(timestamp(from)),
-            to_time: Some(timestamp(from + Duration::HOUR)),
+            from_time: Some(timestamp(yesterday + Duration::hours(5))),
+            to_time: Some(timestamp(yesterday + Duration::hours(6))),
             ..Default::default()
         };
         let answer = rank(&kit, request).await;
-        assert!(answer.accounts.iter().all(|row| row.stored_bytes_peak == 0), "{days}");
+        assert_eq!(ids(&answer)[0], 2);
+        assert_eq!(answer.accounts[0].traffic_bytes, 10);
+        // Before account 4 stored anything, and in what has not begun, there is no peak.
+        for days in [-20, 5] {
+            let from = NOW + Duration::days(days);
+            let request = pb::RankAccountsRequest {
+                from_time: Some(timestamp(from)),
+                to_time: Some(timestamp(from + Duration::HOUR)),
+                ..Default::default()
+            };
+            let answer = rank(&kit, request).await;
+            assert!(answer.accounts.iter().all(|row| row.stored_bytes_peak == 0), "{days}");
+        }
     }
 }
 
 #[tokio::test]
 async fn pages_never_overlap() {
-    let kit = six().await;
-    let mut seen = Vec::new();
-    for skip in [0, 2, 4, 6] {
-        let request = pb::RankAccountsRequest { skip, page_size: 2, ..today() };
-        let answer = rank(&kit, request).await;
-        assert_eq!(answer.total_size, 6);
-        seen.extend(ids(&answer));
+    for kit in six().await {
+        let mut seen = Vec::new();
+        for skip in [0, 2, 4, 6] {
+            let request = pb::RankAccountsRequest { skip, page_size: 2, ..today() };
+            let answer = rank(&kit, request).await;
+            assert_eq!(answer.total_size, 6);
+            seen.extend(ids(&answer));
+        }
+        assert_eq!(seen, [2, 1, 3, 4, 5, 6]);
     }
-    assert_eq!(seen, [2, 1, 3, 4, 5, 6]);
 }
 
 #[tokio::test]
 async fn a_closed_meter_leaves_the_ranking_and_keeps_its_figures() {
-    let kit = six().await;
-    kit.close(3).await;
-    assert_eq!(ids(&rank(&kit, today()).await), [2, 1, 4, 5, 6]);
-    assert_eq!(kit.account(3).await.stored_bytes, 80);
-    kit.open(dimensions(3)).await;
-    assert_eq!(rank(&kit, today()).await.total_size, 6);
+    for kit in six().await {
+        kit.close(3).await;
+        assert_eq!(ids(&rank(&kit, today()).await), [2, 1, 4, 5, 6]);
+        assert_eq!(kit.account(3).await.stored_bytes, 80);
+        kit.open(dimensions(3)).await;
+        assert_eq!(rank(&kit, today()).await.total_size, 6);
+    }
 }
 
 #[tokio::test]
 async fn a_customer_ranks_his_own_only() {
-    let kit = six().await;
-    let own = async |request| {
-        let request = kit.as_customer(101, request);
-        let answer = kit.usage().rank_accounts(request).await.unwrap().into_inner();
-        assert_eq!(answer.total_size, answer.accounts.len() as i64);
-        ids(&answer)
-    };
-    assert_eq!(own(today()).await, [1, 4]);
-    let foreign = pb::RankAccountsRequest { customer_id: 102, ..today() };
-    assert!(own(foreign).await.is_empty());
+    for kit in six().await {
+        let own = async |request| {
+            let request = kit.as_customer(101, request);
+            let answer = kit.usage().rank_accounts(request).await.unwrap().into_inner();
+            assert_eq!(answer.total_size, answer.accounts.len() as i64);
+            ids(&answer)
+        };
+        assert_eq!(own(today()).await, [1, 4]);
+        let foreign = pb::RankAccountsRequest { customer_id: 102, ..today() };
+        assert!(own(foreign).await.is_empty());
+    }
 }
 
 /// Filters, in the order of their bits.
 const FILTERS: usize = 9;
 
 /// Accounts of three customers, two plans, locations, classes and billing providers.
-async fn a_dozen() -> (Kit, Vec<(pb::Dimensions, i64, i64)>) {
-    let kit = Kit::start().await;
+async fn a_dozen(kit: &Kit) -> Vec<(pb::Dimensions, i64, i64)> {
     let mut model = Vec::new();
     for n in 1..=12_u8 {
         let dimensions = pb::Dimensions {
@@ -185,7 +204,7 @@ async fn a_dozen() -> (Kit, Vec<(pb::Dimensions, i64, i64)>) {
         kit.stores(n, vec![sample(&bucket_of(n), NOW, stored)]).await;
         model.push((dimensions, moved, stored));
     }
-    (kit, model)
+    model
 }
 
 fn bucket_of(n: u8) -> String {
@@ -238,7 +257,13 @@ fn is_match(request: &pb::RankAccountsRequest, d: &pb::Dimensions) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_subset_of_filters_in_every_order_and_page_is_as_a_model_says() {
-    let (kit, model) = a_dozen().await;
+    for kit in both().await {
+        let model = a_dozen(&kit).await;
+        check_every_subset(&kit, &model).await;
+    }
+}
+
+async fn check_every_subset(kit: &Kit, model: &[(pb::Dimensions, i64, i64)]) {
     let mut matched = 0;
     for subset in 0..1_usize << FILTERS {
         for (turn, order) in [
@@ -259,7 +284,7 @@ async fn every_subset_of_filters_in_every_order_and_page_is_as_a_model_says() {
                 request.skip = i32::try_from(skip).unwrap();
                 request.page_size = i32::try_from(size).unwrap();
             }
-            let answer = rank(&kit, request.clone()).await;
+            let answer = rank(kit, request.clone()).await;
             let mut found: Vec<_> = model.iter().filter(|row| is_match(&request, &row.0)).collect();
             let figure = |row: &(pb::Dimensions, i64, i64)| match order.0 {
                 pb::RankField::StoragePeak => row.2,

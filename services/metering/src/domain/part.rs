@@ -1,0 +1,56 @@
+//! The parts that rankings of a period are made of, as they are kept.
+
+use time::{Duration, OffsetDateTime};
+
+use super::fact::LATE_MAX;
+use super::{Month, Period, Span};
+
+/// How soon what facts still change is read anew.
+pub(super) const SOON: Duration = Duration::seconds(5);
+/// The same of what only corrections change.
+const SELDOM: Duration = Duration::minutes(1);
+/// The same of days that only corrections change, which take longer to read.
+const RARELY: Duration = Duration::minutes(10);
+
+/// A part of a period.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Part {
+    /// Months that are read and kept as one: what only corrections change needs no more.
+    Months(Vec<Month>),
+    Days(Period),
+    /// What was left when a day began.
+    Left(OffsetDateTime),
+}
+
+/// What one query after the other reads.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Rows {
+    Month(Month),
+    Days(Period),
+    Left(OffsetDateTime),
+}
+
+/// Whether facts may still come of what is before: a correction may be of any day.
+fn may_change(end: OffsetDateTime, now: OffsetDateTime) -> bool {
+    end > now - LATE_MAX - Duration::DAY
+}
+
+/// How soon a part is read anew if that takes no time.
+pub(super) fn base_of(part: &Part, now: OffsetDateTime) -> Duration {
+    match part {
+        Part::Months(months) if months.last().is_some_and(|of| may_change(of.end(), now)) => SOON,
+        Part::Days(days) if may_change(days.to, now) => SOON,
+        Part::Left(from) if may_change(*from, now) => SELDOM,
+        Part::Months(_) => SELDOM,
+        Part::Days(_) | Part::Left(_) => RARELY,
+    }
+}
+
+pub(super) fn parts_of(span: &Span, now: OffsetDateTime) -> impl Iterator<Item = Part> {
+    let (new, old): (Vec<Month>, Vec<Month>) =
+        span.months.iter().partition(|month| may_change(month.end(), now));
+    let old = Some(old).filter(|old| !old.is_empty()).map(Part::Months);
+    let new = new.into_iter().map(|month| Part::Months(vec![month]));
+    let days = span.days.clone().into_iter().map(Part::Days);
+    old.into_iter().chain(new).chain(days).chain(span.carried_at.map(Part::Left))
+}
