@@ -3,6 +3,7 @@
 mod dead_letter;
 mod fact;
 mod meter;
+mod metered;
 mod usage;
 
 pub(crate) use dead_letter::DeadLetters;

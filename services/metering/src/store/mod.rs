@@ -5,6 +5,7 @@ pub(crate) mod bucket;
 pub(crate) mod conflict;
 pub(crate) mod fact;
 pub(crate) mod meter;
+pub(crate) mod metered;
 pub(crate) mod partition;
 pub(crate) mod ranking;
 pub(crate) mod sample;

@@ -25,7 +25,7 @@ pub(super) const KEPT_DAYS: i64 = 60;
 /// Totals forgotten in one transaction.
 const FORGET_ROWS: i64 = 1000;
 /// Batches one call may take; a caller who finds more gets the rest with the timer.
-const BATCHES_MAX: usize = 1000;
+pub(super) const BATCHES_MAX: usize = 1000;
 /// Buckets sampled per event.
 pub(super) const SAMPLE_PAGE: u32 = 500;
 
@@ -91,6 +91,11 @@ impl Totals {
     /// before; what was sent stays sent.
     fn highest(self, other: Self) -> Self {
         self.zip(other, i64::max)
+    }
+
+    /// The sum of each.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        self.zip(other, i64::saturating_add)
     }
 
     fn minus(self, other: Self) -> Self {
