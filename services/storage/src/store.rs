@@ -7,4 +7,5 @@ pub(crate) mod bucket_deletion;
 pub(crate) mod engine_usage;
 pub(crate) mod front;
 pub(crate) mod location;
+pub(crate) mod sample_sent;
 pub(crate) mod usage;

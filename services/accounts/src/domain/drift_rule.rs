@@ -22,6 +22,7 @@ const CHANGING: &str = "it is changing at this moment";
 const TOLD_LATE: &str = "its engine tells changes minutes later; it must stay the same for an hour";
 const MOVING: &str = "the account is being moved";
 const CORRECTED_LATER: &str = "the next bill corrects it";
+const NOT_SAMPLED: &str = "of that time it is not known what samples were sent";
 const NO_PERIOD: &str = "nothing was billed for it yet";
 
 /// What is compared.
@@ -35,17 +36,21 @@ pub(crate) enum Measure {
     PeriodTrafficBytes,
     PeriodStoredPeakBytes,
     PeriodStoredAverageBytes,
+    SampledBytes,
+    SampledBuckets,
 }
 
 /// Where a measure is in what was counted.
 type Of = fn(&Flows) -> i64;
 
-/// What moves.
-const FLOWS: [(Measure, Of); 4] = [
+/// What is counted by the hour.
+const FLOWS: [(Measure, Of); 6] = [
     (Measure::ReceivedBytes, |flows| flows.received_bytes),
     (Measure::SentBytes, |flows| flows.sent_bytes),
     (Measure::ReadRequests, |flows| flows.read_requests),
     (Measure::WriteRequests, |flows| flows.write_requests),
+    (Measure::SampledBytes, |flows| flows.sampled_bytes),
+    (Measure::SampledBuckets, |flows| flows.sampled_buckets),
 ];
 
 impl Measure {
@@ -59,11 +64,13 @@ impl Measure {
             Self::PeriodTrafficBytes => "period_traffic_bytes",
             Self::PeriodStoredPeakBytes => "period_stored_peak_bytes",
             Self::PeriodStoredAverageBytes => "period_stored_average_bytes",
+            Self::SampledBytes => "sampled_bytes",
+            Self::SampledBuckets => "sampled_buckets",
         }
     }
 
-    fn is_of_requests(self) -> bool {
-        matches!(self, Self::ReadRequests | Self::WriteRequests)
+    fn is_of_samples(self) -> bool {
+        matches!(self, Self::SampledBytes | Self::SampledBuckets)
     }
 }
 
@@ -77,7 +84,11 @@ pub(crate) struct Threshold {
 
 impl Threshold {
     fn is_exceeded(&self, measure: Measure, (one, other): (i64, i64)) -> bool {
-        let floor = if measure.is_of_requests() { self.floor_requests } else { self.floor_bytes };
+        let floor = match measure {
+            Measure::ReadRequests | Measure::WriteRequests => self.floor_requests,
+            Measure::SampledBuckets => 0,
+            _ => self.floor_bytes,
+        };
         let apart = (i128::from(one) - i128::from(other)).abs();
         let larger = i128::from(one).abs().max(i128::from(other).abs());
         apart > i128::from(floor) && apart * MILLION > i128::from(self.ppm) * larger
@@ -207,7 +218,11 @@ fn stored(look: &Look, threshold: &Threshold) -> Row {
 
 fn flow(look: &Look, span: Span, threshold: &Threshold, (measure, of): (Measure, Of)) -> Row {
     let as_of = look.meter.as_of;
-    let known = look.engine.counted_from.and_then(|from| span.since(from));
+    let from = match measure.is_of_samples() {
+        true => look.engine.sampled_from,
+        false => look.engine.counted_from,
+    };
+    let known = from.and_then(|from| span.since(from));
     let shown = known.unwrap_or(span);
     let sum = |hours: &Hours| {
         hours.range(shown.from..shown.to).map(|(_, flows)| i128::from(of(flows))).sum::<i128>()
@@ -215,8 +230,11 @@ fn flow(look: &Look, span: Span, threshold: &Threshold, (measure, of): (Measure,
     let mut row = Row::new(measure, Figure { value: narrow(sum(&look.meter.hours)), as_of });
     row.span = Some(shown);
     if known.is_none() {
-        let is_counted = look.engine.counted_from.is_some();
-        return row.not_judged(if is_counted { FORGOTTEN } else { NOT_COUNTED });
+        return row.not_judged(match from {
+            _ if measure.is_of_samples() => NOT_SAMPLED,
+            Some(_) => FORGOTTEN,
+            None => NOT_COUNTED,
+        });
     }
     let engine = Figure { value: narrow(sum(&look.engine.hours)), as_of: look.engine.report_time };
     row.engine = Some(engine);

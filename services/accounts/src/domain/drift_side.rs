@@ -30,16 +30,19 @@ pub(crate) fn hour_of(time: OffsetDateTime) -> OffsetDateTime {
     start.to_offset(time::UtcOffset::UTC)
 }
 
-/// What moves.
+/// What is counted by the hour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Flows {
     pub(crate) received_bytes: i64,
     pub(crate) sent_bytes: i64,
     pub(crate) read_requests: i64,
     pub(crate) write_requests: i64,
+    /// Buckets sampled in the hour, and what they stored by the last sample of each.
+    pub(crate) sampled_buckets: i64,
+    pub(crate) sampled_bytes: i64,
 }
 
-/// What moved, by the hour.
+/// What was counted, by the hour.
 pub(crate) type Hours = BTreeMap<OffsetDateTime, Flows>;
 
 /// What an engine says it stores.
@@ -60,6 +63,8 @@ pub(crate) struct Engine {
     pub(crate) hours: Hours,
     /// `None`: nobody counts where it is.
     pub(crate) counted_from: Option<OffsetDateTime>,
+    /// From when on it is known what samples were sent; `None`: none was yet.
+    pub(crate) sampled_from: Option<OffsetDateTime>,
     pub(crate) report_time: Option<OffsetDateTime>,
     /// Or why it is not known; nothing, where it was not asked for.
     pub(crate) stored: Result<EngineStored, String>,

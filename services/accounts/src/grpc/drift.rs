@@ -133,6 +133,8 @@ impl From<Measure> for pb::DriftMeasure {
             Measure::PeriodTrafficBytes => Self::PeriodTrafficBytes,
             Measure::PeriodStoredPeakBytes => Self::PeriodStoredPeakBytes,
             Measure::PeriodStoredAverageBytes => Self::PeriodStoredAverageBytes,
+            Measure::SampledBytes => Self::SampledBytes,
+            Measure::SampledBuckets => Self::SampledBuckets,
         }
     }
 }

@@ -158,6 +158,8 @@ impl From<storage::EngineUsage> for Engine {
                 sent_bytes: hour.sent_bytes,
                 read_requests: hour.read_requests,
                 write_requests: hour.write_requests,
+                sampled_buckets: hour.sampled_buckets,
+                sampled_bytes: hour.sampled_bytes,
             };
             Some((time_of(hour.hour)?, moved))
         };
@@ -172,9 +174,11 @@ impl From<storage::EngineUsage> for Engine {
                 sent_bytes: wire.sent_bytes,
                 read_requests: wire.read_requests,
                 write_requests: wire.write_requests,
+                ..Flows::default()
             },
             hours: wire.hours.into_iter().filter_map(hour).collect(),
             counted_from: time_of(wire.counted_from_time),
+            sampled_from: time_of(wire.sampled_from_time),
             report_time: time_of(wire.report_time),
             stored: stored.ok_or(wire.stored_unknown),
             is_waiting: wire.is_waiting,
@@ -190,6 +194,8 @@ impl From<metering::MeteredUsage> for Meter {
                 sent_bytes: hour.sent_bytes,
                 read_requests: hour.read_requests,
                 write_requests: hour.write_requests,
+                sampled_buckets: hour.sampled_buckets,
+                sampled_bytes: hour.sampled_bytes,
             };
             Some((time_of(hour.hour)?, moved))
         };

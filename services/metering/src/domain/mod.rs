@@ -34,7 +34,7 @@ pub(crate) use fresh::Collected;
 pub(crate) use history::{HistoryOf, UsageStep};
 pub(crate) use ingest::{Batch, Item};
 pub(crate) use meter::{Dimensions, Meter};
-pub(crate) use metered::MeteredUsage;
+pub(crate) use metered::{MeteredHour, MeteredUsage};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
 pub(crate) use rebuild::{Difference, Place, Rebuild, Rebuilt};
 pub(crate) use step::{Every, Period, Step};

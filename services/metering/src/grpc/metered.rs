@@ -4,15 +4,17 @@ use stowage_proto::metering as pb;
 use stowage_types::timestamp;
 use time::OffsetDateTime;
 
-use crate::domain::{MeteredUsage, Moved};
+use crate::domain::{MeteredHour, MeteredUsage};
 
 pub(super) fn wire(usage: MeteredUsage) -> pb::MeteredUsage {
-    let hour = |(hour, moved): (OffsetDateTime, Moved)| pb::MeteredHour {
+    let hour = |(hour, of): (OffsetDateTime, MeteredHour)| pb::MeteredHour {
         hour: Some(timestamp(hour)),
-        received_bytes: moved.received_bytes,
-        sent_bytes: moved.sent_bytes,
-        read_requests: moved.read_requests,
-        write_requests: moved.write_requests,
+        received_bytes: of.moved.received_bytes,
+        sent_bytes: of.moved.sent_bytes,
+        read_requests: of.moved.read_requests,
+        write_requests: of.moved.write_requests,
+        sampled_buckets: of.sampled_buckets,
+        sampled_bytes: of.sampled_bytes,
     };
     pb::MeteredUsage {
         received_bytes: usage.moved.received_bytes,

@@ -58,11 +58,20 @@ async fn windows_are_summed_by_the_hour_and_the_last_samples_told() {
             let start = from_timestamp(hour.hour.as_ref().unwrap()).unwrap();
             (start, hour.sent_bytes, hour.read_requests)
         };
-        usage.hours.iter().map(of).collect()
+        usage.hours.iter().filter(|hour| hour.sent_bytes > 0).map(of).collect()
     };
     assert_eq!(hours(&told[0]), [(hours_ago(5), 320, 4), (hours_ago(4), 4_000, 2)]);
     assert_eq!((told[0].received_bytes, told[0].write_requests), (3, 9));
     assert_eq!((told[0].stored_bytes, told[3].stored_bytes), (10, 0));
+    let samples: Vec<_> =
+        ask(&kit, vec![window(1, hours_ago(5), hours_ago(0))], true).await.unwrap()[0]
+            .hours
+            .iter()
+            .filter(|hour| hour.sampled_buckets > 0)
+            .map(|hour| (hour.sampled_buckets, hour.sampled_bytes))
+            .collect();
+    // NOW is half past: 90 minutes ago an hour began, 80 and 70 are in it.
+    assert_eq!(samples, [(2, 10)]);
     let time = |wire: &Option<prost_types::Timestamp>| {
         wire.as_ref().map(|wire| from_timestamp(wire).unwrap())
     };

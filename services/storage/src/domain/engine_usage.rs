@@ -45,18 +45,28 @@ pub(crate) struct EngineStored {
     pub(crate) is_told_late: bool,
 }
 
+/// What was reported of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct EngineHour {
+    pub(crate) moved: Totals,
+    pub(crate) sampled_buckets: i64,
+    pub(crate) sampled_bytes: i64,
+}
+
 /// What was reported of an account.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct EngineUsage {
     pub(crate) moved: Totals,
-    /// Oldest first.
-    pub(crate) hours: Vec<(OffsetDateTime, Totals)>,
+    /// By their starts.
+    pub(crate) hours: BTreeMap<OffsetDateTime, EngineHour>,
     /// `None`: nobody counts where it is.
     pub(crate) counted_from: Option<OffsetDateTime>,
     pub(crate) report_time: Option<OffsetDateTime>,
     /// Or why it is not known.
     pub(crate) stored: Option<Result<EngineStored, &'static str>>,
     pub(crate) is_waiting: bool,
+    /// `None`: no sample was sent yet.
+    pub(crate) sampled_from: Option<OffsetDateTime>,
 }
 
 /// What is known of all accounts of a question.
@@ -105,6 +115,13 @@ impl Storage {
             true => store::engine_usage::hours(&self.db, windows).await?,
             false => store::engine_usage::sums(&self.db, windows).await?,
         };
+        let mut sampled = match question.with_hours {
+            true => store::sample_sent::hours(&self.db, windows).await?,
+            false => BTreeMap::new(),
+        };
+        // What was sent in the hour in which samples began to be noted is not known in full.
+        let first = store::sample_sent::first_hour(&self.db).await?;
+        let sampled_from = first.map(|hour| hour + time::Duration::HOUR);
         let mut stored = match question.with_stored {
             true => self.stored_now(&uids, &known, &behind).await,
             false => BTreeMap::new(),
@@ -119,7 +136,11 @@ impl Storage {
                 report_time: known.report_time(uid),
                 stored: stored.remove(uid),
                 is_waiting: known.waiting.contains(&name::account(&window.uid)),
-                hours: if question.with_hours { hours } else { Vec::new() },
+                sampled_from,
+                hours: match question.with_hours {
+                    true => by_hour(hours, sampled.remove(&place).unwrap_or_default()),
+                    false => BTreeMap::new(),
+                },
             }
         };
         Ok(windows.iter().enumerate().map(usage).collect())
@@ -215,6 +236,22 @@ impl Known {
         let code = self.accounts.get(uid)?.location.as_deref()?;
         self.reads.get(code).max(self.fronts.get(code)).copied()
     }
+}
+
+/// What moved and what was sampled, hour by hour.
+fn by_hour(
+    moved: Vec<(OffsetDateTime, Totals)>,
+    sampled: Vec<(OffsetDateTime, (i64, i64))>,
+) -> BTreeMap<OffsetDateTime, EngineHour> {
+    let mut hours: BTreeMap<OffsetDateTime, EngineHour> = BTreeMap::new();
+    for (hour, moved) in moved {
+        hours.entry(hour).or_default().moved = moved;
+    }
+    for (hour, (sampled_buckets, sampled_bytes)) in sampled {
+        let of = hours.entry(hour).or_default();
+        (of.sampled_buckets, of.sampled_bytes) = (sampled_buckets, sampled_bytes);
+    }
+    hours
 }
 
 /// The first full hour that starts then or later.

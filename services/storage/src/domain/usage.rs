@@ -174,9 +174,13 @@ impl Storage {
         uid: &S3uid,
         collected: Collected,
     ) -> Result<(), Error> {
+        let samples = collected.samples.clone();
         let message = events::usage_collected(uid, collected);
         let subject = name::account(uid);
         self.outbox.push(tx, events::USAGE_COLLECTED, &subject, &message).await?;
+        // Behind the event: whoever notes samples holds the outbox then, so that no two wait for
+        // each other.
+        store::sample_sent::put(tx, uid, &samples).await?;
         Ok(())
     }
 
@@ -269,14 +273,15 @@ impl Storage {
         }
     }
 
-    /// Forgets totals of hours that are taken no more.
+    /// Forgets totals and samples of hours that are taken no more.
     pub(super) async fn forget_totals(&self) -> Result<(), Error> {
         let before = self.clock.now() - time::Duration::days(KEPT_DAYS);
         loop {
             let mut tx = self.db.begin().await?;
             let rows = store::usage::forget_totals(&mut tx, before, FORGET_ROWS).await?;
+            let samples = store::sample_sent::forget(&mut tx, before, FORGET_ROWS).await?;
             tx.commit().await?;
-            if rows < FORGET_ROWS.unsigned_abs() {
+            if rows.max(samples) < FORGET_ROWS.unsigned_abs() {
                 return Ok(());
             }
         }

@@ -9,9 +9,8 @@ use tonic::{Request, Response, Status};
 
 use super::{Api, complete, signed};
 use crate::domain::engine_usage::{
-    EngineQuestion, EngineStored, EngineUsage, EngineWindow, start_of_hour,
+    EngineHour, EngineQuestion, EngineStored, EngineUsage, EngineWindow, start_of_hour,
 };
-use crate::domain::usage::Totals;
 use crate::error::Error;
 
 /// Windows of one call.
@@ -79,12 +78,14 @@ fn read_question(wire: pb::SumEngineUsageRequest) -> Result<EngineQuestion, Viol
 }
 
 fn wire_usage(usage: EngineUsage) -> pb::EngineUsage {
-    let hour = |(hour, moved): (time::OffsetDateTime, Totals)| pb::EngineHour {
+    let hour = |(hour, of): (time::OffsetDateTime, EngineHour)| pb::EngineHour {
         hour: Some(timestamp(hour)),
-        received_bytes: moved.received_bytes,
-        sent_bytes: moved.sent_bytes,
-        read_requests: moved.read_requests,
-        write_requests: moved.write_requests,
+        received_bytes: of.moved.received_bytes,
+        sent_bytes: of.moved.sent_bytes,
+        read_requests: of.moved.read_requests,
+        write_requests: of.moved.write_requests,
+        sampled_buckets: of.sampled_buckets,
+        sampled_bytes: of.sampled_bytes,
     };
     let (stored, stored_unknown) = match usage.stored {
         Some(Ok(EngineStored { stored_bytes, time, is_told_late })) => {
@@ -105,5 +106,6 @@ fn wire_usage(usage: EngineUsage) -> pb::EngineUsage {
         stored,
         stored_unknown,
         is_waiting: usage.is_waiting,
+        sampled_from_time: usage.sampled_from.map(timestamp),
     }
 }

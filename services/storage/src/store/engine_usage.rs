@@ -34,10 +34,9 @@ pub(crate) async fn sums(db: &Db, windows: &[EngineWindow]) -> Result<Hours, Err
     summed(db, windows, "max(t.hour)", "GROUP BY part.place").await
 }
 
-async fn summed(db: &Db, windows: &[EngineWindow], hour: &str, tail: &str) -> Result<Hours, Error> {
-    if windows.is_empty() {
-        return Ok(Hours::new());
-    }
+/// `WITH part (place, s3uid, from_time, to_time) AS (VALUES …)` of all windows; `None`: there are
+/// none.
+pub(super) fn parts(windows: &[EngineWindow]) -> Option<(String, Args)> {
     let (mut args, mut parts) = (Args::new(), Vec::new());
     for (place, window) in (0_i64..).zip(windows) {
         let numbers = [
@@ -48,14 +47,18 @@ async fn summed(db: &Db, windows: &[EngineWindow], hour: &str, tail: &str) -> Re
         ];
         parts.push(format!("({})", numbers.map(|number| format!("${number}")).join(", ")));
     }
+    let head = "WITH part (place, s3uid, from_time, to_time) AS (VALUES ";
+    (!parts.is_empty()).then(|| (format!("{head}{})", parts.join(", ")), args))
+}
+
+async fn summed(db: &Db, windows: &[EngineWindow], hour: &str, tail: &str) -> Result<Hours, Error> {
+    let Some((parts, args)) = parts(windows) else { return Ok(Hours::new()) };
     let sum = |column: &str| format!("CAST(sum(t.{column}) AS bigint) AS {column}");
     let columns =
         ["received_bytes", "sent_bytes", "read_requests", "write_requests", "refused_requests"];
     let sql = format!(
-        "WITH part (place, s3uid, from_time, to_time) AS (VALUES {}) \
-         SELECT part.place, {hour} AS hour, {} FROM part JOIN traffic_total t \
+        "{parts} SELECT part.place, {hour} AS hour, {} FROM part JOIN traffic_total t \
          ON t.s3uid = part.s3uid AND t.hour >= part.from_time AND t.hour < part.to_time {tail}",
-        parts.join(", "),
         columns.map(sum).join(", "),
     );
     let rows: Vec<SumRow> = db.fetch_all_built(sql, args).await?;

@@ -180,3 +180,41 @@ async fn what_cannot_be_told_is_refused() {
         assert_reason(refused, Code::PermissionDenied, ErrorReason::RoleNotAllowed);
     }
 }
+
+/// What was sampled in each of the last hours, as it was sent: buckets and bytes.
+async fn sampled(kit: &Kit, uid: &S3uid) -> Vec<(i64, i64)> {
+    let told = ask(kit, all(&[uid])).await.unwrap().remove(0);
+    told.hours.iter().map(|hour| (hour.sampled_buckets, hour.sampled_bytes)).collect()
+}
+
+#[tokio::test]
+async fn samples_are_noted_as_they_are_sent_and_the_last_of_an_hour_counts() {
+    // The engine's clock: some time ago, so that the hour has ended.
+    let kit = Kit::start().await;
+    let uid = kit.account().await;
+    assert_eq!(ask(&kit, all(&[&uid])).await.unwrap()[0].sampled_from_time, None);
+    for bucket in ["photos", "films"] {
+        kit.create_bucket(OWNER, &uid, bucket).await.unwrap();
+    }
+    kit.engine.put("photos", "a.jpg", 5);
+    kit.engine.put("films", "a.mkv", 300);
+    ask(&kit, all(&[&uid])).await.unwrap();
+    kit.engine.put("photos", "b.jpg", 20);
+    ask(&kit, all(&[&uid])).await.unwrap();
+    let hour = crate::engine::NOW.replace_minute(0).unwrap().replace_second(0).unwrap();
+    let request = pb::SumEngineUsageRequest {
+        windows: vec![pb::EngineWindow {
+            name: name::account(&uid),
+            from_time: Some(timestamp(hour - Duration::DAY)),
+            to_time: Some(timestamp(hour + Duration::DAY)),
+        }],
+        with_hours: true,
+        ..Default::default()
+    };
+    let told = ask(&kit, request).await.unwrap().remove(0);
+    let found: Vec<_> =
+        told.hours.iter().map(|of| (time(of.hour), of.sampled_buckets, of.sampled_bytes)).collect();
+    assert_eq!(found, [(Some(hour), 2, 325)]);
+    assert_eq!(time(told.sampled_from_time), Some(hour + Duration::HOUR));
+    assert_eq!(sampled(&kit, &uid).await, [], "nothing was sampled in the last days");
+}

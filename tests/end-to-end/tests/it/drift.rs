@@ -1,8 +1,8 @@
 //! Facts are lost and doubled on purpose between engine and meter: the next comparison names the
 //! accounts, and no others.
 //!
-//! What engines reported is written as storage writes it, totals and events in one transaction, for
-//! hours that have long ended. A fact is lost on its way, as by a bus that swallows it, or told
+//! What engines reported is written as storage writes it, totals, samples and events in one
+//! transaction, for hours that have long ended. A fact is lost on its way, as by a bus that swallows it, or told
 //! again by another source under another id.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ use stowage_proto::accounts::drift_service_client::DriftServiceClient;
 use stowage_proto::accounts::{AccountDrift, DriftMeasure, ListDriftRequest};
 use stowage_proto::metering::fact_service_client::FactServiceClient;
 use stowage_proto::metering::{Fact, FactKind, RecordFactsRequest};
-use stowage_proto::storage::{Traffic, UsageCollected};
+use stowage_proto::storage::{StorageSample, Traffic, UsageCollected};
 use stowage_testkit::{Account, Kit, Site, eventually, program};
 use stowage_types::{Clock as _, SystemClock, SystemRandom, from_timestamp, timestamp};
 use time::OffsetDateTime;
@@ -28,6 +28,9 @@ const ROWS_PER_EVENT: usize = 3;
 /// Facts of a row: bytes in and out, reads and writes.
 const FACTS_PER_ROW: usize = 4;
 const FACTS: usize = ACCOUNTS * EVENTS_PER_ACCOUNT * ROWS_PER_EVENT * FACTS_PER_ROW;
+/// An account of which samples are sent too, and the event whose sample is lost: others follow it.
+const SAMPLED: usize = 14;
+const SAMPLE_LOST: usize = 7;
 const BUCKETS: [&str; ROWS_PER_EVENT] = ["a", "b", "c"];
 const WITHIN: Duration = Duration::from_secs(60);
 
@@ -112,12 +115,38 @@ async fn report(storage: &Db, accounts: &[Account], now: OffsetDateTime, lost: &
                 };
                 message.traffic.push(traffic(place(0), now, arrives));
             }
+            if account == SAMPLED {
+                let sample = sample(event, now);
+                note_sample(&mut tx, &of.s3uid, &sample).await;
+                message.samples.extend((event != SAMPLE_LOST).then_some(sample));
+            }
             let subject = format!("accounts/{}", of.s3uid);
             let kind = stowage_storage::USAGE_COLLECTED;
             outbox.push(&mut tx, kind, &subject, &message).await.expect("an event is written");
             tx.commit().await.expect("it is durable");
         }
     }
+}
+
+/// What a bucket stored in the hour of an event; by the newest it is gone.
+fn sample(event: usize, now: OffsetDateTime) -> StorageSample {
+    let place = Place { account: SAMPLED, event, row: 0, kind: 0 };
+    StorageSample {
+        bucket: "sampled".to_owned(),
+        stored_bytes: if event == 0 { 0 } else { place.value() },
+        object_count: 1,
+        sample_time: Some(timestamp(place.hour(now) + time::Duration::minutes(20))),
+        deleted: event == 0,
+    }
+}
+
+async fn note_sample(tx: &mut Tx, s3uid: &str, sample: &StorageSample) {
+    const SQL: &str = "INSERT INTO sample_sent (s3uid, hour, bucket, time, stored_bytes, \
+        is_deleted) VALUES ($1, $2, $3, $4, $5, $6)";
+    let time = from_timestamp(&sample.sample_time.expect("it has one")).expect("it is one");
+    let hour = hour_of(time);
+    let args = args![s3uid, hour, &sample.bucket, time, sample.stored_bytes, sample.deleted];
+    tx.execute(SQL, args).await.expect("a sample is noted");
 }
 
 async fn add_totals(tx: &mut Tx, s3uid: &str, row: &Traffic) {
@@ -232,6 +261,10 @@ async fn lost_and_doubled_facts_name_their_accounts_and_no_others() {
         let key = (accounts[place.account].s3uid.clone(), KINDS[place.kind].1);
         *expected.entry(key).or_default() += sign * place.value();
     }
+    let sampled = &accounts[SAMPLED].s3uid;
+    let bytes = sample(SAMPLE_LOST, now).stored_bytes;
+    expected.insert((sampled.clone(), DriftMeasure::SampledBytes), -bytes);
+    expected.insert((sampled.clone(), DriftMeasure::SampledBuckets), -1);
     let uids: BTreeSet<&String> = expected.keys().map(|(s3uid, _)| s3uid).collect();
     assert!(uids.len() >= 6 && uids.len() < ACCOUNTS, "{}", uids.len());
     assert!((FACTS / 1_000..=FACTS / 1_000 + 1).contains(&lost.len()), "0.1 %");

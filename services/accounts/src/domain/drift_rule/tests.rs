@@ -10,7 +10,14 @@ const SPAN: Span = Span { from: FROM, to: datetime!(2026-11-27 0:00 UTC) };
 const EXACT: Threshold = Threshold { ppm: 0, floor_bytes: 0, floor_requests: 0 };
 
 fn flows(bytes: i64) -> Flows {
-    Flows { received_bytes: bytes, sent_bytes: 2 * bytes, read_requests: 10, write_requests: 1 }
+    Flows {
+        received_bytes: bytes,
+        sent_bytes: 2 * bytes,
+        read_requests: 10,
+        write_requests: 1,
+        sampled_buckets: 3,
+        sampled_bytes: 5 * bytes,
+    }
 }
 
 fn stored(bytes: i64) -> Result<EngineStored, String> {
@@ -25,6 +32,7 @@ fn look() -> Look {
         moved: Flows::default(),
         hours: hours.clone(),
         counted_from: Some(FROM - time::Duration::days(50)),
+        sampled_from: Some(FROM),
         report_time: Some(SPAN.to),
         stored: stored(1_000),
         is_waiting: false,
@@ -125,7 +133,24 @@ fn hours_outside_of_the_window_and_before_reports_begin_are_not_compared() {
     look.engine.counted_from = None;
     let rows = twice(&look, &EXACT);
     assert_eq!(why_not(&rows, Measure::SentBytes), Some(NOT_COUNTED));
-    assert!(rows.iter().all(|row| row.measure == Measure::StoredBytes || row.engine.is_none()));
+    let is_moved = |row: &&Row| !row.measure.is_of_samples() && row.span.is_some();
+    assert!(rows.iter().filter(is_moved).all(|row| row.engine.is_none()));
+}
+
+#[test]
+fn a_lost_sample_is_seen_in_its_hour_also_of_a_bucket_that_was_empty() {
+    let hour = FROM + time::Duration::hours(7);
+    let mut emptied = look();
+    emptied.meter.hours.get_mut(&hour).unwrap().sampled_buckets -= 1;
+    assert_eq!(drifting(&twice(&emptied, &EXACT)), [(Measure::SampledBuckets, -1)]);
+    let mut filled = look();
+    filled.meter.hours.get_mut(&hour).unwrap().sampled_bytes -= 9;
+    assert_eq!(drifting(&twice(&filled, &EXACT)), [(Measure::SampledBytes, -9)]);
+    filled.engine.sampled_from = Some(hour + time::Duration::HOUR);
+    assert_eq!(drifting(&twice(&filled, &EXACT)), [], "it is not known what was sent then");
+    filled.engine.sampled_from = None;
+    let rows = twice(&filled, &EXACT);
+    assert_eq!(why_not(&rows, Measure::SampledBytes), Some(NOT_SAMPLED));
 }
 
 #[test]
