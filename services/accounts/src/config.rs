@@ -88,8 +88,8 @@ pub struct Config {
     /// Time between two comparisons of accounts with engines and billing, in minutes. Default 60;
     /// 0: none but those that are asked for.
     pub reconcile_minutes: u32,
-    /// Time between two comparisons of engines, metering and bills, in hours. Default 6; 0: none but
-    /// those that are asked for.
+    /// Time between two comparisons of engines, metering and bills, in hours. Default 6; 0: none
+    /// but those that are asked for.
     pub drift_hours: u32,
     /// From when on a difference between them is a drift, in millionths of the larger figure of an
     /// hour or of the whole window. Default 1: all figures are whole numbers that are counted once.

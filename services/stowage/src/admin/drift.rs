@@ -169,6 +169,7 @@ fn shown_age(seconds: i64) -> String {
 }
 
 pub(super) async fn run(command: Drift, session: &Session) -> Result<(), Error> {
+    // Whoever names an account wants to see it.
     let is_shown_whole = command.all || !command.accounts.is_empty();
     let mut request = ListDriftRequest {
         accounts: command.accounts.iter().map(|uid| format!("accounts/{uid}")).collect(),
@@ -180,12 +181,14 @@ pub(super) async fn run(command: Drift, session: &Session) -> Result<(), Error> 
     };
     let mut api = DriftServiceClient::new(session.client.api());
     let (mut rows, mut looked_at, mut drifting) = (Vec::new(), 0_i64, 0_u64);
+    let mut missing = request.accounts.clone();
     loop {
         let page = api.list_drift(request.clone()).await;
         let page = page.map_err(|status| session.client.explain(&status, FLAGS))?.into_inner();
         let now = page.look_time.and_then(|time| from_timestamp(&time).ok());
         for mut account in page.accounts {
             drifting += u64::from(account.is_drifting);
+            missing.retain(|name| *name != account.account);
             let mut measures = std::mem::take(&mut account.rows);
             measures.retain(|row| is_shown_whole || row.is_drifting);
             rows.extend(measures.into_iter().map(|row| MeasureRow::of(&account, row, now)));
@@ -201,6 +204,10 @@ pub(super) async fn run(command: Drift, session: &Session) -> Result<(), Error> 
         }
     }
     output::list(session.output, &rows)?;
+    if let Some(name) = missing.first() {
+        let uid = output::last_part(name);
+        return Err(Error::Failed(format!("{uid}: there is no such account, or it is deleted")));
+    }
     match drifting {
         0 => Ok(()),
         1 => Err(Error::Failed("1 account drifts".to_owned())),

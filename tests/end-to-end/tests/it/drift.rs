@@ -2,8 +2,8 @@
 //! accounts, and no others.
 //!
 //! What engines reported is written as storage writes it, totals, samples and events in one
-//! transaction, for hours that have long ended. A fact is lost on its way, as by a bus that swallows it, or told
-//! again by another source under another id.
+//! transaction, for hours that have long ended. A fact is lost on its way, as by a bus that swallows
+//! it, or told again by another source under another id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
@@ -305,6 +305,8 @@ async fn lost_and_doubled_facts_name_their_accounts_and_no_others() {
     let table = String::from_utf8_lossy(&printed.stdout).into_owned();
     assert_eq!(printed.status.code(), Some(0), "{table}");
     assert!(table.contains("stored_bytes") && table.contains("sent_bytes"), "{table}");
+    let unknown = admin(site, &["drift", &"0".repeat(32)]).await;
+    assert_eq!(unknown.status.code(), Some(1), "a name that is mistyped is told");
     kit.stop().await;
 }
 
