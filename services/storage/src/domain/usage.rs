@@ -160,14 +160,20 @@ impl Storage {
             }
             accounts.entry(figures.uid.clone()).or_default().samples.push(figures);
         }
+        let mut sent = Vec::new();
         for (uid, collected) in accounts {
-            self.push(&mut tx, &uid, collected).await?;
+            sent.extend_from_slice(&collected.samples);
+            self.push_event(&mut tx, &uid, collected).await?;
         }
+        // Behind the events: whoever notes samples holds the outbox then, so that no two wait for
+        // each other.
+        store::sample_sent::put(&mut tx, &sent).await?;
         tx.commit().await?;
         metrics::counter!(COLLECTED, "location" => site.code.clone()).increment(rows as u64);
         Ok(())
     }
 
+    /// Sends what was collected of one account.
     pub(super) async fn push(
         &self,
         tx: &mut Tx,
@@ -175,12 +181,20 @@ impl Storage {
         collected: Collected,
     ) -> Result<(), Error> {
         let samples = collected.samples.clone();
+        self.push_event(tx, uid, collected).await?;
+        store::sample_sent::put(tx, &samples).await?;
+        Ok(())
+    }
+
+    async fn push_event(
+        &self,
+        tx: &mut Tx,
+        uid: &S3uid,
+        collected: Collected,
+    ) -> Result<(), Error> {
         let message = events::usage_collected(uid, collected);
         let subject = name::account(uid);
         self.outbox.push(tx, events::USAGE_COLLECTED, &subject, &message).await?;
-        // Behind the event: whoever notes samples holds the outbox then, so that no two wait for
-        // each other.
-        store::sample_sent::put(tx, uid, &samples).await?;
         Ok(())
     }
 

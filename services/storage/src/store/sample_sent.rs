@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 use stowage_db::{Db, Error, Tx, Value, args};
 use stowage_engine::StorageFigures;
-use stowage_types::S3uid;
 use time::OffsetDateTime;
 
 use crate::domain::engine_usage::{EngineWindow, start_of_hour};
 use crate::domain::signed;
 
+/// A sample by its account, hour and bucket, and when it was taken, whether the bucket is gone, and
+/// what it stored: of two of one moment the deletion, then the larger one.
+type Sent<'a> = BTreeMap<(&'a str, OffsetDateTime, &'a str), (OffsetDateTime, bool, i64)>;
+
 /// Notes samples that are sent. As metering does: of one bucket and moment the deletion, then the
 /// larger one.
-pub(crate) async fn put(tx: &mut Tx, uid: &S3uid, samples: &[StorageFigures]) -> Result<(), Error> {
+pub(crate) async fn put(tx: &mut Tx, samples: &[StorageFigures]) -> Result<(), Error> {
     const HEAD: &str =
         "INSERT INTO sample_sent (s3uid, hour, bucket, time, stored_bytes, is_deleted)";
     const TAIL: &str = " ON CONFLICT (s3uid, hour, bucket) DO UPDATE SET time = excluded.time, \
@@ -20,22 +23,22 @@ pub(crate) async fn put(tx: &mut Tx, uid: &S3uid, samples: &[StorageFigures]) ->
         WHERE excluded.time > sample_sent.time OR (excluded.time = sample_sent.time \
         AND NOT sample_sent.is_deleted \
         AND (excluded.is_deleted OR excluded.stored_bytes > sample_sent.stored_bytes))";
-    let mut last: BTreeMap<(OffsetDateTime, &str), (OffsetDateTime, bool, i64)> = BTreeMap::new();
+    let mut sent = Sent::new();
     for sample in samples {
         let bytes = if sample.deleted { 0 } else { signed(sample.stored_bytes) };
         let told = (sample.sample_time, sample.deleted, bytes);
-        let kept = last.entry((start_of_hour(sample.sample_time), &sample.bucket)).or_insert(told);
+        let place = (sample.uid.as_str(), start_of_hour(sample.sample_time), &*sample.bucket);
+        let kept = sent.entry(place).or_insert(told);
         *kept = told.max(*kept);
     }
-    let row = |((hour, bucket), (time, is_deleted, bytes)): (
-        (OffsetDateTime, &str),
-        (OffsetDateTime, bool, i64),
-    )|
-     -> Vec<Value> {
-        let uid = uid.as_str().into();
-        vec![uid, hour.into(), bucket.into(), time.into(), bytes.into(), is_deleted.into()]
-    };
-    tx.put_rows(HEAD, last.into_iter().map(row).collect(), TAIL).await
+    let mut rows: Vec<Vec<Value>> = Vec::with_capacity(sent.len());
+    for ((uid, hour, bucket), (time, is_deleted, bytes)) in sent {
+        let place = [uid.into(), hour.into(), bucket.into()];
+        rows.push(
+            place.into_iter().chain([time.into(), bytes.into(), is_deleted.into()]).collect(),
+        );
+    }
+    tx.put_rows(HEAD, rows, TAIL).await
 }
 
 /// Buckets sampled and what they stored, by window, each with its hour.
