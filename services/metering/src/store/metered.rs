@@ -43,14 +43,15 @@ fn parts(windows: &[AccountWindow]) -> Option<(String, Args)> {
 pub(crate) type Sampled = BTreeMap<usize, Vec<(OffsetDateTime, (i64, i64))>>;
 
 /// What was sampled in each hour of each window in which something was. By the buckets that there
-/// ever were: rollups are kept for ever, and only those of the window are read so.
+/// ever were: rollups are kept for ever, and only those of the window are read so. SQLite joins in
+/// the order in which it is said.
 pub(crate) async fn sampled(db: &Db, windows: &[AccountWindow]) -> Result<Sampled, Error> {
     let Some((parts, mut args)) = parts(windows) else { return Ok(Sampled::new()) };
     let step = args.push(code(Step::Hour));
     let sql = format!(
         "{parts} SELECT part.place, s.start_time, count(*), CAST(sum(s.last_bytes) AS bigint) \
-         FROM part JOIN bucket b ON b.s3uid = part.s3uid \
-         JOIN stored s ON s.s3uid = b.s3uid AND s.bucket = b.bucket AND s.step = ${step} \
+         FROM part CROSS JOIN bucket b CROSS JOIN stored s WHERE b.s3uid = part.s3uid \
+         AND s.s3uid = b.s3uid AND s.bucket = b.bucket AND s.step = ${step} \
          AND s.start_time >= part.from_time AND s.start_time < part.to_time \
          GROUP BY part.place, s.start_time"
     );
