@@ -2,8 +2,8 @@
 //! accounts, and no others.
 //!
 //! What engines reported is written as storage writes it, totals, samples and events in one
-//! transaction, for hours that have long ended. A fact is lost on its way, as by a bus that swallows
-//! it, or told again by another source under another id.
+//! transaction, for hours that have long ended. A fact is lost on its way, as by a bus that
+//! swallows it, or told again by another source under another id.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Command, Output};
@@ -237,6 +237,26 @@ async fn accounts(site: &Site) -> Vec<Account> {
     accounts
 }
 
+/// What must be found: account, measure and difference.
+fn expected(
+    accounts: &[Account],
+    now: OffsetDateTime,
+    (lost, doubled): (&[usize], &[usize]),
+) -> BTreeMap<(String, DriftMeasure), i64> {
+    let mut expected: BTreeMap<(String, DriftMeasure), i64> = BTreeMap::new();
+    let signed = lost.iter().map(|n| (n, -1)).chain(doubled.iter().map(|n| (n, 1)));
+    for (number, sign) in signed {
+        let place = Place::of(*number);
+        let key = (accounts[place.account].s3uid.clone(), KINDS[place.kind].1);
+        *expected.entry(key).or_default() += sign * place.value();
+    }
+    let sampled = &accounts[SAMPLED].s3uid;
+    let bytes = sample(SAMPLE_LOST, now).stored_bytes;
+    expected.insert((sampled.clone(), DriftMeasure::SampledBytes), -bytes);
+    expected.insert((sampled.clone(), DriftMeasure::SampledBuckets), -1);
+    expected
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_and_doubled_facts_name_their_accounts_and_no_others() {
     let kit = Kit::start_with(|config| {
@@ -254,17 +274,7 @@ async fn lost_and_doubled_facts_name_their_accounts_and_no_others() {
     double(site, &accounts, now, &doubled).await;
     kit.settle().await;
 
-    let mut expected: BTreeMap<(String, DriftMeasure), i64> = BTreeMap::new();
-    let signed = lost.iter().map(|n| (n, -1)).chain(doubled.iter().map(|n| (n, 1)));
-    for (number, sign) in signed {
-        let place = Place::of(*number);
-        let key = (accounts[place.account].s3uid.clone(), KINDS[place.kind].1);
-        *expected.entry(key).or_default() += sign * place.value();
-    }
-    let sampled = &accounts[SAMPLED].s3uid;
-    let bytes = sample(SAMPLE_LOST, now).stored_bytes;
-    expected.insert((sampled.clone(), DriftMeasure::SampledBytes), -bytes);
-    expected.insert((sampled.clone(), DriftMeasure::SampledBuckets), -1);
+    let expected = expected(&accounts, now, (&lost, &doubled));
     let uids: BTreeSet<&String> = expected.keys().map(|(s3uid, _)| s3uid).collect();
     assert!(uids.len() >= 6 && uids.len() < ACCOUNTS, "{}", uids.len());
     assert!((FACTS / 1_000..=FACTS / 1_000 + 1).contains(&lost.len()), "0.1 %");
