@@ -88,6 +88,22 @@ pub struct Config {
     /// Time between two comparisons of accounts with engines and billing, in minutes. Default 60;
     /// 0: none but those that are asked for.
     pub reconcile_minutes: u32,
+    /// Time between two comparisons of engines, metering and bills, in hours. Default 6; 0: none
+    /// but those that are asked for.
+    pub drift_hours: u32,
+    /// From when on a difference between them is a drift, in millionths of the larger figure of an
+    /// hour or of the whole window. Default 1: all figures are whole numbers that are counted once.
+    pub drift_ppm: u32,
+    /// Differences that are none, however small the figures are, in bytes. Default 0.
+    pub drift_floor_bytes: u64,
+    /// The same in requests. Default 0.
+    pub drift_floor_requests: u64,
+    /// How long ago an hour must have ended to be compared, in minutes: what is on its way is no
+    /// drift. Default 15.
+    pub drift_settle_minutes: u32,
+    /// Times of these comparisons; not set from files.
+    #[serde(skip)]
+    pub drift: DriftTimes,
     /// Receivers of events, by name: 1 to 32 of a-z, 0-9 and hyphen. Default: none.
     pub webhooks: BTreeMap<String, Webhook>,
     /// Whether open sagas and running requests are taken over whoever holds them. Right where one
@@ -96,6 +112,27 @@ pub struct Config {
     /// Bounds of the sagas; not set from files.
     #[serde(skip)]
     pub sagas: stowage_saga::Settings,
+}
+
+/// Times within comparisons of engines, metering and bills.
+#[derive(Debug, Clone, Copy)]
+pub struct DriftTimes {
+    /// When a process first compares, at the latest.
+    pub first: Duration,
+    /// Between two comparisons, where `drift_hours` is too long; nothing if that is 0.
+    pub every_max: Duration,
+    /// How long what was just collected has to arrive at metering.
+    pub arrival: Duration,
+}
+
+impl Default for DriftTimes {
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(300),
+            every_max: Duration::MAX,
+            arrival: Duration::from_secs(2),
+        }
+    }
 }
 
 /// Longest name of a webhook, in characters.
@@ -111,6 +148,12 @@ impl Default for Config {
             unpaid_end_grace_days: 14,
             key_overlap_hours: 48,
             reconcile_minutes: 60,
+            drift_hours: 6,
+            drift_ppm: 1,
+            drift_floor_bytes: 0,
+            drift_floor_requests: 0,
+            drift_settle_minutes: 15,
+            drift: DriftTimes::default(),
             webhooks: BTreeMap::new(),
             takes_over: true,
             sagas: stowage_saga::Settings::default(),
@@ -147,6 +190,15 @@ impl Config {
         if self.reconcile_minutes > 10_080 {
             faults.push("reconcile_minutes must be 0 to 10080".to_owned());
         }
+        if self.drift_hours > 168 {
+            faults.push("drift_hours must be 0 to 168".to_owned());
+        }
+        if self.drift_ppm > 1_000_000 {
+            faults.push("drift_ppm must be 0 to 1000000".to_owned());
+        }
+        if !(1..=1_440).contains(&self.drift_settle_minutes) {
+            faults.push("drift_settle_minutes must be 1 to 1440".to_owned());
+        }
         for (name, webhook) in &self.webhooks {
             webhook.check(name, &mut faults);
         }
@@ -163,6 +215,10 @@ impl Config {
 
     pub(crate) fn unpaid_end_grace(&self) -> time::Duration {
         time::Duration::days(self.unpaid_end_grace_days.into())
+    }
+
+    pub(crate) fn drift_settle(&self) -> time::Duration {
+        time::Duration::minutes(self.drift_settle_minutes.into())
     }
 
     pub(crate) fn key_overlap(&self) -> Duration {
@@ -189,9 +245,12 @@ mod tests {
             unpaid_end_grace_days: 10_000,
             key_overlap_hours: 1_000,
             reconcile_minutes: 20_000,
+            drift_hours: 1_000,
+            drift_ppm: 2_000_000,
+            drift_settle_minutes: 0,
             ..Config::default()
         };
-        assert_eq!(bad.check().len(), 7);
+        assert_eq!(bad.check().len(), 10);
     }
 
     #[test]

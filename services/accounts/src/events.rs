@@ -9,11 +9,14 @@ use stowage_db::{Db, Error, Tx};
 use stowage_proto::{accounts, billing, metering, storage};
 use stowage_types::{Clock, CustomerId, PlanId, S3uid, from_timestamp, name};
 
+use crate::domain::drift::Drift;
+use crate::domain::drift_rule::Row;
 use crate::domain::history::{Cause, Entry};
 use crate::store;
 
 const ACTIVATED: &str = "stowage.accounts.account.activated.v1";
 const DELETED: &str = "stowage.accounts.account.deleted.v1";
+const DRIFT_FOUND: &str = "stowage.accounts.drift.found.v1";
 const REVOKED: &str = "stowage.accounts.token.revoked.v1";
 
 /// Type of billing's event of a booked payment.
@@ -55,6 +58,26 @@ pub(crate) async fn push_deleted(
 ) -> Result<(), Error> {
     let message = accounts::AccountDeleted { s3uid: s3uid.to_string(), customer_id: customer.0 };
     outbox.push(tx, DELETED, &name::account(s3uid), &message).await
+}
+
+pub(crate) async fn push_drift_found(
+    outbox: &Outbox,
+    tx: &mut Tx,
+    drift: &Drift,
+) -> Result<(), Error> {
+    let measure = |row: &Row| accounts::DriftedMeasure {
+        measure: accounts::DriftMeasure::from(row.measure).into(),
+        engine: row.engine.map(|figure| figure.value),
+        meter: row.meter.value,
+        billed: row.billed.map(|figure| figure.value),
+        difference: row.difference(),
+    };
+    let message = accounts::DriftFound {
+        s3uid: drift.account.s3uid.to_string(),
+        customer_id: drift.account.customer.0,
+        measures: drift.rows.iter().filter(|row| row.is_drifting).map(measure).collect(),
+    };
+    outbox.push(tx, DRIFT_FOUND, &name::account(&drift.account.s3uid), &message).await
 }
 
 pub(crate) async fn push_tokens_revoked(

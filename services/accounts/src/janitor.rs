@@ -14,6 +14,8 @@ use crate::store;
 
 /// What the last comparison found and could not mend.
 const FINDINGS: &str = "stowage_accounts_findings";
+/// Accounts whose engine, meter and bill differed in the last round.
+const DRIFTING: &str = "stowage_accounts_drifting";
 const EVERY: Duration = Duration::from_secs(60);
 /// An account that is moved is read-only until it is switched.
 const MOVES_EVERY: Duration = Duration::from_secs(1);
@@ -62,6 +64,31 @@ pub(crate) async fn reconcile(domain: Domain, stop: CancellationToken) {
         }
     };
     in_turn("reconcile", &domain, &stop, rounds).await;
+}
+
+/// Compares engines, metering and bills now and then, until `stop`, in one replica at a time.
+pub(crate) async fn drift(domain: Domain, stop: CancellationToken) {
+    let hours = domain.config.drift_hours;
+    if hours == 0 {
+        return stop.cancelled().await;
+    }
+    let times = domain.config.drift;
+    let every = Duration::from_secs(u64::from(hours) * 3600).min(times.every_max);
+    let rounds = || async {
+        tokio::time::sleep(times.first.min(every)).await;
+        loop {
+            match domain.drift_round().await {
+                Ok(drifting) => {
+                    metrics::gauge!(DRIFTING).set(u32::try_from(drifting).unwrap_or(u32::MAX));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "engines and meter were not compared; they will be")
+                }
+            }
+            tokio::time::sleep(every).await;
+        }
+    };
+    in_turn("drift", &domain, &stop, rounds).await;
 }
 
 /// Watches accounts that are being moved, until `stop`, in one replica at a time.

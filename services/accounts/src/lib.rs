@@ -30,7 +30,7 @@ use stowage_saga::{Builder, Sagas};
 use stowage_types::{Clock, Random, SecretString};
 use tokio_util::sync::CancellationToken;
 
-pub use config::{Config, Webhook};
+pub use config::{Config, DriftTimes, Webhook};
 pub use error::Error;
 
 use caps::{CAP_CHANGED, CAPS_CONSUMER, Caps};
@@ -132,6 +132,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Task::new("accounts.requests", domain.requests.clean_up(deps.stop.clone())),
         Task::new("accounts.sagas", domain.sagas.resume()),
         Task::new("accounts.reconcile", janitor::reconcile(domain.clone(), deps.stop.clone())),
+        Task::new("accounts.drift", janitor::drift(domain.clone(), deps.stop.clone())),
         Task::new("accounts.moves", janitor::moves(domain.clone(), deps.stop.clone())),
         Task::new("accounts.webhooks", domain.webhooks.clone().deliver_until(deps.stop.clone())),
         Task::new("accounts.janitor", janitor::run(domain.clone(), deps.stop)),

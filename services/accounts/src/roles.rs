@@ -12,12 +12,14 @@ use time::OffsetDateTime;
 use tonic::{Code, Status};
 
 mod adopting;
+mod comparing;
 mod issuing;
 mod listing;
 mod moving;
 mod owing;
 
 pub(crate) use adopting::Foreign;
+pub(crate) use comparing::Ask;
 pub(crate) use issuing::Place;
 pub(crate) use listing::{OnEngine, Open};
 pub(crate) use moving::{Moving, Switched};
@@ -27,6 +29,7 @@ use crate::error::Error;
 use billing::invoice_service_client::InvoiceServiceClient;
 use billing::subscription_service_client::SubscriptionServiceClient;
 use metering::meter_service_client::MeterServiceClient;
+use metering::usage_service_client::UsageServiceClient as MeteredServiceClient;
 use storage::account_move_service_client::AccountMoveServiceClient;
 use storage::adoption_service_client::AdoptionServiceClient;
 use storage::bucket_service_client::BucketServiceClient;
@@ -190,6 +193,7 @@ pub(crate) struct Roles {
     invoices: InvoiceServiceClient<RoleChannel>,
     meters: MeterServiceClient<RoleChannel>,
     usage: UsageServiceClient<RoleChannel>,
+    metered: MeteredServiceClient<RoleChannel>,
     locations: LocationServiceClient<RoleChannel>,
     keyring: KeyringServiceClient<RoleChannel>,
 }
@@ -213,6 +217,7 @@ impl Roles {
             locations: LocationServiceClient::new(storage),
             subscriptions: SubscriptionServiceClient::new(billing.clone()),
             invoices: InvoiceServiceClient::new(billing),
+            metered: MeteredServiceClient::new(metering.clone()),
             meters: MeterServiceClient::new(metering),
         }
     }

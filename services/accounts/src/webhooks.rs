@@ -19,9 +19,10 @@ use crate::domain::webhook::Message;
 /// Names the consumer in the inbox.
 pub(crate) const WEBHOOKS_CONSUMER: &str = "accounts.webhooks";
 /// Events, in the order in which the table of consumers has them, and the messages they carry.
-const MESSAGES: [(&str, &str); 10] = [
+const MESSAGES: [(&str, &str); 11] = [
     ("stowage.accounts.account.activated.v1", "stowage.accounts.v1.AccountActivated"),
     ("stowage.accounts.account.deleted.v1", "stowage.accounts.v1.AccountDeleted"),
+    ("stowage.accounts.drift.found.v1", "stowage.accounts.v1.DriftFound"),
     ("stowage.billing.invoice.overdue.v1", "stowage.billing.v1.InvoiceOverdue"),
     ("stowage.billing.invoice.eased.v1", "stowage.billing.v1.InvoiceEased"),
     ("stowage.billing.invoice.settled.v1", "stowage.billing.v1.InvoiceSettled"),

@@ -14,6 +14,7 @@ mod bucket_deletion_job;
 pub(crate) mod bucket_saga;
 pub(crate) mod change;
 pub(crate) mod engine_account;
+pub(crate) mod engine_usage;
 pub(crate) mod engine_view;
 mod forget;
 mod front;

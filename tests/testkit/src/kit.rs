@@ -6,6 +6,7 @@ use std::time::Duration;
 use stowage::config::{Config, Database, Gateway, S3};
 use stowage::server::Server;
 use stowage_auth::PrincipalRole;
+use stowage_db::Db;
 use stowage_db::testing::Scratch;
 use stowage_runtime::telemetry::{self, LogFormat};
 use stowage_types::ExposeSecret as _;
@@ -68,6 +69,25 @@ impl Kit {
     #[must_use]
     pub fn beside(&self, role: &'static str) -> Beside {
         beside(&self.server, &self.scratch, role)
+    }
+
+    /// The database of a role, to be written beside the server as the role itself writes.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    pub async fn open_beside(
+        &self,
+        role: &'static str,
+        migrator: &'static sqlx::migrate::Migrator,
+    ) -> Db {
+        let opened = match self.scratch.url() {
+            Some(_) => self.scratch.open(role, migrator).await,
+            None => {
+                let file = self.server.data_dir().join(format!("{role}.db"));
+                Db::open(&file, migrator).await
+            }
+        };
+        opened.expect("a database can be opened beside the server")
     }
 
     /// A token of the provider's support. No call makes one yet, so it is written beside the

@@ -6,6 +6,7 @@ mod adoption;
 mod audit;
 mod customer;
 mod dead_letter;
+mod drift;
 mod keyring;
 mod reconcile;
 mod saga;
@@ -18,6 +19,7 @@ use stowage_proto::accounts::adoption_service_server::AdoptionServiceServer;
 use stowage_proto::accounts::audit_service_server::AuditServiceServer;
 use stowage_proto::accounts::customer_service_server::CustomerServiceServer;
 use stowage_proto::accounts::dead_letter_service_server::DeadLetterServiceServer;
+use stowage_proto::accounts::drift_service_server::DriftServiceServer;
 use stowage_proto::accounts::keyring_service_server::KeyringServiceServer;
 use stowage_proto::accounts::reconcile_service_server::ReconcileServiceServer;
 use stowage_proto::accounts::saga_service_server::SagaServiceServer;
@@ -48,6 +50,7 @@ pub(crate) fn routes(domain: Domain) -> Routes {
         .add_service(DeadLetterServiceServer::new(service.clone()))
         .add_service(KeyringServiceServer::new(service.clone()))
         .add_service(ReconcileServiceServer::new(service.clone()))
+        .add_service(DriftServiceServer::new(service.clone()))
         .add_service(AccountMoveServiceServer::new(service.clone()))
         .add_service(AdoptionServiceServer::new(service.clone()))
         .add_service(AuditServiceServer::new(service.clone()))

@@ -68,6 +68,8 @@ pub(crate) struct State {
     pub(crate) adopted: BTreeMap<String, storage::ForeignAccount>,
     /// What storage has sealed.
     pub(crate) keyring: RoleKeyring,
+    /// What all three say of usage.
+    pub(crate) figures: crate::double_figures::AllFigures,
     /// Every call that changes something.
     pub(crate) calls: Vec<&'static str>,
     faults: Vec<Fault>,
@@ -451,6 +453,14 @@ impl BucketService for World {
 
 #[async_trait]
 impl UsageService for World {
+    async fn sum_engine_usage(
+        &self,
+        request: Request<storage::SumEngineUsageRequest>,
+    ) -> Result<Response<storage::SumEngineUsageResponse>, Status> {
+        self.check("SumEngineUsage", When::Before)?;
+        Ok(Response::new(self.engine_usage(&request.into_inner())))
+    }
+
     async fn collect_usage(
         &self,
         request: Request<storage::CollectUsageRequest>,

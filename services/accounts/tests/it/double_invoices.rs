@@ -76,6 +76,14 @@ impl InvoiceService for World {
         Err(Status::unimplemented(NOT_CALLED))
     }
 
+    async fn list_billed_usage(
+        &self,
+        request: Request<billing::ListBilledUsageRequest>,
+    ) -> Result<Response<billing::ListBilledUsageResponse>, Status> {
+        self.check("ListBilledUsage", When::Before)?;
+        Ok(Response::new(self.billed_usage(&request.into_inner())))
+    }
+
     async fn issue_credit_note(
         &self,
         _: Request<billing::IssueCreditNoteRequest>,

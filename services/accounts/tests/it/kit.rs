@@ -16,6 +16,7 @@ use stowage_proto::billing::invoice_service_server::InvoiceServiceServer;
 use stowage_proto::billing::subscription_service_server::SubscriptionServiceServer;
 use stowage_proto::common::ErrorReason;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
+use stowage_proto::metering::usage_service_server::UsageServiceServer as MeteredServiceServer;
 use stowage_proto::storage::account_move_service_server::AccountMoveServiceServer;
 use stowage_proto::storage::adoption_service_server::AdoptionServiceServer;
 use stowage_proto::storage::bucket_service_server::BucketServiceServer;
@@ -170,7 +171,8 @@ impl Kit {
             .add_service(LocationServiceServer::new(world.clone()));
         let billing = Routes::new(SubscriptionServiceServer::new(world.clone()))
             .add_service(InvoiceServiceServer::new(world.clone()));
-        let metering = Routes::new(MeterServiceServer::new(world));
+        let metering = Routes::new(MeterServiceServer::new(world.clone()))
+            .add_service(MeteredServiceServer::new(world));
         Deps {
             db: self.db.clone(),
             bus: self.bus.clone(),

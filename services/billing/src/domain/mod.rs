@@ -1,6 +1,7 @@
 //! The rules of billing.
 
 pub(crate) mod bill;
+pub(crate) mod billed_usage;
 pub(crate) mod charge;
 pub(crate) mod closing;
 pub(crate) mod credit;

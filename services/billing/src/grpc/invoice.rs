@@ -11,6 +11,7 @@ use stowage_request::Requests;
 use stowage_types::{Malformed, Money, Violations, name, page, timestamp};
 use tonic::{Request, Response, Status};
 
+use super::billed_usage;
 use crate::domain::Billing;
 use crate::domain::charge::ChargeListing;
 use crate::domain::credit::NoteRequest;
@@ -103,6 +104,17 @@ impl InvoiceService for InvoiceGrpc {
         let (lines, next_page_token) = self.billing.list_charges(&cx, listing).await?;
         let lines = lines.into_iter().map(Into::into).collect();
         Ok(Response::new(pb::ListChargesResponse { lines, next_page_token }))
+    }
+
+    async fn list_billed_usage(
+        &self,
+        request: Request<pb::ListBilledUsageRequest>,
+    ) -> Result<Response<pb::ListBilledUsageResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let s3uids = billed_usage::read(request.into_inner()).map_err(Error::from)?;
+        let usages = self.billing.billed_usage(&cx, &s3uids).await?;
+        let usages = usages.into_iter().map(Into::into).collect();
+        Ok(Response::new(pb::ListBilledUsageResponse { usages }))
     }
 
     async fn issue_credit_note(

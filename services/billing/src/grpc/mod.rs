@@ -1,5 +1,6 @@
 //! Contracts to rules and back. Nothing here decides.
 
+mod billed_usage;
 mod charge;
 mod credit;
 mod hook;

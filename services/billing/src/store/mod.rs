@@ -2,6 +2,7 @@
 
 pub(crate) mod amount;
 pub(crate) mod bill;
+pub(crate) mod billed_usage;
 pub(crate) mod closing;
 pub(crate) mod customer_link;
 pub(crate) mod dunning;

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod billed_usage;
 mod catalogue;
 mod closing_property;
 mod dunning;

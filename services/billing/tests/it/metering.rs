@@ -141,6 +141,13 @@ impl UsageService for FakeMetering {
         Err(Status::unimplemented("billing does not call this"))
     }
 
+    async fn sum_metered_usage(
+        &self,
+        _: Request<pb::SumMeteredUsageRequest>,
+    ) -> Result<Response<pb::SumMeteredUsageResponse>, Status> {
+        Err(Status::unimplemented("billing does not call this"))
+    }
+
     async fn rank_accounts(
         &self,
         _: Request<pb::RankAccountsRequest>,

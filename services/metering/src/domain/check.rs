@@ -224,7 +224,6 @@ fn hours_of(span: Span, now: OffsetDateTime) -> Period {
 
 #[cfg(test)]
 mod tests {
-    use prost::Message as _;
     use stowage_auth::RequestContext;
     use stowage_bus::Event;
     use stowage_db::args;

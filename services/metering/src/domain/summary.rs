@@ -90,7 +90,10 @@ impl Metering {
         Ok(is_seen)
     }
 
-    fn whole_hours(&self, windows: &[AccountWindow]) -> Result<Vec<AccountWindow>, Error> {
+    pub(super) fn whole_hours(
+        &self,
+        windows: &[AccountWindow],
+    ) -> Result<Vec<AccountWindow>, Error> {
         let now = self.clock.now();
         let mut violations = Violations::default();
         let mut taken = Vec::with_capacity(windows.len());

@@ -4,6 +4,7 @@ mod dead_letter;
 mod fact;
 mod limits;
 mod meter;
+mod metered;
 mod usage;
 
 pub(crate) use dead_letter::DeadLetters;

@@ -105,10 +105,22 @@ impl UsageService for Usage {
         request: Request<pb::SummarizeUsageRequest>,
     ) -> Result<Response<pb::SummarizeUsageResponse>, Status> {
         let cx = RequestContext::of(&request)?;
-        let windows = read_windows(request.into_inner()).map_err(Error::from)?;
+        let windows = read_windows(request.into_inner().windows).map_err(Error::from)?;
         let summaries = self.metering.summarize(&cx, &windows).await?;
         let summaries = summaries.into_iter().map(wire_summary).collect();
         Ok(Response::new(pb::SummarizeUsageResponse { summaries }))
+    }
+
+    async fn sum_metered_usage(
+        &self,
+        request: Request<pb::SumMeteredUsageRequest>,
+    ) -> Result<Response<pb::SumMeteredUsageResponse>, Status> {
+        let cx = RequestContext::of(&request)?;
+        let pb::SumMeteredUsageRequest { windows, with_hours } = request.into_inner();
+        let windows = read_windows(windows).map_err(Error::from)?;
+        let usages = self.metering.metered(&cx, &windows, with_hours).await?;
+        let usages = usages.into_iter().map(super::metered::wire).collect();
+        Ok(Response::new(pb::SumMeteredUsageResponse { usages }))
     }
 
     async fn rank_accounts(
@@ -159,13 +171,13 @@ fn read_query(wire: pb::QueryUsageRequest) -> Result<(HistoryOf, Span), Violatio
     }
 }
 
-fn read_windows(wire: pb::SummarizeUsageRequest) -> Result<Vec<AccountWindow>, Violations> {
-    if wire.windows.len() > WINDOWS_MAX {
+fn read_windows(wire: Vec<pb::AccountWindow>) -> Result<Vec<AccountWindow>, Violations> {
+    if wire.len() > WINDOWS_MAX {
         return Err(Violations::of("windows", format!("has more than {WINDOWS_MAX}")));
     }
     let mut violations = Violations::default();
-    let mut windows = Vec::with_capacity(wire.windows.len());
-    for (index, window) in wire.windows.into_iter().enumerate() {
+    let mut windows = Vec::with_capacity(wire.len());
+    for (index, window) in wire.into_iter().enumerate() {
         let field = |name: &str| format!("windows[{index}].{name}");
         let s3uid = violations.check(&field("s3uid"), S3uid::parse(&window.s3uid));
         let mut time = |name: &str, wire: Option<prost_types::Timestamp>| {

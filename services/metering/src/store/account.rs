@@ -28,6 +28,24 @@ struct OfUid {
     row: Row,
 }
 
+/// Those of these accounts that have facts, by s3uid.
+pub(crate) async fn list_of(
+    db: &Db,
+    s3uids: impl Iterator<Item = &str>,
+) -> Result<BTreeMap<String, Row>, Error> {
+    let mut args = Args::new();
+    let places = args.push_all(s3uids);
+    if places.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT s3uid, stored_bytes, newest_sample_time, as_of_time FROM account \
+         WHERE s3uid IN ({places})"
+    );
+    let rows: Vec<OfUid> = db.fetch_all_built(sql, args).await?;
+    Ok(rows.into_iter().map(|of| (of.s3uid, of.row)).collect())
+}
+
 /// Accounts that are held with one statement.
 const AT_ONCE: usize = 64;
 

@@ -7,6 +7,7 @@ pub(crate) mod conflict;
 pub(crate) mod fact;
 pub(crate) mod limits;
 pub(crate) mod meter;
+pub(crate) mod metered;
 pub(crate) mod month;
 pub(crate) mod partition;
 pub(crate) mod ranking;

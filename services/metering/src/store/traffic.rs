@@ -55,13 +55,24 @@ struct Row {
 }
 
 #[derive(sqlx::FromRow)]
-struct MovedRow {
+pub(super) struct MovedRow {
     received_bytes: i64,
     sent_bytes: i64,
     read_requests: i64,
     write_requests: i64,
     refused_requests: i64,
     refused_bytes: i64,
+}
+
+impl MovedRow {
+    pub(super) const COLUMNS: [&str; 6] = [
+        "received_bytes",
+        "sent_bytes",
+        "read_requests",
+        "write_requests",
+        "refused_requests",
+        "refused_bytes",
+    ];
 }
 
 impl From<MovedRow> for Moved {

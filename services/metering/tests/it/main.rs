@@ -8,6 +8,7 @@ mod facts_property;
 mod fresh;
 mod ingest;
 mod kit;
+mod metered;
 mod property;
 mod ranking;
 mod rebuild;

@@ -45,7 +45,7 @@ pub use dead_letter::{
 };
 pub use event::Event;
 pub use inbox::first_time;
-pub use outbox::{Backlog, Outbox, backlog, overdue};
+pub use outbox::{Backlog, Outbox, backlog, overdue, waiting_of};
 pub use relay::{RelaySettings, relay, relay_with};
 pub use topology::{CONSUMERS, Consumer};
 

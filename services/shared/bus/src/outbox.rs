@@ -1,8 +1,9 @@
 //! Events waiting to be sent, in the database of the role that made them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use stowage_db::{Db, Error, Tx, args, next_id};
+use stowage_db::{Args, Db, Error, Tx, args, next_id};
 use stowage_trace::Trace;
 use stowage_types::{Clock, Random, new_id};
 use time::OffsetDateTime;
@@ -98,6 +99,22 @@ pub async fn overdue(db: &Db, before: OffsetDateTime) -> Result<i64, Error> {
     const SQL: &str = "SELECT count(*) FROM outbox WHERE dead = false AND time < $1";
     let (count,): (i64,) = db.fetch_one(SQL, args![before]).await?;
     Ok(count)
+}
+
+/// Which of these subjects events of the role that owns `db` wait for.
+///
+/// # Errors
+/// Those of the database.
+pub async fn waiting_of(db: &Db, subjects: &[String]) -> Result<BTreeSet<String>, Error> {
+    let mut args = Args::new();
+    let places = args.push_all(subjects.iter().map(String::as_str));
+    if places.is_empty() {
+        return Ok(BTreeSet::new());
+    }
+    let sql =
+        format!("SELECT DISTINCT subject FROM outbox WHERE dead = false AND subject IN ({places})");
+    let rows: Vec<(String,)> = db.fetch_all_built(sql, args).await?;
+    Ok(rows.into_iter().map(|(subject,)| subject).collect())
 }
 
 /// Counts the events in the outbox of the role that owns `db`.

@@ -50,6 +50,7 @@ pub const CONSUMERS: &[Consumer] = &[
         kinds: &[
             "stowage.accounts.account.activated.v1",
             "stowage.accounts.account.deleted.v1",
+            "stowage.accounts.drift.found.v1",
             "stowage.billing.invoice.overdue.v1",
             "stowage.billing.invoice.eased.v1",
             "stowage.billing.invoice.settled.v1",

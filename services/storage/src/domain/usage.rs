@@ -25,7 +25,7 @@ pub(super) const KEPT_DAYS: i64 = 60;
 /// Totals forgotten in one transaction.
 const FORGET_ROWS: i64 = 1000;
 /// Batches one call may take; a caller who finds more gets the rest with the timer.
-const BATCHES_MAX: usize = 1000;
+pub(super) const BATCHES_MAX: usize = 1000;
 /// Buckets sampled per event.
 pub(super) const SAMPLE_PAGE: u32 = 500;
 
@@ -93,6 +93,11 @@ impl Totals {
         self.zip(other, i64::max)
     }
 
+    /// The sum of each.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        self.zip(other, i64::saturating_add)
+    }
+
     fn minus(self, other: Self) -> Self {
         self.zip(other, i64::saturating_sub)
     }
@@ -155,15 +160,33 @@ impl Storage {
             }
             accounts.entry(figures.uid.clone()).or_default().samples.push(figures);
         }
+        let mut sent = Vec::new();
         for (uid, collected) in accounts {
-            self.push(&mut tx, &uid, collected).await?;
+            sent.extend_from_slice(&collected.samples);
+            self.push_event(&mut tx, &uid, collected).await?;
         }
+        // Behind the events: whoever notes samples holds the outbox then, so that no two wait for
+        // each other.
+        store::sample_sent::put(&mut tx, &sent).await?;
         tx.commit().await?;
         metrics::counter!(COLLECTED, "location" => site.code.clone()).increment(rows as u64);
         Ok(())
     }
 
+    /// Sends what was collected of one account.
     pub(super) async fn push(
+        &self,
+        tx: &mut Tx,
+        uid: &S3uid,
+        collected: Collected,
+    ) -> Result<(), Error> {
+        let samples = collected.samples.clone();
+        self.push_event(tx, uid, collected).await?;
+        store::sample_sent::put(tx, &samples).await?;
+        Ok(())
+    }
+
+    async fn push_event(
         &self,
         tx: &mut Tx,
         uid: &S3uid,
@@ -264,14 +287,15 @@ impl Storage {
         }
     }
 
-    /// Forgets totals of hours that are taken no more.
+    /// Forgets totals and samples of hours that are taken no more.
     pub(super) async fn forget_totals(&self) -> Result<(), Error> {
         let before = self.clock.now() - time::Duration::days(KEPT_DAYS);
         loop {
             let mut tx = self.db.begin().await?;
             let rows = store::usage::forget_totals(&mut tx, before, FORGET_ROWS).await?;
+            let samples = store::sample_sent::forget(&mut tx, before, FORGET_ROWS).await?;
             tx.commit().await?;
-            if rows < FORGET_ROWS.unsigned_abs() {
+            if rows.max(samples) < FORGET_ROWS.unsigned_abs() {
                 return Ok(());
             }
         }

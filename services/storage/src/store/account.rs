@@ -67,6 +67,21 @@ pub(crate) async fn find(mut from: impl Query, uid: &S3uid) -> Result<Option<Acc
     Ok(row.map(Account::from))
 }
 
+/// These accounts and tombstones, by uid.
+pub(crate) async fn list_of(db: &Db, uids: &[&S3uid]) -> Result<BTreeMap<String, Account>, Error> {
+    let mut args = Args::new();
+    let places = args.push_all(uids.iter().map(|uid| uid.as_str()));
+    if places.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let sql = format!(
+        "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, read_only, \
+         state, frozen FROM account WHERE s3uid IN ({places})"
+    );
+    let rows: Vec<ListedRow> = db.fetch_all_built(sql, args).await?;
+    Ok(rows.into_iter().map(|row| (row.s3uid, row.account.into())).collect())
+}
+
 /// Accounts of a location that are not removed, by uid, those after `after`.
 pub(crate) async fn list_at(
     db: &Db,

@@ -13,6 +13,7 @@ mod changes;
 mod crash;
 mod embedded;
 mod engine;
+mod engine_usage;
 mod engine_views;
 mod front;
 mod issued;

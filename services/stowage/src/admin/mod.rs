@@ -19,6 +19,7 @@ mod client;
 mod credit;
 mod customer;
 mod dead_letter;
+mod drift;
 mod focus;
 mod import;
 mod invoice;
@@ -118,6 +119,11 @@ enum OfServer {
     ///
     /// Exit code 1: something is left as it was found.
     Reconcile(reconcile::Reconcile),
+    /// Compare what engines count, what metering has and what was billed, account by account
+    ///
+    /// Prints what differs by more than the threshold, and the hours in which it does. Exit code 1:
+    /// something does.
+    Drift(drift::Drift),
     /// Locations: where accounts can be
     #[command(subcommand)]
     Location(Box<location::Command>),
@@ -193,6 +199,7 @@ pub async fn run(admin: Admin, environment: &Environment) -> Result<(), Error> {
         OfServer::Upload(command) => upload::run(command, &session).await,
         OfServer::Object(command) => object::run(command, &session).await,
         OfServer::Reconcile(command) => reconcile::run(command, &session).await,
+        OfServer::Drift(command) => drift::run(command, &session).await,
         OfServer::Location(command) => location::run(*command, &session).await,
         OfServer::Import(command) => import::run(command, &session).await,
         OfServer::Usage(command) => usage::run(command, &session).await,

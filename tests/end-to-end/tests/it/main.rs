@@ -13,6 +13,7 @@ mod cli;
 mod concurrent;
 mod crash;
 mod doors;
+mod drift;
 mod dunning;
 mod facade_actions;
 mod facade_files;

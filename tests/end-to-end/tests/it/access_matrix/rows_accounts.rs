@@ -137,6 +137,9 @@ pub(super) const ROWS: &[Row] = &[
         pb::ReconcileRequest { dry_run: true, ..Default::default() }.encode_to_vec()
     })
     .needs(Need::Serial),
+    Row::new("/stowage.accounts.v1.DriftService/ListDrift", OPERATORS, Installation, |n| {
+        pb::ListDriftRequest { accounts: vec![n.account()], ..Default::default() }.encode_to_vec()
+    }),
     Row::new("/stowage.accounts.v1.WebhookService/ListWebhooks", OPERATORS, Installation, |_| {
         pb::ListWebhooksRequest {}.encode_to_vec()
     }),

@@ -61,6 +61,9 @@ pub(super) const ROWS: &[Row] = &[
     Row::new("/stowage.billing.v1.InvoiceService/ListCharges", READERS, AsMissing, |n| {
         pb::ListChargesRequest { customer: n.customer(), ..Default::default() }.encode_to_vec()
     }),
+    Row::new("/stowage.billing.v1.InvoiceService/ListBilledUsage", OPERATORS, Installation, |n| {
+        pb::ListBilledUsageRequest { s3uids: vec![n.s3uid.clone()] }.encode_to_vec()
+    }),
     Row::new("/stowage.billing.v1.InvoiceService/IssueCreditNote", OPERATORS, NO_INVOICE, |n| {
         let request = pb::IssueCreditNoteRequest {
             name: n.invoice(),

@@ -115,6 +115,15 @@ pub(super) const ROWS: &[Row] = &[
         };
         pb::SummarizeUsageRequest { windows: vec![window] }.encode_to_vec()
     }),
+    Row::new("/stowage.metering.v1.UsageService/SumMeteredUsage", OPERATORS, Installation, |n| {
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let window = pb::AccountWindow {
+            s3uid: n.s3uid.clone(),
+            from_time: at(1_760_000_400),
+            to_time: at(1_760_004_000),
+        };
+        pb::SumMeteredUsageRequest { windows: vec![window], with_hours: true }.encode_to_vec()
+    }),
     Row::new("/stowage.metering.v1.UsageService/RankAccounts", READERS, AsMissing, |n| {
         let customer_id = n.customer;
         pb::RankAccountsRequest { customer_id, ..Default::default() }.encode_to_vec()

@@ -228,6 +228,17 @@ pub(super) const ROWS: &[Row] = &[
         pb::CollectUsageRequest { name: n.account(), ..Default::default() }.encode_to_vec()
     })
     .needs(Need::Serial),
+    Row::new("/stowage.storage.v1.UsageService/SumEngineUsage", OPERATORS, Installation, |n| {
+        let at = |seconds| Some(prost_types::Timestamp { seconds, nanos: 0 });
+        let window = pb::EngineWindow {
+            name: n.account(),
+            from_time: at(1_760_000_400),
+            to_time: at(1_760_004_000),
+        };
+        let windows = vec![window];
+        pb::SumEngineUsageRequest { windows, with_hours: true, ..Default::default() }
+            .encode_to_vec()
+    }),
     Row::new("/stowage.storage.v1.KeyringService/GetKeyring", OPERATORS, Installation, |_| {
         pb::GetKeyringRequest {}.encode_to_vec()
     }),
