@@ -1,8 +1,9 @@
 //! What an account that has come to a cap of its plan may still do: read.
 //!
 //! A cap is beside what holds an account for unpaid invoices or by an administrator, and neither
-//! touches the other: whoever pays is not let go of a cap, and whoever is below his caps again stays
-//! held for what he owes. Metering numbers what it says, so it may come twice and in any order.
+//! touches the other: whoever pays is not let go of a cap, and whoever is below his caps again
+//! stays held for what he owes. Metering numbers what it says, so it may come twice and in any
+//! order.
 
 use serde::{Deserialize, Serialize};
 use stowage_auth::RequestContext;

@@ -1,8 +1,12 @@
 //! The terms of a plan, and what good ones are.
 
+mod field;
+
 use serde_json::{Value, json};
 use stowage_provider::Period;
 use stowage_types::{Currency, Decimal, Violations};
+
+pub(crate) use field::Field;
 
 /// Bytes of a GB that is counted in powers of two; the default.
 pub(crate) const GB_BYTES_BINARY: i64 = 1_073_741_824;
@@ -102,58 +106,6 @@ pub(crate) struct Terms {
     pub(crate) traffic_cap_gb: i64,
     /// 0: no bound.
     pub(crate) account_max_per_customer: i32,
-}
-
-/// One field of the terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Field {
-    Title,
-    StorageType,
-    Location,
-    BasePrice,
-    Prices,
-    QuotaBytes,
-    BucketMax,
-    GbBytes,
-    IncludedStorageGb,
-    IncludedTrafficGb,
-    StorageMode,
-    Period,
-    Free,
-    FreeParts,
-    KeyMax,
-    StorageCapGb,
-    TrafficCapGb,
-    AccountMaxPerCustomer,
-}
-
-impl Field {
-    /// Every field, with its name in a mask.
-    pub(crate) const ALL: [(Self, &'static str); 18] = [
-        (Self::Title, "title"),
-        (Self::StorageType, "storage_type"),
-        (Self::Location, "location"),
-        (Self::BasePrice, "base_price"),
-        (Self::Prices, "prices"),
-        (Self::QuotaBytes, "quota_bytes"),
-        (Self::BucketMax, "bucket_max"),
-        (Self::GbBytes, "gb_bytes"),
-        (Self::IncludedStorageGb, "included_storage_gb"),
-        (Self::IncludedTrafficGb, "included_traffic_gb"),
-        (Self::StorageMode, "storage_mode"),
-        (Self::Period, "period"),
-        (Self::Free, "free"),
-        (Self::FreeParts, "free_parts"),
-        (Self::KeyMax, "key_max"),
-        (Self::StorageCapGb, "storage_cap_gb"),
-        (Self::TrafficCapGb, "traffic_cap_gb"),
-        (Self::AccountMaxPerCustomer, "account_max_per_customer"),
-    ];
-
-    /// The field of that name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.iter().find(|(_, known)| *known == name).map(|(field, _)| *field)
-    }
 }
 
 impl Terms {

@@ -250,7 +250,8 @@ pub(crate) async fn activate(
 ) -> Result<(), Error> {
     tx.execute(
         "UPDATE subscription SET state = 'active', anchor_time = $2, period_number = 1, \
-         close_time = $3, limits_version = limits_version + 1 WHERE order_key = $1 AND state = 'pending'",
+         close_time = $3, limits_version = limits_version + 1 \
+         WHERE order_key = $1 AND state = 'pending'",
         args![key.as_str(), now, close_time],
     )
     .await?;

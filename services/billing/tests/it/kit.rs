@@ -64,6 +64,14 @@ impl Handler for Collected {
 }
 
 impl Collected {
+    /// Keeps events of these kinds from now on.
+    fn of(bus: &Bus, consumer: &'static str, kinds: &'static [&'static str]) -> Arc<Self> {
+        let kept = Arc::new(Self::default());
+        let audience = Audience::OneReplica;
+        bus.subscribe(Consumer { consumer, kinds, audience, handler: kept.clone() });
+        kept
+    }
+
     /// Waits until so many have come, and answers all of them.
     async fn first(&self, count: usize) -> Vec<Event> {
         for _ in 0..500 {
@@ -124,24 +132,16 @@ impl Kit {
             audience: Audience::OneReplica,
             handler: heard.clone(),
         });
-        let dunned = Arc::new(Collected::default());
-        bus.subscribe(Consumer {
-            consumer: "test.dunning",
-            kinds: &[
+        let dunned = Collected::of(
+            &bus,
+            "test.dunning",
+            &[
                 "stowage.billing.invoice.overdue.v1",
                 "stowage.billing.invoice.eased.v1",
                 "stowage.billing.invoice.settled.v1",
             ],
-            audience: Audience::OneReplica,
-            handler: dunned.clone(),
-        });
-        let limits = Arc::new(Collected::default());
-        bus.subscribe(Consumer {
-            consumer: "test.limits",
-            kinds: &["stowage.billing.limits.changed.v1"],
-            audience: Audience::OneReplica,
-            handler: limits.clone(),
-        });
+        );
+        let limits = Collected::of(&bus, "test.limits", &["stowage.billing.limits.changed.v1"]);
         let metering = FakeMetering::default();
         let deps = Deps {
             db: db.clone(),

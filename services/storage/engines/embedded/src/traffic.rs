@@ -2,12 +2,12 @@
 //!
 //! Bytes are noted when the body is polled, so a transfer that breaks off counts as far as it
 //! went. What comes in before a request is let in waits in its [`Meter`]; the request itself is
-//! counted when it is answered, or its client has gone. Who pays is known once the signature has been checked. A request that
-//! nobody signed is charged to nobody.
+//! counted when it is answered, or its client has gone. Who pays is known once the signature has
+//! been checked. A request that nobody signed is charged to nobody.
 //!
-//! A request that is refused (4xx) is charged to nobody either: it is counted apart, as refused, for
-//! the account that made it or, where it meant another account's bucket, for that bucket. What it
-//! brought is charged only if it was let in, and refused behind that.
+//! A request that is refused (4xx) is charged to nobody either: it is counted apart, as refused,
+//! for the account that made it or, where it meant another account's bucket, for that bucket. What
+//! it brought is charged only if it was let in, and refused behind that.
 //!
 //! Counts are gathered in memory and written into the index every quarter of a second and at
 //! shutdown. A process that is killed loses at most what was counted since.

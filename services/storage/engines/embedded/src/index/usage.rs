@@ -41,8 +41,8 @@ const DEAD: &str = "SELECT changed, uid, name, 0 AS stored_bytes, 0 AS object_co
     true AS deleted FROM dead_bucket WHERE changed > $1 AND changed <= $2
     ORDER BY changed LIMIT $3";
 const TRAFFIC: &str = "SELECT changed, hour, uid, bucket, received_bytes, sent_bytes,
-    read_requests, write_requests, refused_requests FROM traffic WHERE changed > $1 AND changed <= $2
-    ORDER BY changed LIMIT $3";
+    read_requests, write_requests, refused_requests FROM traffic
+    WHERE changed > $1 AND changed <= $2 ORDER BY changed LIMIT $3";
 
 impl Index {
     /// Adds what moved to the hours' totals and to the buckets' own.
