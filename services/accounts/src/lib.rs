@@ -4,6 +4,7 @@
 //! Layers: `grpc` translates, `domain` decides, `store` holds the SQL. `roles` calls the others.
 //! [`build`] is the one way in.
 
+mod caps;
 mod config;
 mod domain;
 mod dunning;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 pub use config::{Config, DriftTimes, Webhook};
 pub use error::Error;
 
+use caps::{CAP_CHANGED, CAPS_CONSUMER, Caps};
 use domain::account_move_saga::{GoOnMove, StartMove};
 use domain::adoption_saga::AdoptAccount;
 use domain::cancellation_saga::ChangeCancellation;
@@ -168,13 +170,19 @@ fn subscribe(domain: &Domain, deps: &Deps) {
         audience: Audience::OneReplica,
         handler: Arc::new(Dunning(domain.clone())),
     };
+    let caps = Subscription {
+        consumer: CAPS_CONSUMER,
+        kinds: &[CAP_CHANGED],
+        audience: Audience::OneReplica,
+        handler: Arc::new(Caps(domain.clone())),
+    };
     let webhooks = Subscription {
         consumer: WEBHOOKS_CONSUMER,
         kinds: webhooks::KINDS,
         audience: Audience::OneReplica,
         handler: webhooks::handler(domain),
     };
-    for subscription in [history, dunning, webhooks] {
+    for subscription in [history, dunning, caps, webhooks] {
         deps.bus.subscribe(domain.letters.kept(subscription));
     }
 }

@@ -144,6 +144,8 @@ pub(crate) struct EngineAccount<'a> {
     pub(crate) bucket_max: i32,
     pub(crate) suspended: bool,
     pub(crate) read_only: bool,
+    /// Its customer may delete while it is read-only.
+    pub(crate) may_delete: bool,
 }
 
 /// A key pair, for the engine.
@@ -363,6 +365,7 @@ impl Roles {
             bucket_max: account.bucket_max,
             suspended: account.suspended,
             read_only: account.read_only,
+            may_delete: account.may_delete,
         };
         Ok(call!(self.engine_accounts, ensure_engine_account, cx, message)?.endpoint)
     }

@@ -19,7 +19,7 @@ use crate::domain::webhook::Message;
 /// Names the consumer in the inbox.
 pub(crate) const WEBHOOKS_CONSUMER: &str = "accounts.webhooks";
 /// Events, in the order in which the table of consumers has them, and the messages they carry.
-const MESSAGES: [(&str, &str); 9] = [
+const MESSAGES: [(&str, &str); 11] = [
     ("stowage.accounts.account.activated.v1", "stowage.accounts.v1.AccountActivated"),
     ("stowage.accounts.account.deleted.v1", "stowage.accounts.v1.AccountDeleted"),
     ("stowage.accounts.drift.found.v1", "stowage.accounts.v1.DriftFound"),
@@ -29,6 +29,8 @@ const MESSAGES: [(&str, &str); 9] = [
     ("stowage.billing.payment.recorded.v1", "stowage.billing.v1.PaymentRecorded"),
     ("stowage.billing.standing.changed.v1", "stowage.billing.v1.StandingChanged"),
     ("stowage.billing.plan.changed.v1", "stowage.billing.v1.PlanChanged"),
+    ("stowage.metering.alert.raised.v1", "stowage.metering.v1.AlertRaised"),
+    ("stowage.metering.cap.changed.v1", "stowage.metering.v1.CapChanged"),
 ];
 /// Their types.
 pub(crate) const KINDS: &[&str] = &{

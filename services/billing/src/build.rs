@@ -109,6 +109,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
             "billing.reconcile",
             Arc::clone(&billing).reconcile_until(config.reconcile_interval(), owner, stop.clone()),
         ),
+        Task::new("billing.limits", Arc::clone(&billing).tell_limits_until(owner, stop.clone())),
         Task::new("billing.suspects", Arc::clone(&billing).suspect_until(stop.clone())),
         Task::new("billing.dunning", billing.dun_until(config.dunning_interval(), owner, stop)),
     ];

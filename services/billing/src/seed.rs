@@ -60,6 +60,8 @@ fn standard() -> Terms {
         free: false,
         free_parts: Vec::new(),
         key_max: KEY_MAX_DEFAULT,
+        storage_cap_gb: 0,
+        traffic_cap_gb: 0,
         account_max_per_customer: 0,
     }
 }

@@ -15,6 +15,9 @@ pub struct Config {
     pub fact_keep_days: u32,
     /// Callers of `WatchUsage` that a process serves at once. Default 1,000.
     pub watches_max: usize,
+    /// Shares of a quota, an allowance or a cap that an alert is raised at, in parts of a hundred.
+    /// Default 75, 90 and 100. At most 20, each from 1 to 1,000; none: no alerts.
+    pub alert_percents: Vec<u32>,
 }
 
 impl Default for Config {
@@ -24,6 +27,7 @@ impl Default for Config {
             fresh_wait_ms_max: 5_000,
             fact_keep_days: 40,
             watches_max: 1_000,
+            alert_percents: vec![75, 90, 100],
         }
     }
 }
@@ -45,6 +49,18 @@ impl Config {
         if self.watches_max > 100_000 {
             faults.push("metering.watches_max must be at most 100000".to_owned());
         }
+        let is_share = |percent: &u32| (1..=1_000).contains(percent);
+        if self.alert_percents.len() > 20 || !self.alert_percents.iter().all(is_share) {
+            faults.push("metering.alert_percents must be at most 20, from 1 to 1000".to_owned());
+        }
         faults
+    }
+
+    /// Shares that an alert is raised at, each once, smallest first.
+    pub(crate) fn alert_percents(&self) -> Vec<u32> {
+        let mut percents = self.alert_percents.clone();
+        percents.sort_unstable();
+        percents.dedup();
+        percents
     }
 }

@@ -7,6 +7,7 @@ use stowage_types::{Malformed, S3uid, from_timestamp};
 use time::OffsetDateTime;
 
 use crate::domain::{Fact, Flow, Item, Metering, What};
+use crate::error::Error;
 
 /// Type of the event that carries usage facts.
 pub const USAGE_COLLECTED: &str = "stowage.storage.usage.collected.v1";
@@ -19,7 +20,11 @@ impl Handler for Consumer {
         let message: pb::UsageCollected = event.message()?;
         let s3uid = S3uid::parse(&message.s3uid)
             .map_err(|bad| Refused { why: format!("s3uid {}", bad.why) })?;
-        Ok(self.0.take(event, &facts(event, &s3uid, &message)).await?)
+        match self.0.take(event, &facts(event, &s3uid, &message)).await {
+            // It will not be taken as it is.
+            Err(Error::Invalid(bad)) => Err(Box::new(Refused { why: bad.to_string() })),
+            taken => Ok(taken?),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ mod domain;
 mod error;
 mod events;
 mod grpc;
+mod limits;
 mod store;
 
 use std::sync::Arc;
@@ -27,11 +28,12 @@ use stowage_bus::{Audience, Bus, Subscription};
 use stowage_db::Db;
 use stowage_proto::metering::dead_letter_service_server::DeadLetterServiceServer;
 use stowage_proto::metering::fact_service_server::FactServiceServer;
+use stowage_proto::metering::limit_service_server::LimitServiceServer;
 use stowage_proto::metering::meter_service_server::MeterServiceServer;
 use stowage_proto::metering::usage_service_server::UsageServiceServer;
 use stowage_request::Requests;
 use stowage_runtime::{Role, StackConfig, Task, role_stack};
-use stowage_types::{Clock, Random};
+use stowage_types::{Clock, Random, new_id};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
@@ -41,12 +43,15 @@ pub use error::BuildError;
 
 use consumer::Consumer;
 use domain::Metering;
+use limits::{LIMITS_CHANGED, LimitsConsumer};
 
 /// The role's tables.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// Name of the role as a consumer of events.
 pub const CONSUMER: &str = "metering";
+/// Name of the role as a consumer of what accounts may use.
+pub(crate) const LIMITS_CONSUMER: &str = "metering.limits";
 
 /// What the role needs from outside.
 #[derive(Debug)]
@@ -76,6 +81,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
     }
     let call_timeout = Duration::from_secs(config.call_timeout_seconds);
     let (clock, random) = (Arc::clone(&deps.clock), deps.random);
+    let owner = new_id(&*clock, &*random);
     let metering = Metering::new(deps.db.clone(), deps.clock, Arc::clone(&random), &config);
     metering.begin_facts().await.map_err(|error| BuildError::of_database(&error))?;
     // One process has the database to itself, so claims of another are those of a dead one.
@@ -90,6 +96,12 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         audience: Audience::OneReplica,
         handler: Arc::new(Consumer(metering.clone())),
     }));
+    deps.bus.subscribe(metering.letters.kept(Subscription {
+        consumer: LIMITS_CONSUMER,
+        kinds: &[LIMITS_CHANGED],
+        audience: Audience::OneReplica,
+        handler: Arc::new(LimitsConsumer(metering.clone())),
+    }));
     let db = deps.db.clone();
     let inbox = stowage_bus::inbox::clean_up(db.clone(), clock, deps.stop.clone());
     let relay = stowage_bus::relay(deps.db, &metering.outbox, deps.bus, deps.stop.clone());
@@ -98,6 +110,7 @@ pub async fn build(config: Config, deps: Deps) -> Result<Role, BuildError> {
         Task::new("metering.outbox", relay),
         Task::new("metering.dead_letters", metering.letters.watch(deps.stop.clone())),
         Task::new("metering.requests", requests.clean_up(deps.stop.clone())),
+        Task::new("metering.limits", metering.check_on(owner, deps.stop.clone())),
         Task::new("metering.facts", metering.forget_on(deps.stop)),
     ];
     let ready = Arc::new(move || {
@@ -116,6 +129,7 @@ fn routes(metering: &Metering, requests: &Requests, stop: &CancellationToken) ->
     routes
         .add_service(DeadLetterServiceServer::new(dead_letters))
         .add_service(FactServiceServer::new(grpc::Facts(metering.clone())))
+        .add_service(LimitServiceServer::new(grpc::LimitsGrpc(metering.clone())))
         .add_service(MeterServiceServer::new(grpc::Meters(metering)))
         .add_service(UsageServiceServer::new(usage));
     routes.routes()

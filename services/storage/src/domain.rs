@@ -120,11 +120,24 @@ impl Used {
     /// - [`Error::AccountState`]
     /// - [`Error::AccountMoving`]
     pub(crate) fn check_changeable(&self, cx: &RequestContext) -> Result<(), Error> {
+        self.check(cx, self.account.limits.refusal())
+    }
+
+    /// The same for what he would delete: who stores too much may, so that he stores less.
+    ///
+    /// # Errors
+    /// - [`Error::AccountState`]
+    /// - [`Error::AccountMoving`]
+    pub(crate) fn check_deletable(&self, cx: &RequestContext) -> Result<(), Error> {
+        self.check(cx, self.account.limits.refusal_to_delete())
+    }
+
+    fn check(&self, cx: &RequestContext, refusal: Option<&'static str>) -> Result<(), Error> {
         if self.account.is_frozen {
             return Err(Error::AccountMoving);
         }
         let is_customer = cx.principal.role == PrincipalRole::Customer;
-        match self.account.limits.refusal() {
+        match refusal {
             Some(state) if is_customer => Err(Error::AccountState { state }),
             _ => Ok(()),
         }

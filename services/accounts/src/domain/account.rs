@@ -8,6 +8,7 @@ use stowage_types::{Currency, CustomerId, PlanId, S3uid};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+use super::cap::Capped;
 use super::dunning::Dunned;
 use super::life::{Act, Hold, State};
 use super::{Domain, Page};
@@ -43,6 +44,8 @@ pub(crate) struct Account {
     pub(crate) unpaid_end_time: Option<OffsetDateTime>,
     /// What billing said last of its unpaid invoices.
     pub(crate) dunned: Dunned,
+    /// What metering said last of its caps.
+    pub(crate) capped: Capped,
     /// When it is deleted, if its subscription has ended.
     pub(crate) delete_time: Option<OffsetDateTime>,
     /// The change that is under way.

@@ -171,7 +171,8 @@ async fn change_storage(shared: &Shared, state: &mut MoveState) -> StepResult {
                 quota_bytes: shape.quota_bytes,
                 bucket_max: shape.bucket_max,
                 suspended: shape.hold.suspends(),
-                read_only: shape.hold.is_read_only(),
+                read_only: shape.is_read_only(),
+                may_delete: shape.may_delete(),
             };
             state.endpoint = shared.roles.switch_move(&cx, &switched).await?;
             Ok(())

@@ -42,8 +42,8 @@ pub(super) enum Changed {
 impl What {
     fn act(self) -> Act {
         match self {
-            Self::Suspend | Self::KeepReading | Self::ScheduleEnd => Act::Suspend,
-            Self::Resume | Self::WithdrawEnd => Act::Resume,
+            Self::Suspend | Self::KeepReading | Self::ScheduleEnd | Self::Cap => Act::Suspend,
+            Self::Resume | Self::WithdrawEnd | Self::Uncap => Act::Resume,
             Self::ChangePlan => Act::ChangePlan,
             Self::RotateKey => Act::RotateKey,
             Self::RevokeKey => Act::RevokeKey,

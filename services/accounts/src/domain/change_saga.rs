@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use super::Shared;
 use super::access_key::opened_keys;
 use super::account::Account;
+use super::cap::{Cap, Capped};
 use super::dunning::Dunned;
 use super::history::{Cause, Entry, Event};
 use super::issued;
@@ -43,6 +44,9 @@ pub(crate) struct Shape {
     /// What billing said last of its unpaid invoices.
     #[serde(default)]
     pub(crate) dunned: Dunned,
+    /// What metering said last of its caps.
+    #[serde(default)]
+    pub(crate) capped: Capped,
 }
 
 /// What is done.
@@ -56,6 +60,10 @@ pub(crate) enum What {
     ScheduleEnd,
     /// That end is withdrawn; what holds the account stays.
     WithdrawEnd,
+    /// Reading is left, since it has come to a cap of its plan.
+    Cap,
+    /// It is below its caps again.
+    Uncap,
     ChangePlan,
     RotateKey,
     RevokeKey,
@@ -109,7 +117,18 @@ impl Shape {
             keys,
             unpaid_end_time: account.unpaid_end_time,
             dunned: account.dunned,
+            capped: account.capped,
         }
+    }
+
+    /// Whether the engine refuses requests that would change something, and no others.
+    pub(crate) fn is_read_only(&self) -> bool {
+        is_read_only(self.hold, self.capped)
+    }
+
+    /// Whether its customer may delete all the same: who is at a cap, and owes nothing.
+    pub(crate) fn may_delete(&self) -> bool {
+        self.capped.cap.is_some() && self.hold == Hold::Nothing
     }
 
     fn has_plan_of(&self, other: &Self) -> bool {
@@ -126,11 +145,19 @@ impl Shape {
             "hold": self.hold.text(),
             "access_keys": self.keys,
         });
+        if self.capped.cap.is_some() {
+            summary["cap"] = Cap::text(self.capped.cap).into();
+        }
         if let Some(time) = self.unpaid_end_time {
             summary["unpaid_end_time"] = time.date().to_string().into();
         }
         summary
     }
+}
+
+/// Whether an account that is held so, and has come to that cap, can only be read.
+pub(crate) fn is_read_only(hold: Hold, capped: Capped) -> bool {
+    hold.is_read_only() || (capped.cap.is_some() && !hold.suspends())
 }
 
 impl What {
@@ -141,6 +168,8 @@ impl What {
             Self::KeepReading => Event::AccountReadOnly,
             Self::ScheduleEnd => Event::AccountEndScheduled,
             Self::WithdrawEnd => Event::AccountEndWithdrawn,
+            Self::Cap => Event::AccountCapped,
+            Self::Uncap => Event::AccountUncapped,
             Self::ChangePlan => Event::AccountPlanChanged,
             Self::RotateKey => Event::KeyRotated,
             Self::RevokeKey => Event::KeyRevoked,
@@ -343,7 +372,8 @@ fn engine_account<'a>(
         quota_bytes: shape.quota_bytes,
         bucket_max: shape.bucket_max,
         suspended: shape.hold.suspends(),
-        read_only: shape.hold.is_read_only(),
+        read_only: shape.is_read_only(),
+        may_delete: shape.may_delete(),
     }
 }
 

@@ -283,6 +283,7 @@ mod tests {
             keys: Vec::new(),
             unpaid_end_time: (stage == Stage::Ended).then_some(END),
             dunned: Dunned { stage, sequence: 1 },
+            capped: Default::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What reconciliation finds.
 
 use super::account::Account;
+use super::change_saga::is_read_only;
 use crate::roles::OnEngine;
 
 /// What does not agree.
@@ -56,7 +57,7 @@ pub(crate) fn difference(
         let is = if on_engine.suspended { "suspended" } else { "not suspended" };
         differs.push(is.to_owned());
     }
-    if account.hold.is_read_only() != on_engine.read_only {
+    if is_read_only(account.hold, account.capped) != on_engine.read_only {
         let is = if on_engine.read_only { "read-only" } else { "not read-only" };
         differs.push(is.to_owned());
     }

@@ -10,6 +10,7 @@ pub(crate) mod api_key;
 pub(crate) mod audit;
 pub(crate) mod cancellation;
 pub(crate) mod cancellation_saga;
+pub(crate) mod cap;
 pub(crate) mod change;
 pub(crate) mod change_saga;
 pub(crate) mod customer;

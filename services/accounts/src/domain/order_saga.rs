@@ -189,6 +189,7 @@ async fn ensure_engine_account(shared: &Shared, state: &mut OrderState) -> StepR
         bucket_max: state.bucket_max,
         suspended: false,
         read_only: false,
+        may_delete: false,
     };
     match (keys.is_empty(), state.issues_keys) {
         (true, true) => keys.push(issued::issue(shared, &cx, &account(&[])).await?),

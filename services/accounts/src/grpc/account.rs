@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{PAGE_DEFAULT, PAGE_MAX, Service, read_page};
 use crate::domain::access_key::{AccessKey, With};
 use crate::domain::account::{Account, Lookup};
+use crate::domain::cap::Cap;
 use crate::domain::history::{Filter, Recorded};
 use crate::domain::life::{Cost, Hold, State};
 use crate::domain::order::NewOrder;
@@ -344,6 +345,11 @@ impl From<Account> for pb::Account {
             Hold::Administrator => pb::SuspensionCause::Administrator,
             Hold::ReadOnly | Hold::Unpaid => pb::SuspensionCause::Unpaid,
         };
+        let cap = match account.capped.cap {
+            None => pb::AccountCap::Unspecified,
+            Some(Cap::Storage) => pb::AccountCap::Storage,
+            Some(Cap::Traffic) => pb::AccountCap::Traffic,
+        };
         let cost = match account.state.cost() {
             Cost::Nothing => pb::AccountCost::Unspecified,
             Cost::PlanAndUse => pb::AccountCost::PlanAndUse,
@@ -379,6 +385,7 @@ impl From<Account> for pb::Account {
             gb_bytes: account.gb_bytes,
             suspension_cause: cause.into(),
             cost: cost.into(),
+            cap: cap.into(),
             delete_time: account.delete_time.map(timestamp),
             unpaid_end_time: account.unpaid_end_time.map(timestamp),
         }

@@ -29,6 +29,7 @@ pub(crate) struct Switched<'a> {
     pub(crate) bucket_max: i32,
     pub(crate) suspended: bool,
     pub(crate) read_only: bool,
+    pub(crate) may_delete: bool,
 }
 
 impl Roles {
@@ -94,6 +95,7 @@ impl Roles {
             bucket_max: switched.bucket_max,
             suspended: switched.suspended,
             read_only: switched.read_only,
+            may_delete: switched.may_delete,
         };
         let answer = self.moves.clone().switch_account_move(cx.outgoing(message)).await?;
         Ok(answer.into_inner().account.unwrap_or_default().endpoint)

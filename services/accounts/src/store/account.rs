@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::customer::read_currency;
 use crate::domain::account::Account;
+use crate::domain::cap::{Cap, Capped};
 use crate::domain::change_saga::Shape;
 use crate::domain::dunning::{Dunned, Stage};
 use crate::domain::life::{Hold, State};
@@ -21,7 +22,8 @@ macro_rules! select {
             "a.bucket_max, a.gb_bytes, a.service_id, a.order_id, a.invoice_id, a.hold, ",
             "a.billing, a.create_time, a.cancel_time, a.order_saga, a.deletion_saga, ",
             "a.delete_time, a.change_saga, a.move_id, a.move_to, a.frozen, a.read_only, ",
-            "a.unpaid_end_time, a.dunning_stage, a.dunning_sequence, a.key_max ",
+            "a.unpaid_end_time, a.dunning_stage, a.dunning_sequence, a.key_max, ",
+            "a.cap, a.cap_sequence ",
             "FROM account a JOIN customer c ON c.customer_id = a.customer_id ",
             $rest
         )
@@ -63,6 +65,8 @@ struct Row {
     dunning_stage: String,
     dunning_sequence: i64,
     key_max: i64,
+    cap: String,
+    cap_sequence: i64,
 }
 
 impl TryFrom<Row> for Account {
@@ -71,6 +75,7 @@ impl TryFrom<Row> for Account {
     fn try_from(row: Row) -> Result<Self, Error> {
         let damaged = |what: &str| Error::Other { source: format!("account: {what}").into() };
         let hold = Hold::parse(&row.hold, row.read_only).ok_or_else(|| damaged("hold"))?;
+        let cap = Cap::parse(&row.cap).ok_or_else(|| damaged("cap"))?;
         let stage = Stage::parse(&row.dunning_stage).ok_or_else(|| damaged("stage"))?;
         Ok(Self {
             s3uid: S3uid::parse(&row.s3uid).map_err(|_| damaged("s3uid"))?,
@@ -104,6 +109,7 @@ impl TryFrom<Row> for Account {
             is_frozen: row.frozen,
             unpaid_end_time: row.unpaid_end_time,
             dunned: Dunned { stage, sequence: row.dunning_sequence },
+            capped: Capped { cap, sequence: row.cap_sequence },
         })
     }
 }
@@ -232,7 +238,8 @@ pub(crate) async fn change(
         delete_time = COALESCE($8, delete_time), change_saga = NULL, \
         guard_key = NULL, read_only = $9, unpaid_end_time = $10, dunning_stage = $11, \
         dunning_sequence = CASE WHEN dunning_sequence < $12 THEN $12 ELSE dunning_sequence END, \
-        key_max = $13 \
+        key_max = $13, cap = $14, \
+        cap_sequence = CASE WHEN cap_sequence < $15 THEN $15 ELSE cap_sequence END \
         WHERE s3uid = $1 AND state = 'ACTIVE'";
     let (hold, is_read_only) = shape.hold.stored();
     let args = args![
@@ -249,6 +256,8 @@ pub(crate) async fn change(
         shape.dunned.stage.text(),
         shape.dunned.sequence,
         shape.key_max,
+        Cap::text(shape.capped.cap),
+        shape.capped.sequence,
     ];
     Ok(tx.execute(SQL, args).await? == 1)
 }

@@ -99,7 +99,9 @@ pub(crate) async fn assert_agreement(kit: &Kit, name: &str, context: &str) {
     assert_eq!(on_engine, listed, "{context}");
     let held = [pb::AccountState::Suspended, pb::AccountState::Ended].contains(&account.state());
     assert_eq!(engine.suspended, held, "{context}");
-    assert_eq!(engine.read_only, account.state() == pb::AccountState::ReadOnly, "{context}");
+    let is_capped = account.cap() != pb::AccountCap::Unspecified && !held;
+    let is_read = account.state() == pb::AccountState::ReadOnly || is_capped;
+    assert_eq!(engine.read_only, is_read, "{context}");
     let bounds = (account.quota_bytes, account.bucket_max);
     assert_eq!((engine.quota_bytes, engine.bucket_max), bounds, "{context}");
     let order = &state.orders[&account.s3uid];

@@ -93,6 +93,7 @@ impl AdoptionService for World {
                     bucket_max: foreign.bucket_max,
                     suspended: false,
                     read_only: false,
+                    may_delete: false,
                 };
                 state.engine.insert(uid.clone(), ensured);
                 state.adopted.insert(uid.clone(), foreign);

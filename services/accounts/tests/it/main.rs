@@ -5,6 +5,7 @@ mod access;
 mod adoptions;
 mod audit;
 mod audit_upgrade;
+mod caps;
 mod changes;
 mod crash;
 mod customers;

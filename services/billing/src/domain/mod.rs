@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod dunning;
 pub(crate) mod hook;
 pub(crate) mod invoice;
+pub(crate) mod limits;
 pub(crate) mod link;
 pub(crate) mod mirror;
 pub(crate) mod payment;

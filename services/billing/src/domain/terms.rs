@@ -96,6 +96,10 @@ pub(crate) struct Terms {
     pub(crate) free_parts: Vec<PricePart>,
     /// Key pairs of an account.
     pub(crate) key_max: i32,
+    /// Stored GB at which an account can only be read any more; 0: none.
+    pub(crate) storage_cap_gb: i64,
+    /// Moved GB in a period at which it can only be read any more; 0: none.
+    pub(crate) traffic_cap_gb: i64,
     /// 0: no bound.
     pub(crate) account_max_per_customer: i32,
 }
@@ -118,12 +122,14 @@ pub(crate) enum Field {
     Free,
     FreeParts,
     KeyMax,
+    StorageCapGb,
+    TrafficCapGb,
     AccountMaxPerCustomer,
 }
 
 impl Field {
     /// Every field, with its name in a mask.
-    pub(crate) const ALL: [(Self, &'static str); 16] = [
+    pub(crate) const ALL: [(Self, &'static str); 18] = [
         (Self::Title, "title"),
         (Self::StorageType, "storage_type"),
         (Self::Location, "location"),
@@ -139,6 +145,8 @@ impl Field {
         (Self::Free, "free"),
         (Self::FreeParts, "free_parts"),
         (Self::KeyMax, "key_max"),
+        (Self::StorageCapGb, "storage_cap_gb"),
+        (Self::TrafficCapGb, "traffic_cap_gb"),
         (Self::AccountMaxPerCustomer, "account_max_per_customer"),
     ];
 
@@ -167,6 +175,8 @@ impl Terms {
             Field::Free => self.free = from.free,
             Field::FreeParts => self.free_parts.clone_from(&from.free_parts),
             Field::KeyMax => self.key_max = from.key_max,
+            Field::StorageCapGb => self.storage_cap_gb = from.storage_cap_gb,
+            Field::TrafficCapGb => self.traffic_cap_gb = from.traffic_cap_gb,
             Field::AccountMaxPerCustomer => {
                 self.account_max_per_customer = from.account_max_per_customer;
             }
@@ -214,6 +224,8 @@ impl Terms {
             ("plan.bucket_max", self.bucket_max.into()),
             ("plan.included_storage_gb", self.included_storage_gb),
             ("plan.included_traffic_gb", self.included_traffic_gb),
+            ("plan.storage_cap_gb", self.storage_cap_gb),
+            ("plan.traffic_cap_gb", self.traffic_cap_gb),
             ("plan.account_max_per_customer", self.account_max_per_customer.into()),
         ] {
             if value < 0 {
@@ -229,9 +241,19 @@ impl Terms {
         for (field, gb) in [
             ("plan.included_storage_gb", self.included_storage_gb),
             ("plan.included_traffic_gb", self.included_traffic_gb),
+            ("plan.storage_cap_gb", self.storage_cap_gb),
+            ("plan.traffic_cap_gb", self.traffic_cap_gb),
         ] {
             if gb.checked_mul(self.gb_bytes).is_none() {
                 report.note(field, "is too large");
+            }
+        }
+        for (field, cap, included) in [
+            ("plan.storage_cap_gb", self.storage_cap_gb, self.included_storage_gb),
+            ("plan.traffic_cap_gb", self.traffic_cap_gb, self.included_traffic_gb),
+        ] {
+            if (1..included).contains(&cap) {
+                report.note(field, "must not be below what is included, or 0 for no cap");
             }
         }
         if self.free && self.account_max_per_customer == 0 {
@@ -309,6 +331,8 @@ impl Terms {
             "free": self.free,
             "free_parts": self.free_parts.iter().map(|part| part.text()).collect::<Vec<_>>(),
             "key_max": self.key_max,
+            "storage_cap_gb": self.storage_cap_gb,
+            "traffic_cap_gb": self.traffic_cap_gb,
             "account_max_per_customer": self.account_max_per_customer,
         })
     }
@@ -363,6 +387,8 @@ mod tests {
             free: false,
             free_parts: Vec::new(),
             key_max: KEY_MAX_DEFAULT,
+            storage_cap_gb: 0,
+            traffic_cap_gb: 0,
             account_max_per_customer: 0,
         }
     }
@@ -379,7 +405,7 @@ mod tests {
     fn good_terms_pass_and_each_fault_names_its_field() {
         assert_eq!(faults(|_| {}), Vec::<String>::new());
         type Change = fn(&mut Terms);
-        let rows: [(Change, &str); 20] = [
+        let rows: [(Change, &str); 23] = [
             (|t| t.title.clear(), "plan.title"),
             (|t| t.title = "x".repeat(101), "plan.title"),
             (|t| t.title = " x".to_owned(), "plan.title"),
@@ -389,6 +415,9 @@ mod tests {
             (|t| t.bucket_max = -1, "plan.bucket_max"),
             (|t| t.key_max = 1, "plan.key_max"),
             (|t| t.key_max = 21, "plan.key_max"),
+            (|t| t.storage_cap_gb = -1, "plan.storage_cap_gb"),
+            (|t| t.traffic_cap_gb = i64::MAX, "plan.traffic_cap_gb"),
+            (|t| (t.included_storage_gb, t.storage_cap_gb) = (10, 9), "plan.storage_cap_gb"),
             (|t| t.free_parts.push(PricePart::Period), "plan.prices[0].period_price"),
             (
                 |t| t.prices[0].traffic_overage = Decimal::ZERO,
@@ -478,6 +507,7 @@ mod tests {
         other.storage_mode = StorageMode::Last;
         (other.period, other.free, other.account_max_per_customer) = (Period::Yearly, true, 2);
         (other.free_parts, other.key_max) = (vec![PricePart::Period], 5);
+        (other.storage_cap_gb, other.traffic_cap_gb) = (400, 500);
         let mut terms = good();
         for (field, name) in Field::ALL {
             let before = terms.clone();

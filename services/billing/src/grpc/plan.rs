@@ -201,6 +201,8 @@ fn draft_of(plan: pb::Plan, wants: &dyn Fn(Field) -> bool) -> Draft {
         free: plan.free,
         free_parts,
         key_max: if plan.key_max == 0 { KEY_MAX_DEFAULT } else { plan.key_max },
+        storage_cap_gb: plan.storage_cap_gb,
+        traffic_cap_gb: plan.traffic_cap_gb,
         account_max_per_customer: plan.account_max_per_customer,
     };
     Draft { terms, effective_time, violations }
@@ -337,6 +339,8 @@ pub(super) fn to_proto(plan: Plan) -> pb::Plan {
         free: terms.free,
         free_parts: terms.free_parts.iter().map(|part| part_to_proto(*part).into()).collect(),
         key_max: terms.key_max,
+        storage_cap_gb: terms.storage_cap_gb,
+        traffic_cap_gb: terms.traffic_cap_gb,
         account_max_per_customer: terms.account_max_per_customer,
         effective_time: Some(timestamp(effective_time)),
         update_time: Some(timestamp(update_time)),

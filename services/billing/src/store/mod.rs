@@ -6,6 +6,7 @@ pub(crate) mod billed_usage;
 pub(crate) mod closing;
 pub(crate) mod customer_link;
 pub(crate) mod dunning;
+pub(crate) mod limits;
 pub(crate) mod payment;
 pub(crate) mod plan;
 pub(crate) mod reconcile;

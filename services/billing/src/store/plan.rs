@@ -31,6 +31,8 @@ struct Row {
     free: bool,
     free_parts: String,
     key_max: i64,
+    storage_cap_gb: i64,
+    traffic_cap_gb: i64,
     account_max_per_customer: i64,
     effective_time: OffsetDateTime,
     create_time: OffsetDateTime,
@@ -46,6 +48,7 @@ macro_rules! version_columns {
         "p.plan_id, v.version, p.active, v.title, v.storage_type, v.location, \
          v.base_price_nanos, v.quota_bytes, v.bucket_max, v.gb_bytes, v.included_storage_gb, \
          v.included_traffic_gb, v.storage_mode, v.period, v.free, v.free_parts, v.key_max, \
+         v.storage_cap_gb, v.traffic_cap_gb, \
          v.account_max_per_customer, v.effective_time, v.create_time"
     };
 }
@@ -184,8 +187,9 @@ async fn insert_version(tx: &mut Tx, plan: &Plan, actor: &str) -> Result<(), Err
         "INSERT INTO plan_version (plan_id, version, title, storage_type, location, \
          base_price_nanos, quota_bytes, bucket_max, gb_bytes, included_storage_gb, \
          included_traffic_gb, storage_mode, period, free, account_max_per_customer, actor, \
-         create_time, effective_time, free_parts, key_max) VALUES ($1, $2, $3, $4, $5, $6, $7, \
-         $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)",
+         create_time, effective_time, free_parts, key_max, storage_cap_gb, traffic_cap_gb) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
+         $19, $20, $21, $22)",
         args![
             plan.id.0,
             plan.version,
@@ -206,7 +210,9 @@ async fn insert_version(tx: &mut Tx, plan: &Plan, actor: &str) -> Result<(), Err
             plan.update_time,
             plan.effective_time,
             free_parts_text(&terms.free_parts),
-            terms.key_max
+            terms.key_max,
+            terms.storage_cap_gb,
+            terms.traffic_cap_gb
         ],
     )
     .await?;
@@ -275,6 +281,8 @@ fn plan_of(row: Row, first: Price) -> Result<Plan, Error> {
             free: row.free,
             free_parts: free_parts(&row.free_parts)?,
             key_max: small(row.key_max)?,
+            storage_cap_gb: row.storage_cap_gb,
+            traffic_cap_gb: row.traffic_cap_gb,
             account_max_per_customer: small(row.account_max_per_customer)?,
         },
     })

@@ -250,7 +250,7 @@ pub(crate) async fn activate(
 ) -> Result<(), Error> {
     tx.execute(
         "UPDATE subscription SET state = 'active', anchor_time = $2, period_number = 1, \
-         close_time = $3 WHERE order_key = $1 AND state = 'pending'",
+         close_time = $3, limits_version = limits_version + 1 WHERE order_key = $1 AND state = 'pending'",
         args![key.as_str(), now, close_time],
     )
     .await?;
@@ -264,7 +264,8 @@ pub(crate) async fn set_plan(
     (plan, version): (PlanId, i32),
 ) -> Result<(), Error> {
     const SQL: &str = "UPDATE subscription SET plan_id = $2, plan_version = $3, \
-         plan_changes = plan_changes + 1 WHERE order_key = $1";
+         plan_changes = plan_changes + 1, limits_version = limits_version + 1 \
+         WHERE order_key = $1";
     tx.execute(SQL, args![key.as_str(), plan.0, version]).await.map(|_| ())
 }
 
@@ -316,7 +317,8 @@ pub(crate) async fn terminate(
 ) -> Result<(), Error> {
     tx.execute(
         "UPDATE subscription SET state = 'terminated', cancel_time = NULL, end_time = $2, \
-         close_time = $3 WHERE order_key = $1 AND state NOT IN ('cancelled', 'terminated')",
+         close_time = $3, limits_version = limits_version + 1 \
+         WHERE order_key = $1 AND state NOT IN ('cancelled', 'terminated')",
         args![key.as_str(), end_time, close_time],
     )
     .await?;
@@ -327,7 +329,8 @@ pub(crate) async fn terminate(
 pub(crate) async fn cancel(tx: &mut Tx, key: &OrderKey, now: OffsetDateTime) -> Result<(), Error> {
     tx.execute(
         "UPDATE subscription SET state = 'cancelled', cancel_time = NULL, \
-         end_time = COALESCE(end_time, $2), period_number = NULL, close_time = NULL \
+         end_time = COALESCE(end_time, $2), period_number = NULL, close_time = NULL, \
+         limits_version = limits_version + 1 \
          WHERE order_key = $1 AND state <> 'cancelled'",
         args![key.as_str(), now],
     )

@@ -51,15 +51,29 @@ impl Handler for Heard {
     }
 }
 
-/// Keeps what is told of invoices.
+/// Keeps what is told.
 #[derive(Debug, Default)]
-pub(crate) struct Dunned(Mutex<Vec<Event>>);
+pub(crate) struct Collected(Mutex<Vec<Event>>);
 
 #[async_trait::async_trait]
-impl Handler for Dunned {
+impl Handler for Collected {
     async fn handle(&self, event: &Event) -> Result<(), BoxError> {
         self.0.lock().await.push(event.clone());
         Ok(())
+    }
+}
+
+impl Collected {
+    /// Waits until so many have come, and answers all of them.
+    async fn first(&self, count: usize) -> Vec<Event> {
+        for _ in 0..500 {
+            let told = self.0.lock().await.clone();
+            if told.len() >= count {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{count} events did not come in 5 s");
     }
 }
 
@@ -70,7 +84,8 @@ pub(crate) struct Kit {
     pub(crate) provider: Arc<Wobbly>,
     pub(crate) metering: FakeMetering,
     heard: Arc<Heard>,
-    dunned: Arc<Dunned>,
+    dunned: Arc<Collected>,
+    limits: Arc<Collected>,
     channel: RoleChannel,
     signer: Signer,
     stop: CancellationToken,
@@ -109,7 +124,7 @@ impl Kit {
             audience: Audience::OneReplica,
             handler: heard.clone(),
         });
-        let dunned = Arc::new(Dunned::default());
+        let dunned = Arc::new(Collected::default());
         bus.subscribe(Consumer {
             consumer: "test.dunning",
             kinds: &[
@@ -119,6 +134,13 @@ impl Kit {
             ],
             audience: Audience::OneReplica,
             handler: dunned.clone(),
+        });
+        let limits = Arc::new(Collected::default());
+        bus.subscribe(Consumer {
+            consumer: "test.limits",
+            kinds: &["stowage.billing.limits.changed.v1"],
+            audience: Audience::OneReplica,
+            handler: limits.clone(),
         });
         let metering = FakeMetering::default();
         let deps = Deps {
@@ -146,6 +168,7 @@ impl Kit {
             metering,
             heard,
             dunned,
+            limits,
             channel: role.channel,
             signer,
             stop,
@@ -213,14 +236,12 @@ impl Kit {
 
     /// Waits until so many things were told of invoices, and answers all of them.
     pub(crate) async fn told(&self, count: usize) -> Vec<Event> {
-        for _ in 0..500 {
-            let told = self.dunned.0.lock().await.clone();
-            if told.len() >= count {
-                return told;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{count} events did not come in 5 s");
+        self.dunned.first(count).await
+    }
+
+    /// Waits until so many limits were told of, and answers all of them.
+    pub(crate) async fn limits(&self, count: usize) -> Vec<Event> {
+        self.limits.first(count).await
     }
 
     /// The role as somebody without a token reaches it.

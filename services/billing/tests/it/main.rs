@@ -10,6 +10,7 @@ mod golden_invoices;
 mod hooks;
 mod invoices;
 mod kit;
+mod limits;
 mod metering;
 mod orders;
 mod periods;

@@ -67,6 +67,16 @@ impl Shop {
     /// Puts an offer into the catalogue: the plan's name and version. What costs nothing is said to
     /// be free.
     pub(crate) async fn offer(&self, title: &str, offer: Offer) -> (String, i32) {
+        self.offer_of(title, offer, |_| ()).await
+    }
+
+    /// The same of a plan that has more to it.
+    pub(crate) async fn offer_of(
+        &self,
+        title: &str,
+        offer: Offer,
+        edit: impl FnOnce(&mut pb::Plan),
+    ) -> (String, i32) {
         let price = |(units, nanos): (i64, i32)| Some(money(offer.currency, units, nanos));
         let parts = [
             (offer.price, pb::PricePart::Period),
@@ -74,7 +84,7 @@ impl Shop {
             (offer.traffic, pb::PricePart::TrafficOverage),
         ];
         let free = parts.into_iter().filter(|(price, _)| *price == (0, 0));
-        let plan = pb::Plan {
+        let mut plan = pb::Plan {
             title: title.to_owned(),
             storage_type: "standard".to_owned(),
             location: "locations/NL".to_owned(),
@@ -91,6 +101,7 @@ impl Shop {
             free_parts: free.map(|(_, part)| part.into()).collect(),
             ..pb::Plan::default()
         };
+        edit(&mut plan);
         let request = pb::CreatePlanRequest { plan: Some(plan), ..Default::default() };
         let made = self.kit.office().create_plan(request).await.unwrap().into_inner();
         (made.name, made.version)

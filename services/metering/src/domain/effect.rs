@@ -3,14 +3,21 @@
 use std::collections::BTreeMap;
 
 use stowage_db::Tx;
-use stowage_types::S3uid;
+use stowage_types::{S3uid, Violations};
 use time::OffsetDateTime;
 
 use super::{Fact, Moved, Sample, Step, WHOLE_ACCOUNT, sweep};
 use crate::error::Error;
 use crate::store;
 use crate::store::account;
+use crate::store::stored::Of;
 use crate::store::traffic::Place;
+
+/// What a batch adds to a window without a look at what is there: 1 TiB.
+const LARGE: i64 = 1 << 40;
+/// Most of a window, of each figure, either side of 0: 9 PB. A year of such days still adds up in
+/// 64 bits.
+const SUM_MAX: i64 = 1 << 53;
 
 /// Adds facts that are new to the figures of all their accounts. `told`: when they were.
 pub(super) async fn apply(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) -> Result<(), Error> {
@@ -54,8 +61,27 @@ async fn move_windows(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) -> Res
             *newest = as_of.max(*newest);
         }
     }
+    check_sums(tx, &windows).await?;
     store::traffic::add(tx, windows.into_iter()).await?;
     store::bucket::touch(tx, buckets.into_iter()).await?;
+    Ok(())
+}
+
+/// Refuses facts that no sum could hold: a database that adds up past 64 bits fails, or goes on
+/// inexactly. Only what adds much to a window is looked at; so much in little steps would take
+/// millions of batches of one hour.
+async fn check_sums(tx: &mut Tx, windows: &BTreeMap<Place<'_>, Moved>) -> Result<(), Error> {
+    for ((s3uid, bucket, step, start), moved) in windows {
+        if moved.is_within(LARGE) {
+            continue;
+        }
+        let of = Of { s3uid, bucket, step: *step };
+        let before = store::traffic::find(tx, of, *start).await?.unwrap_or_default();
+        if !before.plus(*moved).is_within(SUM_MAX) {
+            let why = "bring what an account or a bucket moved above what can be counted (2^53)";
+            return Err(Violations::of("facts", why).into());
+        }
+    }
     Ok(())
 }
 

@@ -52,13 +52,18 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
-    /// The sum. Figures of facts are bounded, so only sums over hundreds could saturate.
+    /// The sum, as far as 64 bits go.
     pub(crate) fn plus(mut self, other: Self) -> Self {
         for flow in Flow::ALL {
             let sum = other.of(flow).saturating_add(self.of(flow));
             *self.of_mut(flow) = sum;
         }
         self
+    }
+
+    /// Whether none of its figures is further from 0 than `max`.
+    pub(crate) fn is_within(self, max: i64) -> bool {
+        Flow::ALL.into_iter().all(|flow| (-max..=max).contains(&self.of(flow)))
     }
 
     pub(crate) fn of(mut self, flow: Flow) -> i64 {

@@ -95,17 +95,36 @@ impl Metering {
         self.meter(cx, s3uid).await?;
         let period = every.widened(Period::of(from, to, now)?);
         let of = Of { s3uid, bucket, step: every.rows() };
-        let as_of = if bucket == WHOLE_ACCOUNT {
-            store::account::find(&self.db, s3uid).await?.map(|row| row.as_of_time)
-        } else {
-            store::bucket::as_of(&self.db, s3uid, bucket).await?
-        };
+        let as_of = self.as_of(of, period.to).await?;
         let mut steps = match every {
             Every::Month => self.months(of, period, now).await?,
             Every::Step(_) => self.steps(of, period, ROWS_MAX).await?,
         };
         percentile::fill(&self.db, of, &mut steps, now).await?;
         Ok(History { steps, as_of, now })
+    }
+
+    /// When the newest fact before `end` was true. Of a period that is over it follows from its
+    /// rollups alone: what comes behind it changes nothing of its answer.
+    async fn as_of(
+        &self,
+        of: Of<'_>,
+        end: OffsetDateTime,
+    ) -> Result<Option<OffsetDateTime>, Error> {
+        let Of { s3uid, bucket, .. } = of;
+        if end > self.clock.now() {
+            return Ok(match bucket {
+                WHOLE_ACCOUNT => {
+                    store::account::find(&self.db, s3uid).await?.map(|row| row.as_of_time)
+                }
+                _ => store::bucket::as_of(&self.db, s3uid, bucket).await?,
+            });
+        }
+        let sampled = store::stored::newest_before(&self.db, of, end).await?;
+        let hours = Of { step: Step::Hour, ..of };
+        let moved = store::traffic::last_before(&self.db, hours, end).await?;
+        let moved = moved.map(|start| start + Step::Hour.length());
+        Ok(sampled.into_iter().chain(moved).max())
     }
 
     /// The months of a period in which there is something, made of their days.

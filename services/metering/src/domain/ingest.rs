@@ -3,7 +3,8 @@
 //! An id that its source used before is a duplicate if the fact says the same, and else refused: a
 //! collector that counts its ids anew, or stamps the time when it sends again, would otherwise be
 //! counted twice. Whoever takes facts of a source holds it, so that two who bring the same id at
-//! once do not both find it missing. Events need no such lock: their inbox has one of its own, and
+//! once do not both find it missing; and an id that is greater than all of its source is new
+//! without being looked for. Events need no such lock: their inbox has one of its own, and
 //! no collector may use their sources.
 
 use std::collections::HashMap;
@@ -46,12 +47,22 @@ struct Told<'a> {
     source: &'a str,
     time: OffsetDateTime,
     is_correction: bool,
+    /// The greatest id that the source has used before; `None`: not known.
+    id_max: Option<String>,
+}
+
+impl Told<'_> {
+    /// Whether an id may have been used before.
+    fn may_know(&self, id: &str) -> bool {
+        self.id_max.as_deref().is_none_or(|max| id <= max)
+    }
 }
 
 impl Metering {
     /// Takes the facts of an event, once, in one transaction with the note that it was seen.
     pub(crate) async fn take(&self, event: &Event, items: &[Item]) -> Result<(), Error> {
-        let told = Told { source: &event.source, time: event.time, is_correction: false };
+        let (source, time) = (event.source.as_str(), event.time);
+        let told = Told { source, time, is_correction: false, id_max: None };
         let mut tx = self.db.begin().await?;
         if !first_time(&mut tx, CONSUMER, event, &*self.clock).await? {
             return Ok(());
@@ -76,9 +87,10 @@ impl Metering {
             return Err(Error::RoleNotAllowed { what: "book corrections" });
         }
         let time = self.clock.now();
-        let told = Told { source: &batch.source, time, is_correction };
+        let source = batch.source.as_str();
         let mut tx = self.db.begin().await?;
-        store::fact::hold_source(&mut tx, &batch.source, time).await?;
+        let id_max = store::fact::hold_source(&mut tx, source, time).await?;
+        let told = Told { source, time, is_correction, id_max };
         let outcomes = self.store(&mut tx, &told, &batch.items).await?;
         if let Some(reason) = &batch.correction {
             let stored = outcomes.iter().filter(|outcome| **outcome == Outcome::Stored).count();
@@ -100,13 +112,18 @@ impl Metering {
         told: &Told<'_>,
         items: &[Item],
     ) -> Result<Vec<Outcome>, Error> {
-        let ids: Vec<&str> = items.iter().flatten().map(|fact| fact.id.as_str()).collect();
+        let ids = items.iter().flatten().map(|fact| fact.id.as_str());
+        let ids: Vec<&str> = ids.filter(|id| told.may_know(id)).collect();
         let known = store::fact::known(tx, told.source, &ids).await?;
         let now = self.clock.now();
         let mut sifted = Sieve { now, told, known: &known, new: Vec::new(), seen: HashMap::new() };
         let outcomes: Vec<Outcome> = items.iter().map(|item| sifted.outcome(item)).collect();
         let new = sifted.new;
         store::fact::insert(tx, told.source, &new).await?;
+        let greatest = new.iter().map(|new| new.fact.id.as_str()).max();
+        if let Some(id) = greatest.filter(|id| told.id_max.is_some() && !told.may_know(id)) {
+            store::fact::set_id_max(tx, told.source, id);
+        }
         let facts: Vec<&Fact> = new.iter().map(|new| new.fact).collect();
         effect::apply(tx, told.time, &facts).await?;
         let conflicts = conflicts(items, &outcomes);

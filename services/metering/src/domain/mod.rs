@@ -1,5 +1,7 @@
 //! Rules, transactions, and what follows from facts.
 
+mod alert;
+mod check;
 mod conflict;
 mod dead_letter;
 mod effect;
@@ -7,6 +9,7 @@ mod fact;
 mod fresh;
 mod history;
 mod ingest;
+mod limits;
 mod meter;
 mod metered;
 mod percentile;
@@ -26,13 +29,16 @@ use std::time::Duration;
 use stowage_bus::{DeadLetters, Outbox};
 use stowage_db::Db;
 use stowage_types::{Clock, Random};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
+pub(crate) use alert::{Alert, Threshold, WantedAlerts};
+pub(crate) use check::{Unchecked, Used};
 pub(crate) use conflict::Conflict;
 pub(crate) use fact::{Fact, Flow, Moved, Outcome, Refusal, Sample, What};
 pub(crate) use fresh::Collected;
 pub(crate) use history::{HistoryOf, UsageStep};
 pub(crate) use ingest::{Batch, Item};
+pub(crate) use limits::{Capped, LimitKind, Limits, LimitsUsed};
 pub(crate) use meter::{Dimensions, Meter};
 pub(crate) use metered::{MeteredHour, MeteredUsage};
 pub(crate) use ranking::{RankBy, RankField, Ranked, Ranking};
@@ -59,6 +65,10 @@ pub(crate) struct Metering {
     facts_kept: time::Duration,
     /// One for each who may still watch.
     watches: Arc<Semaphore>,
+    /// Shares of limits that alerts are raised at, in parts of a hundred, smallest first.
+    alert_percents: Arc<[u32]>,
+    /// Woken when limits have changed.
+    unchecked: Arc<Notify>,
     pub(crate) outbox: Outbox,
     pub(crate) letters: DeadLetters,
 }
@@ -75,6 +85,18 @@ impl Metering {
         let fresh_wait = Duration::from_millis(config.fresh_wait_ms_max);
         let facts_kept = time::Duration::days(config.fact_keep_days.into());
         let watches = Arc::new(Semaphore::new(config.watches_max));
-        Self { db, clock, fresh_wait, facts_kept, watches, outbox, letters }
+        let alert_percents = config.alert_percents().into();
+        let unchecked = Arc::new(Notify::new());
+        Self {
+            db,
+            clock,
+            fresh_wait,
+            facts_kept,
+            watches,
+            alert_percents,
+            unchecked,
+            outbox,
+            letters,
+        }
     }
 }

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 use super::fact::LATE_MAX;
-use super::{Metering, Step};
+use super::{Metering, Step, alert};
 use crate::error::Error;
 use crate::store;
 use crate::store::fact::span_of;
@@ -43,7 +43,23 @@ impl Metering {
         self.make_partitions().await?;
         self.forget_old_samples().await?;
         self.forget_old_facts().await?;
+        self.forget_old_alerts().await?;
         Ok(())
+    }
+
+    /// Forgets alerts, in small transactions; returns how many.
+    pub(crate) async fn forget_old_alerts(&self) -> Result<u64, Error> {
+        let before = self.clock.now() - alert::KEPT;
+        let mut forgotten = 0;
+        loop {
+            let mut tx = self.db.begin().await?;
+            let rows = store::alert::forget(&mut tx, before, FORGET_ROWS).await?;
+            tx.commit().await?;
+            forgotten += rows;
+            if rows < FORGET_ROWS.unsigned_abs() {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// Prepares the table of facts, and notes from when on all are in it. Before the first fact.

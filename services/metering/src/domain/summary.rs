@@ -114,7 +114,7 @@ impl Metering {
 
 /// Cuts a window of whole hours into hours, the whole days between them, and hours again: fewer
 /// rows to read, which say the same.
-fn stretches(Period { from, to }: Period) -> Vec<Stretch> {
+pub(super) fn stretches(Period { from, to }: Period) -> Vec<Stretch> {
     let first_midnight = Step::Day.end_of(from).min(to);
     let last_midnight = Step::Day.start_of(to).max(first_midnight);
     [

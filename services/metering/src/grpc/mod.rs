@@ -2,12 +2,14 @@
 
 mod dead_letter;
 mod fact;
+mod limits;
 mod meter;
 mod metered;
 mod usage;
 
 pub(crate) use dead_letter::DeadLetters;
 pub(crate) use fact::Facts;
+pub(crate) use limits::LimitsGrpc;
 pub(crate) use meter::Meters;
 pub(crate) use usage::Usage;
 

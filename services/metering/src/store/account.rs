@@ -6,6 +6,8 @@ use stowage_db::{Args, Db, Error, Query, Tx, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
+use crate::domain::Unchecked;
+
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub(crate) struct Row {
     pub(crate) stored_bytes: i64,
@@ -66,7 +68,8 @@ pub(crate) async fn hold(
         let sql = format!(
             "INSERT INTO account (s3uid, stored_bytes, as_of_time) VALUES {places} \
              ON CONFLICT (s3uid) DO UPDATE SET as_of_time = CASE WHEN account.as_of_time > \
-             excluded.as_of_time THEN account.as_of_time ELSE excluded.as_of_time END \
+             excluded.as_of_time THEN account.as_of_time ELSE excluded.as_of_time END, \
+             is_unchecked = account.is_unchecked OR account.is_limited \
              RETURNING s3uid, stored_bytes, newest_sample_time, as_of_time"
         );
         let rows: Vec<OfUid> = tx.fetch_all_built(sql, args).await?;
@@ -99,4 +102,44 @@ pub(crate) async fn page(db: &Db, after: &str, max: i64) -> Result<Vec<S3uid>, E
     let read =
         |(text,): (String,)| S3uid::parse(&text).map_err(|bad| Error::Other { source: bad.into() });
     rows.into_iter().map(read).collect()
+}
+
+/// Has an account held against its limits, if there are facts of it.
+pub(crate) async fn set_unchecked(tx: &mut Tx, s3uid: &S3uid) -> Result<(), Error> {
+    const SQL: &str = "UPDATE account SET is_unchecked = true WHERE s3uid = $1";
+    tx.execute(SQL, args![s3uid.as_str()]).await?;
+    Ok(())
+}
+
+/// Holds up to `max` accounts that are to be held against their limits. Those that others hold are
+/// left for the next time.
+pub(crate) async fn unchecked(tx: &mut Tx, max: i64) -> Result<Vec<Unchecked>, Error> {
+    const SQL: &str = "SELECT s3uid, stored_bytes FROM account WHERE is_unchecked \
+        ORDER BY s3uid LIMIT $1 FOR UPDATE SKIP LOCKED";
+    let rows: Vec<(String, i64)> = tx.fetch_all(SQL, args![max]).await?;
+    let read = |(text, stored_bytes): (String, i64)| {
+        let s3uid = S3uid::parse(&text).map_err(|bad| Error::Other { source: bad.into() })?;
+        Ok(Unchecked { s3uid, stored_bytes })
+    };
+    rows.into_iter().map(read).collect()
+}
+
+/// Notes that accounts were held against their limits, and that only `limited` have any.
+pub(crate) async fn set_checked(
+    tx: &mut Tx,
+    (all, limited): (&[&S3uid], &[&S3uid]),
+) -> Result<(), Error> {
+    let mut args = Args::new();
+    let places = args.push_all(limited.iter().map(|s3uid| s3uid.as_str()));
+    let is_limited = match limited {
+        [] => "false".to_owned(),
+        _ => format!("s3uid IN ({places})"),
+    };
+    let places = args.push_all(all.iter().map(|s3uid| s3uid.as_str()));
+    let sql = format!(
+        "UPDATE account SET is_unchecked = false, is_limited = ({is_limited}) \
+         WHERE s3uid IN ({places})"
+    );
+    tx.execute_built(sql, args).await?;
+    Ok(())
 }

@@ -20,16 +20,30 @@ pub(crate) fn span_of(time: OffsetDateTime) -> i64 {
     time.unix_timestamp().div_euclid(SPAN_DAYS * 86_400)
 }
 
-/// Holds the source until the transaction ends: what is not found of it is not there.
+/// Holds the source until the transaction ends: what is not found of it is not there. Answers the
+/// greatest id that it has used, by its bytes: what is greater need not be looked for. `None`: that
+/// is not known.
 pub(crate) async fn hold_source(
     tx: &mut Tx,
     source: &str,
     now: OffsetDateTime,
-) -> Result<(), Error> {
-    const SQL: &str = "INSERT INTO fact_source (source, last_time) VALUES ($1, $2) \
-        ON CONFLICT (source) DO UPDATE SET last_time = excluded.last_time";
-    tx.execute(SQL, args![source, now]).await?;
-    Ok(())
+) -> Result<Option<String>, Error> {
+    const HOLD: &str = "UPDATE fact_source SET last_time = $2 WHERE source = $1 RETURNING id_max";
+    const MAKE: &str = "INSERT INTO fact_source (source, last_time, id_max) VALUES ($1, $2, \
+        CASE WHEN EXISTS (SELECT 1 FROM fact WHERE source = $1) THEN NULL ELSE '' END) \
+        ON CONFLICT (source) DO UPDATE SET last_time = excluded.last_time RETURNING id_max";
+    let held: Option<(Option<String>,)> = tx.fetch_optional(HOLD, args![source, now]).await?;
+    let (id_max,) = match held {
+        Some(held) => held,
+        None => tx.fetch_one(MAKE, args![source, now]).await?,
+    };
+    Ok(id_max)
+}
+
+/// Notes the greatest id of a source that is held.
+pub(crate) fn set_id_max(tx: &mut Tx, source: &str, id_max: &str) {
+    const SQL: &str = "UPDATE fact_source SET id_max = $2 WHERE source = $1";
+    tx.defer(SQL, args![source, id_max]);
 }
 
 /// Those of the ids that are there, with the digests of their facts.
@@ -256,6 +270,22 @@ mod tests {
         assert_eq!(forget(&mut tx, span_of(NOW), 200).await.unwrap(), 0);
         assert_eq!(forget_sources(&mut tx, NOW).await.unwrap(), 0);
         assert_eq!(forget_sources(&mut tx, NOW + Duration::SECOND).await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_greatest_id_is_known_of_sources_all_of_whose_facts_came_since() {
+        let store = Store::start().await;
+        let mut tx = store.db.begin().await.unwrap();
+        assert_eq!(hold_source(&mut tx, "log", NOW).await.unwrap().as_deref(), Some(""));
+        set_id_max(&mut tx, "log", "é");
+        assert_eq!(hold_source(&mut tx, "log", NOW).await.unwrap().as_deref(), Some("é"));
+        tx.commit().await.unwrap();
+        keep(&store, &facts()).await;
+        // It is silent for so long that it is forgotten, and some of its facts are not yet.
+        let mut tx = store.db.begin().await.unwrap();
+        assert_eq!(forget_sources(&mut tx, NOW + Duration::DAY).await.unwrap(), 1);
+        assert_eq!(hold_source(&mut tx, "log", NOW).await.unwrap(), None);
+        assert_eq!(hold_source(&mut tx, "log", NOW).await.unwrap(), None);
     }
 
     #[tokio::test]

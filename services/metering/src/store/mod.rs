@@ -1,9 +1,11 @@
 //! The SQL. It decides nothing.
 
 pub(crate) mod account;
+pub(crate) mod alert;
 pub(crate) mod bucket;
 pub(crate) mod conflict;
 pub(crate) mod fact;
+pub(crate) mod limits;
 pub(crate) mod meter;
 pub(crate) mod metered;
 pub(crate) mod partition;

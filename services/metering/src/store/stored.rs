@@ -98,6 +98,20 @@ pub(crate) async fn last_before(
     Ok(row.map_or(0, |(bytes,)| bytes))
 }
 
+/// When the last sample before `end` was taken, which is a boundary of windows.
+pub(crate) async fn newest_before(
+    db: &Db,
+    of: Of<'_>,
+    end: OffsetDateTime,
+) -> Result<Option<OffsetDateTime>, Error> {
+    const SQL: &str = "SELECT last_time FROM stored \
+        WHERE s3uid = $1 AND bucket = $2 AND step = $3 AND start_time < $4 \
+        ORDER BY start_time DESC LIMIT 1";
+    let args = args![of.s3uid.as_str(), of.bucket, code(of.step), end];
+    let row: Option<(OffsetDateTime,)> = db.fetch_optional(SQL, args).await?;
+    Ok(row.map(|(time,)| time))
+}
+
 /// The windows of a period that have a row, oldest first, at most `max`.
 pub(crate) async fn list(
     db: &Db,

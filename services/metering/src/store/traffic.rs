@@ -138,6 +138,33 @@ pub(crate) async fn remove(tx: &mut Tx, of: Of<'_>, start: OffsetDateTime) -> Re
     Ok(())
 }
 
+/// What moved in the window that starts then, if it has a row.
+pub(crate) async fn find(
+    tx: &mut Tx,
+    of: Of<'_>,
+    start: OffsetDateTime,
+) -> Result<Option<Moved>, Error> {
+    const SQL: &str = "SELECT received_bytes, sent_bytes, read_requests, write_requests, \
+        refused_requests, refused_bytes FROM traffic \
+        WHERE s3uid = $1 AND bucket = $2 AND step = $3 AND start_time = $4";
+    let args = args![of.s3uid.as_str(), of.bucket, code(of.step), start];
+    let row: Option<MovedRow> = tx.fetch_optional(SQL, args).await?;
+    Ok(row.map(Moved::from))
+}
+
+/// Start of the last window before `end` that has a row.
+pub(crate) async fn last_before(
+    db: &Db,
+    of: Of<'_>,
+    end: OffsetDateTime,
+) -> Result<Option<OffsetDateTime>, Error> {
+    const SQL: &str = "SELECT max(start_time) FROM traffic \
+        WHERE s3uid = $1 AND bucket = $2 AND step = $3 AND start_time < $4";
+    let args = args![of.s3uid.as_str(), of.bucket, code(of.step), end];
+    let (last,): (Option<OffsetDateTime>,) = db.fetch_one(SQL, args).await?;
+    Ok(last)
+}
+
 /// Start of the first window that has a row.
 pub(crate) async fn first(db: &Db, of: Of<'_>) -> Result<Option<OffsetDateTime>, Error> {
     const SQL: &str = "SELECT min(start_time) FROM traffic \

@@ -229,3 +229,23 @@ async fn facts_that_come_at_once_by_two_ways_all_count_once() {
     futures_util::future::join_all(sources).await;
     assert_eq!(kit.account(1).await.sent_bytes, 160);
 }
+
+#[tokio::test]
+async fn what_would_pass_what_can_be_counted_is_refused_and_what_was_there_stays() {
+    const MAX: i64 = 1 << 53;
+    let kit = Kit::start().await;
+    kit.open(dimensions(1)).await;
+    assert_eq!(kit.tell(vec![fact("1", "photos", SentBytes, MAX - 5)]).await, [stored()]);
+    assert_eq!(kit.tell(vec![fact("2", "photos", SentBytes, 5)]).await, [stored()]);
+    let many = (0..9_000).map(|n| fact(&format!("many{n}"), "other", ReceivedBytes, MAX));
+    for facts in [vec![fact("3", "photos", SentBytes, MAX)], many.collect()] {
+        let refused = kit.record(vec![told(facts)]).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert_eq!(field_violations(&refused)[0].0, "facts");
+    }
+    // It can be taken back, and then there is room.
+    assert_eq!(kit.tell(vec![fact("4", "photos", SentBytes, -MAX)]).await, [stored()]);
+    assert_eq!(kit.tell(vec![fact("3", "photos", SentBytes, MAX)]).await, [stored()]);
+    let account = kit.account(1).await;
+    assert_eq!((account.sent_bytes, account.received_bytes), (MAX, 0));
+}

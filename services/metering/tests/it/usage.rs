@@ -96,3 +96,32 @@ async fn a_history_has_at_most_1000_steps() {
     assert_eq!(answer.windows.len(), 1000);
     assert_eq!(answer.windows[0].start_time, Some(timestamp(start - Duration::minutes(30))));
 }
+
+#[tokio::test]
+async fn a_period_that_is_over_answers_the_same_bytes_whatever_comes_behind_it() {
+    use prost::Message as _;
+    let kit = Kit::start().await;
+    kit.open(dimensions(1)).await;
+    let night = datetime!(2026-11-21 2:10 UTC);
+    kit.stores(1, vec![sample("photos", night, 10)]).await;
+    kit.moves(1, vec![traffic("photos", night + Duration::hours(3), 5)]).await;
+    let (from, to) = (datetime!(2026-11-20 0:00 UTC), datetime!(2026-11-22 0:00 UTC));
+    let ask = async || {
+        let mut answers = Vec::new();
+        for step in [UsageStep::Hour, UsageStep::Day] {
+            for bucket in ["", "photos", "none"] {
+                let answer = kit.history((1, bucket), step, (from, to)).await;
+                answers.push((answer.as_of_time, answer.encode_to_vec()));
+            }
+        }
+        answers
+    };
+    let first = ask().await;
+    let moved = timestamp(datetime!(2026-11-21 6:00 UTC));
+    let as_of: Vec<_> = first.iter().map(|(as_of, _)| *as_of).collect();
+    assert_eq!(as_of, [Some(moved), Some(moved), None, Some(moved), Some(moved), None]);
+    kit.stores(1, vec![sample("photos", NOW, 70)]).await;
+    kit.moves(1, vec![traffic("photos", NOW, 6)]).await;
+    kit.clock.advance(std::time::Duration::from_secs(40 * 86_400));
+    assert!(ask().await == first);
+}

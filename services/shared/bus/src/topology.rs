@@ -24,6 +24,7 @@ pub struct Consumer {
 /// Every consumer of Stowage whose events wait for it.
 pub const CONSUMERS: &[Consumer] = &[
     Consumer { name: "metering", kinds: &["stowage.storage.usage.collected.v1"] },
+    Consumer { name: "metering.limits", kinds: &["stowage.billing.limits.changed.v1"] },
     Consumer {
         name: "accounts.history",
         kinds: &[
@@ -43,6 +44,7 @@ pub const CONSUMERS: &[Consumer] = &[
             "stowage.billing.invoice.settled.v1",
         ],
     },
+    Consumer { name: "accounts.caps", kinds: &["stowage.metering.cap.changed.v1"] },
     Consumer {
         name: "accounts.webhooks",
         kinds: &[
@@ -55,6 +57,8 @@ pub const CONSUMERS: &[Consumer] = &[
             "stowage.billing.payment.recorded.v1",
             "stowage.billing.standing.changed.v1",
             "stowage.billing.plan.changed.v1",
+            "stowage.metering.alert.raised.v1",
+            "stowage.metering.cap.changed.v1",
         ],
     },
 ];

@@ -21,7 +21,7 @@ impl Storage {
         &self,
         cx: &RequestContext,
         id: Uuid,
-        spec: &AccountSpec,
+        (spec, may_delete): (&AccountSpec, bool),
     ) -> Result<Location, Error> {
         check_operator(cx, MOVE)?;
         let uid = &spec.uid;
@@ -44,7 +44,7 @@ impl Storage {
         from.engine.set_access(uid, AccountAccess::Suspended).await?;
         let there = for_engine(&*to.engine, spec);
         to.engine.ensure_account(&there).await.map_err(key_error)?;
-        self.note_switched(&known, &to, spec).await?;
+        self.note_switched(&known, &to, Limits::of(spec, may_delete)).await?;
         self.location(cx, &known.to).await
     }
 
@@ -53,7 +53,7 @@ impl Storage {
         &self,
         known: &AccountMove,
         to: &Arc<Site>,
-        spec: &AccountSpec,
+        limits: Limits,
     ) -> Result<(), Error> {
         let uid = &known.uid;
         let sample_time = self.clock.now();
@@ -65,7 +65,6 @@ impl Storage {
             pages.push(page);
         }
         let now = self.clock.now();
-        let limits = Limits::of(spec);
         let mut tx = self.db.begin().await?;
         store::account::set_location(&mut tx, uid, &known.to, now).await?;
         store::account::set_active(&mut tx, uid, limits, now).await?;

@@ -99,6 +99,7 @@ impl Storage {
             quota_bytes: adopted.quota.bytes,
             bucket_max: adopted.bucket_max,
             access: adopted.access,
+            may_delete: false,
         };
         let mut tx = self.db.begin().await?;
         let now = self.clock.now();

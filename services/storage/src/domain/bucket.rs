@@ -85,7 +85,7 @@ impl Storage {
         resumes: bool,
     ) -> Result<(), Error> {
         let used = self.visible_account(cx, uid).await?;
-        used.check_changeable(cx)?;
+        used.check_deletable(cx)?;
         match used.engine().delete_bucket(uid, bucket).await {
             // An attempt before this one was cut off, and most likely this is its effect.
             Err(EngineError::NotFound) if resumes => Ok(()),

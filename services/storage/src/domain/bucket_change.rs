@@ -80,7 +80,7 @@ impl Domain {
         }
         for _ in 0..TRIES {
             let used = self.storage.visible_account(cx, uid).await?;
-            used.check_changeable(cx)?;
+            used.check_deletable(cx)?;
             let info = match find_bucket(used.engine(), uid, bucket).await {
                 Err(Error::AccountNotFound) => None,
                 found => found?,

@@ -148,7 +148,7 @@ impl Storage {
         once: &Once<BucketDeletion>,
     ) -> Result<BucketDeletion, Error> {
         let used = self.visible_account(cx, uid).await?;
-        used.check_changeable(cx)?;
+        used.check_deletable(cx)?;
         let info = find_bucket(used.engine(), uid, bucket).await?;
         let not_found = || Error::BucketNotFound { bucket: bucket.as_str().to_owned() };
         let info = info.ok_or_else(not_found)?;
@@ -240,7 +240,7 @@ impl Storage {
     ) -> Result<BucketDeletion, Error> {
         let used = self.visible_account(cx, uid).await?;
         if order == Order::Resume {
-            used.check_changeable(cx)?;
+            used.check_deletable(cx)?;
         }
         let mut tx = self.db.begin().await?;
         let found = store::bucket_deletion::find(&mut tx, uid, id).await?;

@@ -277,10 +277,12 @@ impl Turn<'_> {
             return Ok(());
         }
         let account = store::account::find(&self.storage.db, &self.job.uid).await?;
-        let why = match account.map(|account| account.limits.access) {
-            None | Some(AccountAccess::Full) => return Ok(()),
-            Some(AccountAccess::ReadOnly) => READ_ONLY,
-            Some(AccountAccess::Suspended) => SUSPENDED,
+        let Some(limits) = account.map(|account| account.limits) else { return Ok(()) };
+        let why = match limits.access {
+            AccountAccess::Full => return Ok(()),
+            AccountAccess::ReadOnly if limits.may_delete => return Ok(()),
+            AccountAccess::ReadOnly => READ_ONLY,
+            AccountAccess::Suspended => SUSPENDED,
         };
         let (to, now) = ((State::Paused, why), self.storage.clock.now());
         let mut tx = self.storage.db.begin().await?;

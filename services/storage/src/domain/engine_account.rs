@@ -54,6 +54,8 @@ pub(crate) struct Limits {
     pub(crate) bucket_max: Option<u32>,
     /// What its keys open while its data stays.
     pub(crate) access: AccountAccess,
+    /// Whether its customer may delete here while it is read-only.
+    pub(crate) may_delete: bool,
 }
 
 /// What an account shall be.
@@ -63,13 +65,21 @@ pub(crate) struct Ensure {
     /// Code of its location.
     pub(crate) location: String,
     pub(crate) spec: AccountSpec,
+    /// Whether its customer may delete here while it is read-only.
+    pub(crate) may_delete: bool,
 }
 
 impl Limits {
     /// What an account shall be, whether its engine keeps all of it or not.
-    pub(super) fn of(spec: &AccountSpec) -> Self {
+    pub(super) fn of(spec: &AccountSpec, may_delete: bool) -> Self {
         let AccountSpec { bucket_max, access, .. } = *spec;
-        Self { quota_bytes: spec.quota.bytes, bucket_max, access }
+        Self { quota_bytes: spec.quota.bytes, bucket_max, access, may_delete }
+    }
+
+    /// What a customer is told who would delete something; `None`: he may.
+    pub(crate) fn refusal_to_delete(self) -> Option<&'static str> {
+        let is_kept = self.access != AccountAccess::ReadOnly || !self.may_delete;
+        self.refusal().filter(|_| is_kept)
     }
 
     /// What a customer is told who would change something; `None`: he may.
@@ -167,7 +177,7 @@ impl Storage {
             }
             return Err(error);
         }
-        let limits = Limits::of(&ensure.spec);
+        let limits = Limits::of(&ensure.spec, ensure.may_delete);
         let spec = for_engine(&*site.engine, &ensure.spec);
         let ensured = site.engine.ensure_account(&spec).await;
         ensured.map_err(|error| match error {

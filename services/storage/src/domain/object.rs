@@ -129,7 +129,7 @@ impl Storage {
         (key, resumes): (&str, bool),
     ) -> Result<(), Error> {
         let used = self.visible_account(cx, uid).await?;
-        used.check_changeable(cx)?;
+        used.check_deletable(cx)?;
         match used.engine().delete_object(uid, bucket, key).await {
             // An attempt before this one was cut off, and since then the bucket went too.
             Err(EngineError::NotFound) if resumes => Ok(()),

@@ -69,7 +69,7 @@ impl Storage {
         begun_before: Option<OffsetDateTime>,
     ) -> Result<Aborted, Error> {
         let used = self.visible_account(cx, uid).await?;
-        used.check_changeable(cx)?;
+        used.check_deletable(cx)?;
         let aborted = used.engine().abort_uploads(uid, bucket, begun_before, ABORTED_MAX).await;
         let count = aborted.map_err(|error| bucket_error(error, bucket))?;
         Ok(Aborted { count, more: count >= ABORTED_MAX })

@@ -118,8 +118,11 @@ impl AccountMoveService for Api {
         request: Request<pb::SwitchAccountMoveRequest>,
     ) -> Result<Response<pb::SwitchAccountMoveResponse>, Status> {
         let cx = RequestContext::of(&request)?;
-        let (id, spec) = switched(request.into_inner())?;
-        let location = self.0.storage.switch_account_move(&cx, id, &spec).await?;
+        let request = request.into_inner();
+        let may_delete = request.may_delete;
+        let (id, spec) = switched(request)?;
+        let shape = (&spec, may_delete);
+        let location = self.0.storage.switch_account_move(&cx, id, shape).await?;
         let account = Some(message_at(&spec.uid, location));
         Ok(Response::new(pb::SwitchAccountMoveResponse { account }))
     }

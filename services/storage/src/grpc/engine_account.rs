@@ -37,6 +37,7 @@ impl TryFrom<pb::EnsureEngineAccountRequest> for Ensure {
         Ok(Self {
             customer: CustomerId(request.customer_id),
             location,
+            may_delete: request.may_delete,
             spec: AccountSpec {
                 uid,
                 keys,

@@ -17,6 +17,7 @@ struct Row {
     bucket_max: Option<i64>,
     suspended: bool,
     read_only: bool,
+    may_delete: bool,
     state: String,
     frozen: bool,
 }
@@ -41,6 +42,7 @@ impl From<Row> for Account {
                     (false, true) => AccountAccess::ReadOnly,
                     (false, false) => AccountAccess::Full,
                 },
+                may_delete: row.may_delete,
             },
             state: match row.state.as_str() {
                 "PENDING" => State::Pending,
@@ -57,7 +59,7 @@ pub(crate) async fn find(mut from: impl Query, uid: &S3uid) -> Result<Option<Acc
     let row: Option<Row> = from
         .fetch_optional(
             "SELECT customer_id, location, quota_bytes, bucket_max, suspended, read_only, \
-             state, frozen \
+             may_delete, state, frozen \
              FROM account WHERE s3uid = $1",
             args![uid.as_str()],
         )
@@ -90,7 +92,7 @@ pub(crate) async fn list_at(
     let rows: Vec<ListedRow> = db
         .fetch_all(
             "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, \
-             read_only, state, frozen \
+             read_only, may_delete, state, frozen \
              FROM account WHERE location = $1 AND s3uid > $2 AND state <> 'REMOVED' \
              ORDER BY s3uid LIMIT $3",
             args![location, after, rows_max],
@@ -132,7 +134,7 @@ pub(crate) async fn set_active(
     let rows = tx
         .execute(
             "UPDATE account SET state = 'ACTIVE', quota_bytes = $2, bucket_max = $3, \
-             update_time = $4, suspended = $5, read_only = $6 \
+             update_time = $4, suspended = $5, read_only = $6, may_delete = $7 \
              WHERE s3uid = $1 AND state IN ('PENDING', 'ACTIVE')",
             args![
                 uid.as_str(),
@@ -141,6 +143,7 @@ pub(crate) async fn set_active(
                 now,
                 limits.access == AccountAccess::Suspended,
                 limits.access == AccountAccess::ReadOnly,
+                limits.may_delete,
             ],
         )
         .await?;

@@ -42,8 +42,7 @@ async fn all_bad_fields_of_an_account_are_told() {
         keys: vec![pb::EngineKey { access_key: String::new(), secret_key: String::new() }],
         quota_bytes: -1,
         bucket_max: -1,
-        suspended: false,
-        read_only: false,
+        ..Default::default()
     };
     let refused = kit.ensure(bad).await;
     let status = assert_reason(refused, Code::InvalidArgument, ErrorReason::InvalidField);

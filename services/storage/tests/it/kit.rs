@@ -400,8 +400,7 @@ pub(crate) fn wanted(uid: &S3uid) -> pb::EnsureEngineAccountRequest {
         }],
         quota_bytes: 1_000_000,
         bucket_max: 3,
-        suspended: false,
-        read_only: false,
+        ..Default::default()
     }
 }
 

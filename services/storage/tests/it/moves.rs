@@ -158,6 +158,7 @@ impl Two {
             bucket_max: wanted.bucket_max,
             suspended: wanted.suspended,
             read_only: wanted.read_only,
+            may_delete: wanted.may_delete,
         };
         let request = self.kit.as_service(request);
         Ok(self.kit.moves().switch_account_move(request).await?.into_inner())

@@ -145,3 +145,24 @@ async fn a_customer_changes_nothing_in_a_read_only_account_whatever_its_engine_k
         }
     }
 }
+
+#[tokio::test]
+async fn who_stores_too_much_deletes_and_makes_nothing() {
+    let kit = kit_that_keeps_reading(true).await;
+    let uid = kit.account().await;
+    kit.create_bucket(OWNER, &uid, "photos").await.unwrap();
+    kit.engine.put("photos", "a.jpg", 5);
+    let capped =
+        pb::EnsureEngineAccountRequest { read_only: true, may_delete: true, ..wanted(&uid) };
+    kit.ensure(capped.clone()).await.unwrap();
+    let [made, file, bucket]: [_; 3] =
+        changes(&kit, &uid, By::Customer).await.try_into().expect("three changes");
+    assert_reason(made, Code::FailedPrecondition, ErrorReason::AccountState);
+    file.unwrap();
+    bucket.unwrap();
+    // What holds it for another cause holds it whole.
+    kit.ensure(pb::EnsureEngineAccountRequest { suspended: true, ..capped }).await.unwrap();
+    for refused in changes(&kit, &uid, By::Customer).await {
+        assert_reason(refused, Code::FailedPrecondition, ErrorReason::AccountState);
+    }
+}

@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 use stowage_proto::accounts::account_service_client::AccountServiceClient;
 use stowage_proto::accounts::{
-    Account, ChangeAccountPlanRequest, GetAccountRequest, ListAccountsRequest,
+    Account, AccountCap, ChangeAccountPlanRequest, GetAccountRequest, ListAccountsRequest,
     ResumeAccountRequest, SuspendAccountRequest, SuspensionCause,
 };
 use stowage_types::{PlanId, name};
@@ -96,6 +96,7 @@ struct AccountRow {
     suspension_cause: Option<String>,
     delete_time: Option<String>,
     unpaid_end_time: Option<String>,
+    cap: Option<String>,
 }
 
 /// The same account, shown whole.
@@ -109,6 +110,8 @@ impl From<Account> for AccountRow {
         let cause = account.suspension_cause();
         let suspension_cause = (cause != SuspensionCause::Unspecified)
             .then(|| output::value(cause.as_str_name(), "SUSPENSION_CAUSE_"));
+        let cap = (account.cap() != AccountCap::Unspecified)
+            .then(|| output::value(account.cap().as_str_name(), "ACCOUNT_CAP_"));
         Self {
             account_id: account.account_id,
             s3uid: account.s3uid,
@@ -133,6 +136,7 @@ impl From<Account> for AccountRow {
             suspension_cause,
             delete_time: output::time(account.delete_time),
             unpaid_end_time: output::time(account.unpaid_end_time),
+            cap,
         }
     }
 }
@@ -179,6 +183,7 @@ impl Row for Detail {
         "SUSPENDED BY",
         "DELETED ON",
         "UNPAID END",
+        "AT CAP OF",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -199,6 +204,7 @@ impl Row for Detail {
             row.suspension_cause.clone().unwrap_or_default(),
             row.delete_time.clone().unwrap_or_default(),
             row.unpaid_end_time.clone().unwrap_or_default(),
+            row.cap.clone().unwrap_or_default(),
         ]);
         cells
     }

@@ -1,5 +1,7 @@
 //! `stowage admin metering …`.
 
+mod limits;
+
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -32,6 +34,10 @@ pub(super) enum Command {
     Rebuild(Rebuild),
     /// List ids under which a source has told two facts, the last one first; the first holds
     Conflicts(Conflicts),
+    /// Show what an account may use, and how much of it is used
+    Limits(limits::Limits),
+    /// List alerts: accounts that came to a share of a limit, newest first
+    Alerts(limits::Alerts),
 }
 
 #[derive(Debug, Args)]
@@ -141,6 +147,8 @@ pub(super) async fn run(command: Command, session: &Session) -> Result<(), Error
     match command {
         Command::Rebuild(command) => rebuild(command, session).await,
         Command::Conflicts(command) => conflicts(command, session).await,
+        Command::Limits(command) => limits::limits(command, session).await,
+        Command::Alerts(command) => limits::alerts(command, session).await,
     }
 }
 

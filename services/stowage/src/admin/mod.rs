@@ -20,6 +20,7 @@ mod credit;
 mod customer;
 mod dead_letter;
 mod drift;
+mod focus;
 mod import;
 mod invoice;
 mod keyring;

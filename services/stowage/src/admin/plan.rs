@@ -39,6 +39,8 @@ const FLAGS: Flags = &[
     ("plan.free", "--free"),
     ("plan.free_parts", "--free-part"),
     ("plan.key_max", "--key-max"),
+    ("plan.storage_cap_gb", "--storage-cap-gb"),
+    ("plan.traffic_cap_gb", "--traffic-cap-gb"),
     ("plan.account_max_per_customer", "--account-max"),
     ("location", "--location"),
     ("update_mask", "the flags"),

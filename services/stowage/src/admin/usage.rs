@@ -1,5 +1,7 @@
 //! `stowage admin usage ACCOUNT`: what an account used, in steps.
 
+mod focus;
+
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use stowage_proto::metering::usage_service_client::UsageServiceClient;
@@ -62,6 +64,9 @@ pub(super) struct Usage {
     /// Print it as CSV, all figures
     #[arg(long, conflicts_with = "output")]
     csv: bool,
+    /// Print it as CSV in the columns of FOCUS 1.2, a row for each figure that is not 0
+    #[arg(long, conflicts_with_all = ["output", "csv"])]
+    focus: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -186,6 +191,10 @@ impl Row for StepRow {
 
 pub(super) async fn run(usage: Usage, session: &Session) -> Result<(), Error> {
     let mut metering = UsageServiceClient::new(session.client.api());
+    let about = match usage.focus {
+        true => Some(focus::About::find(&usage.account, usage.step, session).await?),
+        false => None,
+    };
     let (mut rows, mut from, mut is_first) = (Vec::new(), usage.from, true);
     loop {
         let request = QueryUsageRequest {
@@ -200,10 +209,18 @@ pub(super) async fn run(usage: Usage, session: &Session) -> Result<(), Error> {
         let source = output::value(answer.source().as_str_name(), "USAGE_SOURCE_");
         let (as_of, count) = (output::time(answer.as_of_time), answer.windows.len());
         let last = answer.windows.last().and_then(|window| window.start_time);
+        let starts: Vec<_> = answer.windows.iter().map(|window| window.start_time).collect();
         let read = answer.windows.into_iter();
         rows.extend(read.map(|window| StepRow::of(&usage, window, (as_of.clone(), &source))));
-        if usage.csv {
-            let bytes = csv_of(&rows, is_first);
+        let bytes = match &about {
+            Some(about) => {
+                let steps = rows.iter().zip(starts);
+                let rows = steps.flat_map(|(step, start)| about.rows(step, start));
+                Some(crate::admin::focus::csv_of(rows, is_first))
+            }
+            None => usage.csv.then(|| csv_of(&rows, is_first)),
+        };
+        if let Some(bytes) = bytes {
             output::raw(&bytes.map_err(|error| Error::Failed(error.to_string()))?)?;
             rows.clear();
             is_first = false;
@@ -218,7 +235,7 @@ pub(super) async fn run(usage: Usage, session: &Session) -> Result<(), Error> {
             _ => break,
         }
     }
-    if usage.csv { Ok(()) } else { output::list(session.output, &rows) }
+    if usage.csv || usage.focus { Ok(()) } else { output::list(session.output, &rows) }
 }
 
 fn csv_of(rows: &[StepRow], with_head: bool) -> Result<Vec<u8>, csv::Error> {

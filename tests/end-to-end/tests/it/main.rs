@@ -6,6 +6,7 @@ mod acting;
 mod audit;
 mod aws;
 mod backup;
+mod caps;
 mod ceph;
 mod chaos;
 mod cli;

@@ -108,7 +108,13 @@ impl S3Access for Access {
             meter.charge(&uid, own);
         }
         check_signed(cx.s3_op().name(), cx.uri(), cx.headers())?;
-        if own.is_none() && bucket.is_some() && cx.s3_op().name() != "CreateBucket" {
+        if own.is_none()
+            && let Some(meant) = &bucket
+            && cx.s3_op().name() != "CreateBucket"
+        {
+            if let Some(meter) = cx.extensions_mut().get::<Arc<Meter>>() {
+                meter.means(meant);
+            }
             return Err(s3_error!(AccessDenied, "the bucket is not the account's"));
         }
         if access == AccountAccess::ReadOnly && !is_read(cx.s3_op().name()) {
@@ -118,6 +124,9 @@ impl S3Access for Access {
         check_owner(cx.headers(), &uid)?;
         check_supported(cx.headers())?;
         self.keys.note_use(&access_key);
+        if let Some(meter) = cx.extensions_mut().get::<Arc<Meter>>() {
+            meter.let_in();
+        }
         cx.extensions_mut().insert(Caller { uid, bucket });
         Ok(())
     }

@@ -101,6 +101,7 @@ where
             () = keys.until_shut(meter.signer(), changes.clone()) => shut_out(),
         }
     };
+    meter.answered(response.status());
     let shut = {
         let meter = Arc::clone(&meter);
         async move { keys.until_shut(meter.signer(), changes).await }

@@ -1,20 +1,25 @@
 //! Traffic: bytes of bodies as they move, and requests, by hour, account and bucket.
 //!
-//! Bytes are counted when the body is polled, so a transfer that breaks off counts as far as it
-//! went. Who pays is known once the signature has been checked; what moved before that waits in
-//! the request's [`Meter`]. A request that nobody signed is charged to nobody, and one to another
-//! account's bucket to the account that made it, never to the bucket's owner.
+//! Bytes are noted when the body is polled, so a transfer that breaks off counts as far as it
+//! went. What comes in before a request is let in waits in its [`Meter`]; the request itself is
+//! counted when it is answered, or its client has gone. Who pays is known once the signature has been checked. A request that
+//! nobody signed is charged to nobody.
+//!
+//! A request that is refused (4xx) is charged to nobody either: it is counted apart, as refused, for
+//! the account that made it or, where it meant another account's bucket, for that bucket. What it
+//! brought is charged only if it was let in, and refused behind that.
 //!
 //! Counts are gathered in memory and written into the index every quarter of a second and at
 //! shutdown. A process that is killed loses at most what was counted since.
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use stowage_types::{Clock, S3uid};
 use time::{OffsetDateTime, Time};
@@ -45,6 +50,8 @@ pub(crate) struct Totals {
     pub(crate) sent_bytes: u64,
     pub(crate) read_requests: u64,
     pub(crate) write_requests: u64,
+    /// Not among those above.
+    pub(crate) refused_requests: u64,
 }
 
 impl Totals {
@@ -53,6 +60,7 @@ impl Totals {
         self.sent_bytes += other.sent_bytes;
         self.read_requests += other.read_requests;
         self.write_requests += other.write_requests;
+        self.refused_requests += other.refused_requests;
     }
 }
 
@@ -105,9 +113,18 @@ pub(crate) struct Meter {
     /// Whether the request reads.
     is_read: bool,
     account: OnceLock<Account>,
+    /// Whose bucket it meant that is not the caller's.
+    meant: OnceLock<Account>,
     /// The access key that signed it.
     signer: OnceLock<String>,
-    early_received: AtomicU64,
+    /// Bytes that came in and are not counted yet.
+    received: AtomicU64,
+    /// Whether it may do what it asks for.
+    is_let_in: AtomicBool,
+    /// Whether its client went away while it sent.
+    is_broken: AtomicBool,
+    /// Whether it was refused, once it is answered.
+    refused: OnceLock<bool>,
 }
 
 /// Which way bytes go.
@@ -119,8 +136,17 @@ pub(crate) enum Direction {
 
 impl Meter {
     pub(crate) fn new(traffic: Arc<Traffic>, is_read: bool) -> Self {
-        let (account, signer) = (OnceLock::new(), OnceLock::new());
-        Self { traffic, is_read, account, signer, early_received: AtomicU64::new(0) }
+        Self {
+            traffic,
+            is_read,
+            account: OnceLock::new(),
+            meant: OnceLock::new(),
+            signer: OnceLock::new(),
+            received: AtomicU64::new(0),
+            is_let_in: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
+            refused: OnceLock::new(),
+        }
     }
 
     /// Says which access key signed the request. Only the first call counts.
@@ -135,17 +161,52 @@ impl Meter {
 
     /// Says who pays. Only the first call counts.
     pub(crate) fn charge(&self, uid: &S3uid, own_bucket: Option<&BucketRef>) {
-        let bucket =
-            own_bucket.map(|bucket| PaidBucket { id: bucket.id, name: bucket.name.clone() });
-        if self.account.set((uid.clone(), bucket)).is_ok() {
-            let requests = u64::from(self.is_read);
-            let totals = Totals {
-                received_bytes: self.early_received.swap(0, Ordering::Relaxed),
-                sent_bytes: 0,
-                read_requests: requests,
-                write_requests: 1 - requests,
-            };
-            self.count(totals);
+        let _ = self.account.set((uid.clone(), own_bucket.map(paid)));
+    }
+
+    /// Says that the request is let in: what it brings is charged as it comes, whatever becomes of
+    /// it.
+    pub(crate) fn let_in(&self) {
+        self.is_let_in.store(true, Ordering::Relaxed);
+        self.count_received();
+    }
+
+    /// Says whose bucket the request means, which is not its caller's.
+    pub(crate) fn means(&self, bucket: &BucketRef) {
+        let _ = self.meant.set((bucket.uid.clone(), Some(paid(bucket))));
+    }
+
+    /// Says how the request is answered, before the answer goes out.
+    pub(crate) fn answered(&self, status: StatusCode) {
+        // Who breaks off is told that his body is bad; he was not refused.
+        let is_broken = self.is_broken.load(Ordering::Relaxed);
+        let is_refused = status.is_client_error() && !is_broken;
+        if self.refused.set(is_refused).is_err() {
+            return;
+        }
+        if !is_refused {
+            return self.count_request();
+        }
+        if let Some(account) = self.meant.get().or_else(|| self.account.get()) {
+            self.traffic.add(account, Totals { refused_requests: 1, ..Totals::default() });
+        }
+    }
+
+    /// Counts the request and what came in with it.
+    fn count_request(&self) {
+        let requests = u64::from(self.is_read);
+        self.count_received();
+        self.count(Totals {
+            read_requests: requests,
+            write_requests: 1 - requests,
+            ..Totals::default()
+        });
+    }
+
+    fn count_received(&self) {
+        let received_bytes = self.received.swap(0, Ordering::Relaxed);
+        if received_bytes > 0 {
+            self.count(Totals { received_bytes, ..Totals::default() });
         }
     }
 
@@ -156,16 +217,32 @@ impl Meter {
     }
 
     fn moved(&self, direction: Direction, bytes: u64) {
-        match direction {
-            Direction::Received if self.account.get().is_none() => {
-                self.early_received.fetch_add(bytes, Ordering::Relaxed);
+        match (direction, self.refused.get()) {
+            (_, Some(true)) => {}
+            (Direction::Received, _) => {
+                self.received.fetch_add(bytes, Ordering::Relaxed);
+                if self.is_let_in.load(Ordering::Relaxed) {
+                    self.count_received();
+                }
             }
-            Direction::Received => {
-                self.count(Totals { received_bytes: bytes, ..Totals::default() });
+            (Direction::Sent, _) => {
+                self.count(Totals { sent_bytes: bytes, ..Totals::default() });
             }
-            Direction::Sent => self.count(Totals { sent_bytes: bytes, ..Totals::default() }),
         }
     }
+}
+
+impl Drop for Meter {
+    /// Whoever has gone before the answer has moved what he has moved.
+    fn drop(&mut self) {
+        if self.refused.get().is_none() {
+            self.count_request();
+        }
+    }
+}
+
+fn paid(bucket: &BucketRef) -> PaidBucket {
+    PaidBucket { id: bucket.id, name: bucket.name.clone() }
 }
 
 /// A body whose bytes are counted as they pass.
@@ -191,6 +268,9 @@ impl<B: Body<Data = Bytes>> Body for Counted<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let frame = ready!(self.body.as_mut().poll_frame(cx));
+        if let (Some(Err(_)), Direction::Received) = (&frame, self.direction) {
+            self.meter.is_broken.store(true, Ordering::Relaxed);
+        }
         if let Some(Ok(frame)) = &frame
             && let Some(data) = frame.data_ref()
             && !data.is_empty()

@@ -61,6 +61,12 @@ pub(crate) struct Change {
     /// Most key pairs of an account that work at the same time, 2 to 20
     #[arg(long, value_name = "N")]
     key_max: Option<i32>,
+    /// Stored GB at which an account can only be read, until it stores less; 0 for no cap
+    #[arg(long, value_name = "GB")]
+    storage_cap_gb: Option<i64>,
+    /// Moved GB at which an account can only be read, until its next period; 0 for no cap
+    #[arg(long, value_name = "GB")]
+    traffic_cap_gb: Option<i64>,
     /// Say that all prices are zero and meant to be: --free, or --free false
     #[arg(long, num_args = 0..=1, default_missing_value = "true", value_name = "BOOL")]
     free: Option<bool>,
@@ -173,6 +179,8 @@ impl Change {
         set.field("free", self.free, &mut plan.free);
         set.field("free_parts", self.free_parts()?, &mut plan.free_parts);
         set.field("key_max", self.key_max, &mut plan.key_max);
+        set.field("storage_cap_gb", self.storage_cap_gb, &mut plan.storage_cap_gb);
+        set.field("traffic_cap_gb", self.traffic_cap_gb, &mut plan.traffic_cap_gb);
         let account_max = &mut plan.account_max_per_customer;
         set.field("account_max_per_customer", self.account_max, account_max);
         if self.apply_prices(&mut plan.prices)? {

@@ -28,6 +28,8 @@ pub(super) struct PlanRow {
     quota_bytes: i64,
     bucket_max: i32,
     key_max: i32,
+    storage_cap_gb: i64,
+    traffic_cap_gb: i64,
     gb_bytes: i64,
     included_storage_gb: i64,
     included_traffic_gb: i64,
@@ -70,6 +72,8 @@ impl From<Plan> for PlanRow {
             quota_bytes: plan.quota_bytes,
             bucket_max: plan.bucket_max,
             key_max: plan.key_max,
+            storage_cap_gb: plan.storage_cap_gb,
+            traffic_cap_gb: plan.traffic_cap_gb,
             gb_bytes: plan.gb_bytes,
             included_storage_gb: plan.included_storage_gb,
             included_traffic_gb: plan.included_traffic_gb,
@@ -88,6 +92,10 @@ fn price_row(price: &PlanPrice) -> (String, PriceRow) {
         traffic_overage: amount_of(price.traffic_overage_price.as_ref()),
     };
     (currency.unwrap_or_default(), row)
+}
+
+fn cap_of(gb: i64) -> String {
+    if gb == 0 { "none".to_owned() } else { format!("{gb} GB") }
 }
 
 fn amount_of(money: Option<&MoneyProto>) -> String {
@@ -142,6 +150,8 @@ impl Row for Detail {
         "GB",
         "INCLUDED STORAGE",
         "INCLUDED TRAFFIC",
+        "STORAGE CAP",
+        "TRAFFIC CAP",
         "ACCOUNTS EACH",
         "SOLD FROM",
         "CHANGED",
@@ -166,6 +176,8 @@ impl Row for Detail {
             format!("{} bytes", plan.gb_bytes),
             format!("{} GB", plan.included_storage_gb),
             format!("{} GB", plan.included_traffic_gb),
+            cap_of(plan.storage_cap_gb),
+            cap_of(plan.traffic_cap_gb),
             amount::shown_count(plan.account_max_per_customer),
             plan.effective_time.clone().unwrap_or_default(),
             plan.update_time.clone().unwrap_or_default(),

@@ -56,6 +56,13 @@ pub(super) const ROWS: &[Row] = &[
         pb::RebuildRollupsRequest { s3uids, ..Default::default() }.encode_to_vec()
     })
     .needs(Need::Serial),
+    Row::new("/stowage.metering.v1.LimitService/GetLimits", READERS, NO_METER, |n| {
+        pb::GetLimitsRequest { s3uid: n.s3uid.clone() }.encode_to_vec()
+    }),
+    Row::new("/stowage.metering.v1.LimitService/ListAlerts", READERS, AsMissing, |n| {
+        let s3uid = n.s3uid.clone();
+        pb::ListAlertsRequest { s3uid, ..Default::default() }.encode_to_vec()
+    }),
     Row::new("/stowage.metering.v1.MeterService/OpenMeter", ROLES, AsMissing, |n| {
         let dimensions = pb::Dimensions {
             s3uid: n.s3uid.clone(),

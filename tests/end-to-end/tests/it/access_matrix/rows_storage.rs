@@ -192,8 +192,7 @@ pub(super) const ROWS: &[Row] = &[
                 keys: vec![key],
                 quota_bytes: 1_000_000,
                 bucket_max: 9,
-                suspended: false,
-                read_only: false,
+                ..Default::default()
             };
             ensure.encode_to_vec()
         },

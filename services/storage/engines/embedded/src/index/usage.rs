@@ -32,6 +32,7 @@ struct TrafficChange {
     sent_bytes: i64,
     read_requests: i64,
     write_requests: i64,
+    refused_requests: i64,
 }
 
 const LIVE: &str = "SELECT changed, uid, name, stored_bytes, object_count, false AS deleted
@@ -40,7 +41,7 @@ const DEAD: &str = "SELECT changed, uid, name, 0 AS stored_bytes, 0 AS object_co
     true AS deleted FROM dead_bucket WHERE changed > $1 AND changed <= $2
     ORDER BY changed LIMIT $3";
 const TRAFFIC: &str = "SELECT changed, hour, uid, bucket, received_bytes, sent_bytes,
-    read_requests, write_requests FROM traffic WHERE changed > $1 AND changed <= $2
+    read_requests, write_requests, refused_requests FROM traffic WHERE changed > $1 AND changed <= $2
     ORDER BY changed LIMIT $3";
 
 impl Index {
@@ -56,12 +57,14 @@ impl Index {
             let bucket = payer.bucket.as_ref();
             tx.execute(
                 "INSERT INTO traffic (hour, uid, bucket, received_bytes, sent_bytes,
-                   read_requests, write_requests, changed) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+                   read_requests, write_requests, changed, refused_requests)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
                  ON CONFLICT (hour, uid, bucket) DO UPDATE SET
                    received_bytes = traffic.received_bytes + excluded.received_bytes,
                    sent_bytes = traffic.sent_bytes + excluded.sent_bytes,
                    read_requests = traffic.read_requests + excluded.read_requests,
                    write_requests = traffic.write_requests + excluded.write_requests,
+                   refused_requests = traffic.refused_requests + excluded.refused_requests,
                    changed = excluded.changed",
                 args![
                     payer.hour,
@@ -71,7 +74,8 @@ impl Index {
                     sent,
                     signed(totals.read_requests),
                     signed(totals.write_requests),
-                    changed
+                    changed,
+                    signed(totals.refused_requests)
                 ],
             )
             .await?;
@@ -175,7 +179,7 @@ impl TrafficChange {
             sent_bytes: unsigned(self.sent_bytes),
             read_requests: unsigned(self.read_requests),
             write_requests: unsigned(self.write_requests),
-            refused_requests: 0,
+            refused_requests: unsigned(self.refused_requests),
         })
     }
 }

@@ -26,6 +26,12 @@ fn sum(batch: &UsageBatch, uid: &S3uid, bucket: &str) -> (u64, u64, u64, u64) {
     })
 }
 
+/// Requests that were refused, over all hours.
+fn refused(batch: &UsageBatch, uid: &S3uid, bucket: &str) -> u64 {
+    let of = |row: &&TrafficTotals| row.uid == *uid && row.bucket == bucket;
+    batch.traffic.iter().filter(of).map(|row| row.refused_requests).sum()
+}
+
 #[tokio::test]
 async fn a_quota_is_exact_and_gives_credit_for_overwrites() {
     let kit = Kit::start().await;
@@ -133,13 +139,21 @@ async fn refused_requests_are_not_charged_to_the_owner() {
     assert_eq!(other.get("charged", "k").await.unwrap_err().0, 403);
     assert_eq!(kit.raw("GET", "/charged/k", &[], b"").await.0, 403);
     let after = collect(&kit).await;
-    let of_owner = |batch: &UsageBatch| {
-        let rows = batch.traffic.iter().filter(|row| row.uid == owner.uid);
-        rows.cloned().collect::<Vec<_>>()
-    };
-    assert_eq!(of_owner(&before), of_owner(&after));
-    assert_eq!(sum(&after, &other.uid, "charged"), (0, 0, 0, 0));
-    assert_eq!(sum(&after, &other.uid, "").2, 1, "the caller pays");
+    for bucket in ["", "charged"] {
+        assert_eq!(sum(&before, &owner.uid, bucket), sum(&after, &owner.uid, bucket));
+        assert_eq!(sum(&after, &other.uid, bucket), (0, 0, 0, 0), "nobody pays");
+    }
+    assert_eq!(refused(&after, &owner.uid, "charged"), 2, "apart, for the bucket that was meant");
+    // One's own are apart too, whatever is wrong with them.
+    assert_eq!(owner.get("charged", "none").await.unwrap_err().0, 404);
+    let paid = sum(&after, &owner.uid, "charged");
+    let after = collect(&kit).await;
+    assert_eq!(sum(&after, &owner.uid, "charged"), paid);
+    assert_eq!(refused(&after, &owner.uid, "charged"), 3);
+    // And stay so.
+    let uid = owner.uid.clone();
+    let kit = Kit::start_in(kit.stop().await).await;
+    assert_eq!(refused(&collect(&kit).await, &uid, "charged"), 3);
 }
 
 #[tokio::test]
