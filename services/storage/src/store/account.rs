@@ -76,7 +76,7 @@ pub(crate) async fn list_of(db: &Db, uids: &[&S3uid]) -> Result<BTreeMap<String,
     }
     let sql = format!(
         "SELECT s3uid, customer_id, location, quota_bytes, bucket_max, suspended, read_only, \
-         state, frozen FROM account WHERE s3uid IN ({places})"
+         state, frozen, may_delete FROM account WHERE s3uid IN ({places})"
     );
     let rows: Vec<ListedRow> = db.fetch_all_built(sql, args).await?;
     Ok(rows.into_iter().map(|row| (row.s3uid, row.account.into())).collect())
