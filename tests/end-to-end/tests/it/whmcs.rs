@@ -300,7 +300,9 @@ async fn a_message_that_cannot_be_followed_is_taken_when_it_comes_again() {
     let plan_id = shop.kit.site.plans().await.0;
     shop.kit.site.order(&anna.token, plan_id, "annas-bucket").await;
     let body = r#"{"event":"InvoicePaid","nonce":"a","invoiceid":1}"#;
-    let send = async || shop.kit.site.facade.send(signed(HOOK, -1, body)).await;
+    // The same message, to the byte: one that is signed anew is another.
+    let message = signed(HOOK, -1, body);
+    let send = async || shop.kit.site.facade.send(message.clone()).await;
     shop.simulator.set_chances(Chances { bad_gateway: 1000, ..Chances::default() }, 7);
     let away = send().await;
     assert_eq!(away.status.as_u16(), 503, "{}", away.text());

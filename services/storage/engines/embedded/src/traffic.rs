@@ -5,9 +5,9 @@
 //! counted when it is answered, or its client has gone. Who pays is known once the signature has
 //! been checked. A request that nobody signed is charged to nobody.
 //!
-//! A request that is refused (4xx) is charged to nobody either: it is counted apart, as refused,
-//! for the account that made it or, where it meant another account's bucket, for that bucket. What
-//! it brought is charged only if it was let in, and refused behind that.
+//! A request that is refused (403 and the like) is charged to nobody either: it is counted apart,
+//! as refused, for the account that made it or, where it meant another account's bucket, for that
+//! bucket. What it brought is charged only if it was let in, and refused behind that.
 //!
 //! Counts are gathered in memory and written into the index every quarter of a second and at
 //! shutdown. A process that is killed loses at most what was counted since.
@@ -180,7 +180,7 @@ impl Meter {
     pub(crate) fn answered(&self, status: StatusCode) {
         // Who breaks off is told that his body is bad; he was not refused.
         let is_broken = self.is_broken.load(Ordering::Relaxed);
-        let is_refused = status.is_client_error() && !is_broken;
+        let is_refused = is_refusal(status) && !is_broken;
         if self.refused.set(is_refused).is_err() {
             return;
         }
@@ -230,6 +230,12 @@ impl Meter {
             }
         }
     }
+}
+
+/// Whether a request that is answered so was refused. That something is not there, or not as it was
+/// asked for, is an answer; a metering front, which sees answers only, draws the same line.
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 404 | 409 | 412 | 416)
 }
 
 impl Drop for Meter {
