@@ -198,7 +198,7 @@ pub(super) fn metering(state: &Shared, clock: &Arc<FakeClock>) -> Double {
             })
             .collect();
         let total_size = i64::try_from(accounts.len()).unwrap();
-        Ok(meter::RankAccountsResponse { accounts, total_size })
+        Ok(meter::RankAccountsResponse { accounts, total_size, ..Default::default() })
     };
     Double::default()
         .on("metering", "UsageService/GetAccountUsage", noted(state, "GetAccountUsage", usage))

@@ -77,7 +77,7 @@ impl UsageService for World {
             state.figures.get(&window.s3uid).cloned().unwrap_or_default().part
         };
         let summaries = request.into_inner().windows.iter().map(of).collect();
-        Ok(Response::new(metering::SummarizeUsageResponse { summaries }))
+        Ok(Response::new(metering::SummarizeUsageResponse { summaries, ..Default::default() }))
     }
 
     async fn get_account_usage(

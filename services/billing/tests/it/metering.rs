@@ -107,7 +107,7 @@ impl UsageService for FakeMetering {
         }
         let windows = request.into_inner().windows;
         let summaries = windows.iter().map(|window| self.summary(window)).collect();
-        Ok(Response::new(pb::SummarizeUsageResponse { summaries }))
+        Ok(Response::new(pb::SummarizeUsageResponse { summaries, ..Default::default() }))
     }
 
     async fn get_account_usage(

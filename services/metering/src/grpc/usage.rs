@@ -108,7 +108,8 @@ impl UsageService for Usage {
         let windows = read_windows(request.into_inner().windows).map_err(Error::from)?;
         let summaries = self.metering.summarize(&cx, &windows).await?;
         let summaries = summaries.into_iter().map(wire_summary).collect();
-        Ok(Response::new(pb::SummarizeUsageResponse { summaries }))
+        let source = pb::UsageSource::HourRollups.into();
+        Ok(Response::new(pb::SummarizeUsageResponse { summaries, source }))
     }
 
     async fn sum_metered_usage(
@@ -131,7 +132,8 @@ impl UsageService for Usage {
         let (by, span, rows) = read_ranking(request.into_inner()).map_err(Error::from)?;
         let (accounts, total_size) = self.metering.rank(&cx, by, span, rows).await?;
         let accounts = accounts.into_iter().map(wire_ranked).collect();
-        Ok(Response::new(pb::RankAccountsResponse { accounts, total_size }))
+        let source = pb::UsageSource::MonthRollups.into();
+        Ok(Response::new(pb::RankAccountsResponse { accounts, total_size, source }))
     }
 }
 

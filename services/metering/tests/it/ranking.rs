@@ -7,7 +7,9 @@ use time::Duration;
 use crate::kit::{Kit, NOW, dimensions, gone, sample, traffic, uid};
 
 async fn rank(kit: &Kit, request: pb::RankAccountsRequest) -> pb::RankAccountsResponse {
-    kit.usage().rank_accounts(kit.as_service(request)).await.unwrap().into_inner()
+    let answer = kit.usage().rank_accounts(kit.as_service(request)).await.unwrap().into_inner();
+    assert_eq!(answer.source(), pb::UsageSource::MonthRollups);
+    answer
 }
 
 fn ids(answer: &pb::RankAccountsResponse) -> Vec<i64> {
