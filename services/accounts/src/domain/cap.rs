@@ -7,14 +7,11 @@
 
 use serde::{Deserialize, Serialize};
 use stowage_auth::RequestContext;
-use stowage_request::Once;
 use stowage_types::S3uid;
 
 use super::Domain;
-use super::account::{Account, Lookup};
-use super::change::{Changed, TRIES};
-use super::change_saga::{ChangeAccount, What};
-use super::life::{Act, State};
+use super::change::TRIES;
+use super::change_saga::What;
 use crate::error::Error;
 
 /// What a cap is of.
@@ -79,43 +76,18 @@ impl Domain {
     /// Makes of an account what metering says of its caps. A word that is out of date, or of an
     /// account that has ended, is no matter.
     pub(crate) async fn take_cap(&self, cx: &RequestContext, word: &CapWord) -> Result<(), Error> {
-        let lookup = Lookup::S3uid(word.s3uid.clone());
+        let what = if word.capped.cap.is_some() { What::Cap } else { What::Uncap };
         for _ in 0..TRIES {
-            let account = match self.settled_account(cx, &lookup, Act::Suspend).await {
-                // Its order has been accepted and is about to end.
-                Err(Error::AccountState { state, .. }) if state == State::Pending.text() => {
-                    return Err(Error::AccountBusy);
-                }
-                Err(Error::AccountNotFound | Error::AccountState { .. }) => return Ok(()),
-                account => account?,
-            };
-            if word.capped.sequence <= account.capped.sequence
-                || self.cap_once(cx, &account, word).await?
-            {
+            let Some(account) = self.account_to_hold(cx, &word.s3uid).await? else { return Ok(()) };
+            if word.capped.sequence <= account.capped.sequence {
+                return Ok(());
+            }
+            let mut state = self.state_of(cx, &account, what).await?;
+            (state.after.capped, state.reason) = (word.capped, word.reason());
+            if self.make_so(cx, &state).await? {
                 return Ok(());
             }
         }
         Err(Error::AccountBusy)
-    }
-
-    /// Takes a word, if nothing else of the account comes first.
-    async fn cap_once(
-        &self,
-        cx: &RequestContext,
-        account: &Account,
-        word: &CapWord,
-    ) -> Result<bool, Error> {
-        let what = if word.capped.cap.is_some() { What::Cap } else { What::Uncap };
-        let mut state = self.state_of(cx, account, what).await?;
-        (state.after.capped, state.reason) = (word.capped, word.reason());
-        let once = Once::<Account>::nobodys();
-        let begun = self.begin::<ChangeAccount, _>((&account.s3uid, &state), None, &once).await?;
-        match self.ended(cx, begun).await? {
-            Changed::Done => Ok(true),
-            Changed::Overtaken => {
-                self.settle().await?;
-                Ok(false)
-            }
-        }
     }
 }

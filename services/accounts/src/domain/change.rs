@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::access_key::{AccessKey, SealedKey};
 use super::account::{Account, Lookup};
 use super::change_saga::{ChangeAccount, ChangeState, EndAccount, Shape, What};
-use super::life::{Act, Hold};
+use super::life::{Act, Hold, State};
 use super::{Domain, Shared};
 use crate::error::Error;
 use crate::store;
@@ -360,6 +360,40 @@ impl Domain {
         }
         tx.commit().await?;
         Ok(Some(saga))
+    }
+
+    /// The account that another role says something of, once no change of it is under way; `None`:
+    /// it has ended, and there is nothing to hold.
+    pub(super) async fn account_to_hold(
+        &self,
+        cx: &RequestContext,
+        s3uid: &S3uid,
+    ) -> Result<Option<Account>, Error> {
+        match self.settled_account(cx, &Lookup::S3uid(s3uid.clone()), Act::Suspend).await {
+            // Its order has been accepted and is about to end.
+            Err(Error::AccountState { state, .. }) if state == State::Pending.text() => {
+                Err(Error::AccountBusy)
+            }
+            Err(Error::AccountNotFound | Error::AccountState { .. }) => Ok(None),
+            account => account.map(Some),
+        }
+    }
+
+    /// Makes a change that nobody waits for an answer of; `false`: another one came first.
+    pub(super) async fn make_so(
+        &self,
+        cx: &RequestContext,
+        state: &ChangeState,
+    ) -> Result<bool, Error> {
+        let once = Once::<Account>::nobodys();
+        let begun = self.begin::<ChangeAccount, _>((&state.s3uid, state), None, &once).await?;
+        match self.ended(cx, begun).await? {
+            Changed::Done => Ok(true),
+            Changed::Overtaken => {
+                self.settle().await?;
+                Ok(false)
+            }
+        }
     }
 
     /// Waits for a change that has begun.

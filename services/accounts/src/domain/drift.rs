@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use stowage_auth::RequestContext;
-use stowage_types::S3uid;
+use stowage_types::{S3uid, hour_of};
 use time::{Duration, OffsetDateTime};
 
 use super::account::Account;
 use super::drift_rule::{Circumstances, Row, Threshold, compare, judge};
-use super::drift_side::{Billed, Engine, EngineStored, Look, Period, Span, hour_of};
+use super::drift_side::{Billed, Engine, EngineStored, Look, Period, Span};
 use super::{Domain, check_operator};
 use crate::error::Error;
 use crate::roles::Ask;

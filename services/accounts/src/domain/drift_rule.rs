@@ -4,9 +4,10 @@
 //! difference is never noise. It can be on its way, though, or change while it is looked at: hence
 //! the second look, and hours that have long ended.
 
+use stowage_types::hour_of;
 use time::OffsetDateTime;
 
-use super::drift_side::{EngineStored, Flows, Hours, Look, Period, Span, hour_of};
+use super::drift_side::{EngineStored, Flows, Hours, Look, Period, Span};
 
 /// Hours told of one row.
 pub(crate) const HOURS_TOLD: usize = 24;

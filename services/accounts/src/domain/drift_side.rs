@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 /// From–to, half open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +21,6 @@ impl Span {
         let span = Self { from: self.from.max(from), to: self.to };
         (span.from < span.to).then_some(span)
     }
-}
-
-/// The hour that a moment is in.
-pub(crate) fn hour_of(time: OffsetDateTime) -> OffsetDateTime {
-    let past = time.unix_timestamp().rem_euclid(3600);
-    let start = time - Duration::seconds(past) - Duration::nanoseconds(time.nanosecond().into());
-    start.to_offset(time::UtcOffset::UTC)
 }
 
 /// What is counted by the hour.

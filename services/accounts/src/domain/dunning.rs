@@ -11,16 +11,15 @@
 
 use serde::{Deserialize, Serialize};
 use stowage_auth::RequestContext;
-use stowage_request::Once;
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
 use super::Domain;
-use super::account::{Account, Lookup};
-use super::change::{Changed, TRIES};
-use super::change_saga::{ChangeAccount, Shape, What};
+use super::account::Account;
+use super::change::TRIES;
+use super::change_saga::{Shape, What};
 use super::history::{Cause, Entry, Event};
-use super::life::{Act, Hold, State};
+use super::life::Hold;
 use crate::error::Error;
 use crate::store;
 
@@ -165,17 +164,8 @@ impl Domain {
     /// Makes of an account what billing says of its invoices. A word that is out of date, or of an
     /// account that has ended, is no matter.
     pub(crate) async fn take_word(&self, cx: &RequestContext, word: &Word) -> Result<(), Error> {
-        let lookup = Lookup::S3uid(word.s3uid.clone());
         for _ in 0..TRIES {
-            let account = match self.settled_account(cx, &lookup, Act::Suspend).await {
-                // Its order has been accepted and is about to end.
-                Err(Error::AccountState { state, .. }) if state == State::Pending.text() => {
-                    return Err(Error::AccountBusy);
-                }
-                // There is nothing to hold.
-                Err(Error::AccountNotFound | Error::AccountState { .. }) => return Ok(()),
-                account => account?,
-            };
+            let Some(account) = self.account_to_hold(cx, &word.s3uid).await? else { return Ok(()) };
             if word.is_known(account.dunned) || self.take_once(cx, &account, word).await? {
                 return Ok(());
             }
@@ -197,15 +187,7 @@ impl Domain {
             return self.note_word(cx, account, word).await;
         };
         (state.what, state.reason) = (what, word.reason());
-        let once = Once::<Account>::nobodys();
-        let begun = self.begin::<ChangeAccount, _>((&account.s3uid, &state), None, &once).await?;
-        match self.ended(cx, begun).await? {
-            Changed::Done => Ok(true),
-            Changed::Overtaken => {
-                self.settle().await?;
-                Ok(false)
-            }
-        }
+        self.make_so(cx, &state).await
     }
 
     /// Notes what was said of an account that it does not change, and a reminder in its history.

@@ -1,10 +1,10 @@
 //! Charges: each says what it came from, so that it can be computed again.
 
-use stowage_types::PlanId;
+use stowage_types::{PlanId, hour_of};
 use time::OffsetDateTime;
 
 use super::rounding::{self, Overflow};
-use super::{Segment, Snapshot, Tariff, hour_of, hours};
+use super::{Segment, Snapshot, Tariff, hours};
 use crate::domain::period::Span;
 use crate::domain::terms::StorageMode;
 

@@ -13,7 +13,7 @@ mod text;
 
 pub(crate) use charge::{Charge, ChargeKind};
 
-use stowage_types::{Currency, PlanId};
+use stowage_types::{Currency, PlanId, hour_of};
 use time::{Duration, OffsetDateTime};
 
 use crate::domain::plan::Plan;
@@ -90,12 +90,6 @@ impl Snapshot {
     pub(crate) fn has_figures_of(&self, other: &Self) -> bool {
         Self { as_of: None, ..self.clone() } == Self { as_of: None, ..other.clone() }
     }
-}
-
-/// The start of the hour that `time` is in.
-pub(crate) fn hour_of(time: OffsetDateTime) -> OffsetDateTime {
-    let time = time.to_offset(time::UtcOffset::UTC);
-    time.replace_time(time::Time::MIDNIGHT) + Duration::hours(time.hour().into())
 }
 
 /// The first start of an hour that is not before `time`.

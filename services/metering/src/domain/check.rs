@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use stowage_db::lease::Turns;
-use stowage_db::{Db, Tx};
+use stowage_db::{Query, Tx};
 use stowage_types::{S3uid, Span, name};
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
@@ -105,8 +105,7 @@ impl Metering {
         let uids: Vec<&S3uid> = accounts.iter().map(|account| &account.s3uid).collect();
         let known = store::limits::list(&mut *tx, &uids).await?;
         let limits: Vec<&Limits> = known.iter().map(|(limits, _)| limits).collect();
-        // What is committed of accounts that are held is all there is.
-        let moved = moved(&self.db, &limits, now).await?;
+        let moved = moved(&mut *tx, &limits, now).await?;
         let raised = store::alert::raised(tx, &uids, now).await?;
         let stored: HashMap<&S3uid, i64> =
             accounts.iter().map(|account| (&account.s3uid, account.stored_bytes)).collect();
@@ -199,7 +198,7 @@ fn alerts_of(
 
 /// Bytes that accounts have moved in their billing periods, both ways, by their places in `of`.
 pub(super) async fn moved(
-    db: &Db,
+    from: impl Query,
     of: &[&Limits],
     now: OffsetDateTime,
 ) -> Result<BTreeMap<usize, i64>, Error> {
@@ -211,7 +210,7 @@ pub(super) async fn moved(
             (&limits.s3uid, period.map(|span| stretches(hours_of(span, now))).unwrap_or_default())
         })
         .collect();
-    let moved = store::summary::moved(db, &windows).await?;
+    let moved = store::summary::moved(from, &windows).await?;
     let both = |(place, (received, sent)): (usize, (i64, i64))| (place, received + sent);
     Ok(moved.into_iter().map(both).collect())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use stowage_db::{Args, Db, Error};
+use stowage_db::{Args, Db, Error, Query};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
@@ -38,7 +38,7 @@ fn parts(of: &[(&S3uid, Vec<Stretch>)]) -> Option<(String, Args)> {
 
 /// Bytes received and sent in each window in which something moved.
 pub(crate) async fn moved(
-    db: &Db,
+    mut from: impl Query,
     of: &[(&S3uid, Vec<Stretch>)],
 ) -> Result<BTreeMap<usize, (i64, i64)>, Error> {
     const SUM: &str = "SELECT part.place, CAST(sum(t.received_bytes) AS bigint), \
@@ -46,7 +46,7 @@ pub(crate) async fn moved(
         AND t.bucket = '' AND t.step = part.step AND t.start_time >= part.from_time \
         AND t.start_time < part.to_time GROUP BY part.place";
     let Some((parts, args)) = parts(of) else { return Ok(BTreeMap::new()) };
-    let rows: Vec<(i64, i64, i64)> = db.fetch_all_built(parts + SUM, args).await?;
+    let rows: Vec<(i64, i64, i64)> = from.fetch_all_built(parts + SUM, args).await?;
     let by_place = |(place, received, sent)| Ok((index(place)?, (received, sent)));
     rows.into_iter().map(by_place).collect()
 }

@@ -18,7 +18,7 @@ pub use bucket::BucketName;
 pub use clock::{Clock, FakeClock, SystemClock, from_timestamp, timestamp};
 pub use id::{CustomerId, PlanId, S3uid, new_id};
 pub use money::{Currency, Decimal, Money, MoneyError};
-pub use period::{Span, nth_span, span_at, span_number_at};
+pub use period::{Span, hour_of, nth_span, span_at, span_number_at};
 pub use random::{Random, SystemRandom};
 pub use secrecy::{ExposeSecret, SecretString};
 pub use violations::Violations;

@@ -4,7 +4,14 @@
 //! day or, in a shorter month, its last: 31 January, 28 February, 31 March. Each is computed from
 //! the anchor itself: a chain of months would stay on the 28th for good. All in UTC.
 
-use time::{Date, Month, OffsetDateTime};
+use time::{Date, Duration, Month, OffsetDateTime, Time, UtcOffset};
+
+/// The start of the hour that `time` is in, UTC.
+#[must_use]
+pub fn hour_of(time: OffsetDateTime) -> OffsetDateTime {
+    let time = time.to_offset(UtcOffset::UTC);
+    time.replace_time(Time::MIDNIGHT) + Duration::hours(time.hour().into())
+}
 
 /// From–to, half open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +77,15 @@ mod tests {
     const YEAR: i64 = 12;
 
     #[test]
+    fn hours_begin_at_whole_hours_utc() {
+        let hour = datetime!(2026-11-23 15:00 UTC);
+        let within = [datetime!(2026-11-23 15:59:59.999999 UTC), datetime!(2026-11-23 21:15 +5:30)];
+        for time in [hour].into_iter().chain(within) {
+            assert_eq!(hour_of(time), hour, "{time}");
+        }
+    }
+
+    #[test]
     fn a_month_from_the_31st_ends_on_the_last_day() {
         let anchor = datetime!(2023-01-31 12:30:00 UTC);
         for (at, start, end) in [
@@ -131,7 +147,7 @@ mod tests {
             yearly: bool,
         ) {
             let anchor = OffsetDateTime::from_unix_timestamp(anchor).unwrap();
-            let at = anchor + time::Duration::seconds(ahead);
+            let at = anchor + Duration::seconds(ahead);
             let months = if yearly { YEAR } else { MONTH };
             let span = span_at(anchor, months, at).unwrap();
             prop_assert!(span.start <= at && at < span.end);
@@ -139,7 +155,7 @@ mod tests {
 
             let next = span_at(anchor, months, span.end).unwrap();
             prop_assert_eq!(next.start, span.end);
-            let tick = time::Duration::microseconds(1);
+            let tick = Duration::microseconds(1);
             prop_assert_eq!(span_at(anchor, months, span.end - tick), Some(span));
 
             for edge in [span.start, span.end] {

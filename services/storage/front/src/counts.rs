@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use stowage_engine::Engine;
-use stowage_types::{Clock, Random, S3uid, new_id};
-use time::{OffsetDateTime, Time};
+use stowage_types::{Clock, Random, S3uid, hour_of, new_id};
+use time::OffsetDateTime;
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -154,9 +154,7 @@ impl Counts {
 
     /// Counts what moved in the present hour.
     pub(crate) fn add(&self, signer: &Arc<Signer>, moved: Moved) {
-        let now = self.clock.now();
-        let start = Time::from_hms(now.hour(), 0, 0).unwrap_or(Time::MIDNIGHT);
-        let hour = now.replace_time(start);
+        let hour = hour_of(self.clock.now());
         let mut state = self.state();
         if let Some(hours) = state.held.get_mut(signer) {
             return hours.entry(hour).or_default().add(moved);

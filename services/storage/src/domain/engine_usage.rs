@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use stowage_auth::RequestContext;
-use stowage_types::{S3uid, name};
+use stowage_types::{S3uid, hour_of, name};
 use time::OffsetDateTime;
 
 use super::engine_account::{Account, State};
@@ -256,14 +256,8 @@ fn by_hour(
 
 /// The first full hour that starts then or later.
 fn end_of_hour(time: OffsetDateTime) -> OffsetDateTime {
-    let start = start_of_hour(time);
+    let start = hour_of(time);
     if start == time { time } else { start + time::Duration::HOUR }
-}
-
-/// The hour that a moment is in.
-pub(crate) fn start_of_hour(time: OffsetDateTime) -> OffsetDateTime {
-    let seconds = time.unix_timestamp();
-    OffsetDateTime::from_unix_timestamp(seconds - seconds.rem_euclid(3600)).unwrap_or(time)
 }
 
 #[cfg(test)]
@@ -273,11 +267,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hours_begin_at_whole_hours() {
+    fn the_next_full_hour_is_this_one_at_its_start() {
         let hour = datetime!(2026-11-23 15:00 UTC);
         let within = datetime!(2026-11-23 15:00:00.000001 UTC);
-        assert_eq!((start_of_hour(hour), end_of_hour(hour)), (hour, hour));
-        assert_eq!(start_of_hour(within), hour);
+        assert_eq!(end_of_hour(hour), hour);
         assert_eq!(end_of_hour(within), hour + time::Duration::HOUR);
     }
 }

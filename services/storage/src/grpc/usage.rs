@@ -4,12 +4,12 @@ use stowage_auth::RequestContext;
 use stowage_proto::storage as pb;
 use stowage_proto::storage::usage_service_server::UsageService;
 use stowage_request::Once;
-use stowage_types::{Malformed, Violations, from_timestamp, name, timestamp};
+use stowage_types::{Malformed, Violations, from_timestamp, hour_of, name, timestamp};
 use tonic::{Request, Response, Status};
 
 use super::{Api, complete, signed};
 use crate::domain::engine_usage::{
-    EngineHour, EngineQuestion, EngineStored, EngineUsage, EngineWindow, start_of_hour,
+    EngineHour, EngineQuestion, EngineStored, EngineUsage, EngineWindow,
 };
 use crate::error::Error;
 
@@ -61,7 +61,7 @@ fn read_question(wire: pb::SumEngineUsageRequest) -> Result<EngineQuestion, Viol
         let uid = violations.check(&field("name"), name::parse_account(&window.name));
         let mut hour = |name: &str, time: Option<Result<_, Malformed>>| {
             let time = time.unwrap_or_else(|| Err(Malformed::new("is required")));
-            violations.check(&field(name), time).map(start_of_hour)
+            violations.check(&field(name), time).map(hour_of)
         };
         let from = hour("from_time", window.from_time.as_ref().map(from_timestamp));
         let to = hour("to_time", window.to_time.as_ref().map(from_timestamp));

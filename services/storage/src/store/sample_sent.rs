@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use stowage_db::{Db, Error, Tx, Value, args};
 use stowage_engine::StorageFigures;
+use stowage_types::hour_of;
 use time::OffsetDateTime;
 
-use crate::domain::engine_usage::{EngineWindow, start_of_hour};
+use crate::domain::engine_usage::EngineWindow;
 use crate::domain::signed;
 
 /// A sample by its account, hour and bucket, and when it was taken, whether the bucket is gone, and
@@ -27,7 +28,7 @@ pub(crate) async fn put(tx: &mut Tx, samples: &[StorageFigures]) -> Result<(), E
     for sample in samples {
         let bytes = if sample.deleted { 0 } else { signed(sample.stored_bytes) };
         let told = (sample.sample_time, sample.deleted, bytes);
-        let place = (sample.uid.as_str(), start_of_hour(sample.sample_time), &*sample.bucket);
+        let place = (sample.uid.as_str(), hour_of(sample.sample_time), &*sample.bucket);
         let kept = sent.entry(place).or_insert(told);
         *kept = told.max(*kept);
     }

@@ -1,7 +1,7 @@
 //! One subscription that is due: which windows it needs the usage of, and what follows from it.
 
 use stowage_provider::OrderKey;
-use stowage_types::{Currency, PlanId, S3uid};
+use stowage_types::{Currency, PlanId, S3uid, hour_of};
 use time::OffsetDateTime;
 
 use super::{
@@ -11,7 +11,7 @@ use crate::domain::bill::{Bill, Tariffs, sum_of};
 use crate::domain::period::{Span, nth};
 use crate::domain::subscription::Subscription;
 use crate::error::Error;
-use crate::rating::{Segment, Snapshot, hour_after, hour_of};
+use crate::rating::{Segment, Snapshot, hour_after};
 
 /// A subscription, and what else its closing depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]

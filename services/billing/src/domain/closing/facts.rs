@@ -1,13 +1,13 @@
 //! What a bill is computed from, and the computing. Closing a period and verifying an invoice go
 //! through the same lines.
 
-use stowage_types::Currency;
+use stowage_types::{Currency, hour_of};
 
 use super::{ClosedPeriod, FrozenSegment};
 use crate::domain::bill::Tariffs;
 use crate::domain::period::Span;
 use crate::error::Error;
-use crate::rating::{Charge, hour_of};
+use crate::rating::Charge;
 
 /// Figures of a closed period that came late.
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! What is stored of a closed period.
 
-use stowage_types::PlanId;
+use stowage_types::{PlanId, hour_of};
 use time::OffsetDateTime;
 
 use crate::domain::period::Span;
-use crate::rating::{Segment, Snapshot, hour_of, hours};
+use crate::rating::{Segment, Snapshot, hours};
 
 /// A move to another plan or version.
 #[derive(Debug, Clone, PartialEq, Eq)]

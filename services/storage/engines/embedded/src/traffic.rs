@@ -21,8 +21,8 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use stowage_types::{Clock, S3uid};
-use time::{OffsetDateTime, Time};
+use stowage_types::{Clock, S3uid, hour_of};
+use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::index::{BucketRef, Index};
@@ -79,10 +79,9 @@ impl Traffic {
     }
 
     fn add(&self, account: &Account, totals: Totals) {
-        let hour = self.clock.now();
-        let start = Time::from_hms(hour.hour(), 0, 0).unwrap_or(Time::MIDNIGHT);
+        let hour = hour_of(self.clock.now());
         let (uid, bucket) = account.clone();
-        let payer = Payer { hour: hour.replace_time(start), uid, bucket };
+        let payer = Payer { hour, uid, bucket };
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         counted.entry(payer).or_default().add(totals);
     }

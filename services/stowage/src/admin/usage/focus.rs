@@ -89,8 +89,7 @@ impl About {
     }
 }
 
-/// The start of the month of the calendar that a moment is in. The last month of the calendar has
-/// no next one; nobody lives to see it.
+/// The start of the month of the calendar that a moment is in.
 fn month_of(time: OffsetDateTime) -> OffsetDateTime {
     let (year, month): (i32, Month) = (time.year(), time.month());
     let first = Date::from_calendar_date(year, month, 1);
