@@ -30,6 +30,8 @@
 //! - NULL has a type there: it comes from the `Option`'s. Columns of integers are `bigint`; `sum`
 //!   is cast.
 //! - Text compares by bytes, as on SQLite: migrations see to it.
+//! - Sessions compile no statements, and take the disk for one that does not seek unless the server
+//!   was told what it costs.
 //! - A commit whose answer was lost is [`Error::Unclear`].
 //!
 //! # Rejected

@@ -31,16 +31,23 @@ const ANSWER_MAX: Duration = Duration::from_secs(35);
 const ROLLBACK_MAX: Duration = Duration::from_secs(10);
 
 /// What a session is set to. Times in milliseconds, those of `tcp_` in seconds.
-const SESSION: [(&str, &str); 8] = [
+const SESSION: [(&str, &str); 9] = [
     ("default_transaction_read_only", "on"),
     ("default_transaction_isolation", "read committed"),
     ("statement_timeout", "30000"),
     ("lock_timeout", "10000"),
     ("idle_in_transaction_session_timeout", "30000"),
+    // No statement runs for so long that compiling it would be worth it.
+    ("jit", "off"),
     ("tcp_keepalives_idle", "30"),
     ("tcp_keepalives_interval", "10"),
     ("tcp_keepalives_count", "3"),
 ];
+
+/// A server that was never told otherwise takes its disk for one that seeks, and would rather read
+/// a table of some thousand rows than fifty of them by their index.
+const OF_SOLID_DISK: &str = "SELECT set_config('random_page_cost', '1.1', false) \
+    WHERE current_setting('random_page_cost') = '4'";
 
 /// The same for a session that migrates: it may take long, and waits for others who do.
 const MIGRATION: [(&str, &str); 5] = [
@@ -196,6 +203,9 @@ impl Server {
             .min_connections(0)
             .acquire_timeout(ACQUIRE_MAX)
             .test_before_acquire(false)
+            .after_connect(|connection, _meta| {
+                Box::pin(async move { connection.execute(OF_SOLID_DISK).await.map(drop) })
+            })
             .before_acquire(|connection, meta| {
                 Box::pin(async move {
                     if meta.idle_for > TRIED_AFTER {
@@ -280,21 +290,23 @@ impl Session {
         Ok(done.rows_affected())
     }
 
-    pub(crate) async fn execute_columns(
-        &mut self,
-        sql: SqlStr,
-        columns: PgArguments,
-    ) -> Result<(), Error> {
-        answered(sqlx::query_with(sql, columns).execute(self.connection()?)).await?;
-        Ok(())
-    }
-
     pub(crate) async fn fetch<T>(&mut self, sql: SqlStr, args: Args) -> Result<Vec<T>, Error>
     where
         T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
     {
-        let query = sqlx::query_as_with(sql, args.for_postgres()?);
-        answered(query.fetch_all(self.connection()?)).await
+        self.fetch_with(sql, args.for_postgres()?).await
+    }
+
+    /// As [`Session::fetch`], with what is encoded already.
+    pub(crate) async fn fetch_with<T>(
+        &mut self,
+        sql: SqlStr,
+        args: PgArguments,
+    ) -> Result<Vec<T>, Error>
+    where
+        T: for<'r> FromRow<'r, PgRow> + Send + Unpin,
+    {
+        answered(sqlx::query_as_with(sql, args).fetch_all(self.connection()?)).await
     }
 
     /// Commits, also when nobody waits for it any more.

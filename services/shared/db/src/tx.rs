@@ -7,14 +7,18 @@ use crate::postgres::Session;
 use crate::trace;
 use crate::writer::Lease;
 use futures_util::TryStreamExt;
+use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr, SqlStr};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Rows that one statement puts, at most. More are hardly faster, and their text is long.
-const PUT_ROWS_MAX: usize = 64;
-/// The same where columns are arrays.
+/// Rows that are put with named arguments, at most: `$1`, `$2`, … To find the name of an argument
+/// SQLite walks through all names before it, so that many cost their square.
+const PUT_NAMED_MAX: usize = 16;
+/// Rows that one statement puts on SQLite. More are hardly faster, and their text is long.
+const PUT_ROWS_MAX: usize = 200;
+/// The same on PostgreSQL, where columns are arrays.
 const PUT_COLUMNS_MAX: usize = 2_000;
 
 /// A transaction that may write. Dropping it undoes it.
@@ -83,58 +87,91 @@ impl Tx {
     pub async fn put_rows(
         &mut self,
         head: &'static str,
-        mut rows: Vec<Vec<Value>>,
+        rows: Vec<Vec<Value>>,
         tail: &'static str,
     ) -> Result<(), Error> {
-        if matches!(self.on, On::Postgres(_)) && rows.len() > PUT_ROWS_MAX {
-            rows = self.put_columns(head, rows, tail).await?;
-        }
-        while !rows.is_empty() {
-            let rest = rows.split_off(rows.len().min(PUT_ROWS_MAX));
-            let mut args = Args::new();
-            let places = rows.into_iter().map(|row| format!("({})", args.push_all(row)));
-            let places = places.collect::<Vec<_>>().join(", ");
-            self.execute_built(format!("{head} VALUES {places}{tail}"), args).await?;
-            rows = rest;
-        }
+        let _nothing: Vec<()> = self.put_rows_returning(head, rows, tail).await?;
         Ok(())
     }
 
-    /// Puts many rows at once as arrays of their columns, which PostgreSQL reads several times
-    /// faster than lists of values. Returns the rows that it cannot put so.
-    async fn put_columns(
+    /// As [`Tx::put_rows`], with a tail that returns something of each row.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`].
+    pub async fn put_rows_returning<T: Row>(
         &mut self,
         head: &'static str,
         mut rows: Vec<Vec<Value>>,
         tail: &'static str,
-    ) -> Result<Vec<Vec<Value>>, Error> {
+    ) -> Result<Vec<T>, Error> {
+        let mut returned = Vec::new();
+        let mut is_of_arrays = matches!(self.on, On::Postgres(_)) && rows.len() > PUT_NAMED_MAX;
+        let is_positional = matches!(self.on, On::Sqlite(_)) && rows.len() > PUT_NAMED_MAX;
         while !rows.is_empty() {
-            let rest = rows.split_off(rows.len().min(PUT_COLUMNS_MAX));
-            let places: Vec<_> = (1..=rows[0].len()).map(|place| format!("${place}")).collect();
-            let sql = format!("{head} SELECT * FROM unnest({}){tail}", places.join(", "));
-            let span = trace::statement(self.on.system(), &sql);
-            let put = self.put_columns_now(AssertSqlSafe(sql).into_sql_str(), &rows).await;
-            if !trace::ended(span, put)? {
-                rows.extend(rest);
-                return Ok(rows);
+            let most = if is_of_arrays { PUT_COLUMNS_MAX } else { PUT_ROWS_MAX };
+            let rest = rows.split_off(rows.len().min(most));
+            if is_of_arrays {
+                if let Some(columns) = columns_for_postgres(&rows)? {
+                    returned.extend(self.put_columns(head, (columns, rows[0].len()), tail).await?);
+                    rows = rest;
+                } else {
+                    is_of_arrays = false;
+                    rows.extend(rest);
+                }
+                continue;
             }
+            returned.extend(match is_positional {
+                true => self.put_positional(head, rows, tail).await?,
+                false => {
+                    let mut args = Args::new();
+                    let places = rows.into_iter().map(|row| format!("({})", args.push_all(row)));
+                    let places = places.collect::<Vec<_>>().join(", ");
+                    self.fetch_all_built(format!("{head} VALUES {places}{tail}"), args).await?
+                }
+            });
             rows = rest;
         }
-        Ok(rows)
+        Ok(returned)
     }
 
-    /// `false`: the rows are not of one kind each column, and nothing was done.
-    async fn put_columns_now(&mut self, sql: SqlStr, rows: &[Vec<Value>]) -> Result<bool, Error> {
-        self.check()?;
-        self.is_spoilt = true;
-        let columns = columns_for_postgres(rows)?;
-        let is_put = columns.is_some();
-        if let (Some(columns), On::Postgres(session)) = (columns, &mut self.on) {
+    /// Puts many rows at once as arrays of their columns, which PostgreSQL reads several times
+    /// faster than lists of values.
+    async fn put_columns<T: Row>(
+        &mut self,
+        head: &'static str,
+        (columns, count): (PgArguments, usize),
+        tail: &'static str,
+    ) -> Result<Vec<T>, Error> {
+        let places: Vec<_> = (1..=count).map(|place| format!("${place}")).collect();
+        let sql = format!("{head} SELECT * FROM unnest({}){tail}", places.join(", "));
+        let span = trace::statement(self.on.system(), &sql);
+        let put = async {
+            self.check()?;
+            self.is_spoilt = true;
+            let On::Postgres(session) = &mut self.on else { return Ok(Vec::new()) };
             run_deferred(session, &mut self.deferred).await?;
-            session.execute_columns(sql, columns).await?;
-        }
-        self.is_spoilt = false;
-        Ok(is_put)
+            let rows = session.fetch_with(AssertSqlSafe(sql).into_sql_str(), columns).await?;
+            self.is_spoilt = false;
+            Ok(rows)
+        };
+        trace::ended(span, put.await)
+    }
+
+    /// Puts many rows at once with arguments that have places and no names.
+    async fn put_positional<T: Row>(
+        &mut self,
+        head: &'static str,
+        rows: Vec<Vec<Value>>,
+        tail: &'static str,
+    ) -> Result<Vec<T>, Error> {
+        // Places count anew in each statement of a text, names do not.
+        self.run_all_deferred().await?;
+        let row = format!("({})", vec!["?"; rows[0].len()].join(", "));
+        let sql = format!("{head} VALUES {}{tail}", vec![row.as_str(); rows.len()].join(", "));
+        let args = Args::from(rows.into_iter().flatten().collect::<Vec<_>>());
+        let span = trace::statement(self.on.system(), &sql);
+        let put = self.fetch_unchecked(AssertSqlSafe(sql).into_sql_str(), args).await;
+        trace::ended(span, put)
     }
 
     /// Returns all rows, of a query or of a statement with `RETURNING`.
@@ -202,13 +239,18 @@ impl Tx {
 
     async fn commit_now(mut self) -> Result<(), Error> {
         self.check()?;
-        if let Some((sql, args)) = self.deferred.pop() {
-            self.execute_now(sql.into_sql_str(), args).await?;
-        }
+        self.run_all_deferred().await?;
         match self.on {
             On::Sqlite(lease) => lease.commit(self.notify).await,
             On::Postgres(session) => session.commit(self.notify).await,
         }
+    }
+
+    async fn run_all_deferred(&mut self) -> Result<(), Error> {
+        if let Some((sql, args)) = self.deferred.pop() {
+            self.execute_now(sql.into_sql_str(), args).await?;
+        }
+        Ok(())
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -248,9 +290,13 @@ impl Tx {
     }
 
     async fn fetch_now<T: Row>(&mut self, sql: SqlStr, args: Args) -> Result<Vec<T>, Error> {
+        args.check(sql.as_str())?;
+        self.fetch_unchecked(sql, args).await
+    }
+
+    async fn fetch_unchecked<T: Row>(&mut self, sql: SqlStr, args: Args) -> Result<Vec<T>, Error> {
         self.check()?;
         self.is_spoilt = true;
-        args.check(sql.as_str())?;
         let rows = match &mut self.on {
             On::Sqlite(lease) => {
                 let (sql, args) = joined(lease, &mut self.deferred, without_locks(sql), args)?;
