@@ -1,6 +1,6 @@
 //! What facts do to the figures of their accounts, in the transaction that stores them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use stowage_db::Tx;
 use stowage_types::{S3uid, Violations};
@@ -50,14 +50,25 @@ pub(super) async fn apply(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) ->
 
 /// Adds what moved to the windows it moved in, of all accounts at once.
 async fn move_windows(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) -> Result<(), Error> {
-    let mut windows: BTreeMap<Place<'_>, Moved> = BTreeMap::new();
-    let mut buckets: BTreeMap<(&S3uid, &str), OffsetDateTime> = BTreeMap::new();
+    // Collectors tell several kinds of a bucket and an hour: what they add is added up once.
+    let mut hours: HashMap<Spot<'_>, (Moved, OffsetDateTime)> = HashMap::new();
     for fact in facts {
         let Some(traffic) = fact.traffic() else { continue };
-        add_to(&mut windows, fact, traffic.moved);
-        if fact.bucket != WHOLE_ACCOUNT {
-            let as_of = fact.as_of(told);
-            let newest = buckets.entry((&fact.s3uid, &fact.bucket)).or_insert(as_of);
+        let hour = Step::Hour.start_of(fact.time);
+        let as_of = fact.as_of(told);
+        let (moved, newest) = hours
+            .entry((&fact.s3uid, &fact.bucket, hour))
+            .or_insert_with(|| (Moved::default(), as_of));
+        *moved = moved.plus(traffic.moved);
+        *newest = as_of.max(*newest);
+    }
+    let mut windows: BTreeMap<Place<'_>, Moved> = BTreeMap::new();
+    let mut buckets: BTreeMap<(&S3uid, &str), OffsetDateTime> = BTreeMap::new();
+    for (spot, (moved, as_of)) in hours {
+        add_to(&mut windows, spot, moved);
+        let (s3uid, bucket, _) = spot;
+        if bucket != WHOLE_ACCOUNT {
+            let newest = buckets.entry((s3uid, bucket)).or_insert(as_of);
             *newest = as_of.max(*newest);
         }
     }
@@ -99,13 +110,19 @@ fn months_of<'a>(windows: &BTreeMap<Place<'a>, Moved>) -> BTreeMap<(Month, &'a S
     months
 }
 
-/// Adds what a fact says moved to the windows it is in: hour and day, of its bucket and of the
-/// whole account.
-pub(super) fn add_to<'a>(windows: &mut BTreeMap<Place<'a>, Moved>, fact: &'a Fact, moved: Moved) {
-    let of_bucket = (fact.bucket != WHOLE_ACCOUNT).then_some(fact.bucket.as_str());
+/// Where something moved, and when.
+type Spot<'a> = (&'a S3uid, &'a str, OffsetDateTime);
+
+/// Adds what moved to the windows it is in: hour and day, of its bucket and of the whole account.
+fn add_to<'a>(
+    windows: &mut BTreeMap<Place<'a>, Moved>,
+    (s3uid, bucket, time): Spot<'a>,
+    moved: Moved,
+) {
+    let of_bucket = (bucket != WHOLE_ACCOUNT).then_some(bucket);
     for bucket in of_bucket.into_iter().chain([WHOLE_ACCOUNT]) {
         for step in Step::ALL {
-            let place = (&fact.s3uid, bucket, step, step.start_of(fact.time));
+            let place = (s3uid, bucket, step, step.start_of(time));
             let sum = windows.entry(place).or_default();
             *sum = sum.plus(moved);
         }

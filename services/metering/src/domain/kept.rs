@@ -34,7 +34,7 @@ const ALL_METERS: Duration = Duration::minutes(10);
 /// How far clocks and commits of others may lag behind the time that a change has.
 const LAG: Duration = Duration::minutes(5);
 /// Rows that are read at a time.
-const ROWS: i64 = 5_000;
+const ROWS: i64 = 1_000;
 /// Meters that are read at a time: each is a row to the driver.
 const METERS: i64 = 1_000;
 /// Changes of meters that are read anew for an answer; with more, the roster is read first.

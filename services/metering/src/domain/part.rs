@@ -5,11 +5,11 @@ use time::{Duration, OffsetDateTime};
 use super::fact::LATE_MAX;
 use super::{Month, Period, Span};
 
-/// How soon what facts still change is read anew.
+/// How soon what facts of these days change is read anew.
 pub(super) const SOON: Duration = Duration::seconds(5);
-/// The same of what only corrections change.
+/// The same of what only late facts change.
 const SELDOM: Duration = Duration::minutes(1);
-/// The same of days that only corrections change, which take longer to read.
+/// The same of what only corrections change.
 const RARELY: Duration = Duration::minutes(10);
 
 /// A part of a period.
@@ -37,12 +37,17 @@ fn may_change(end: OffsetDateTime, now: OffsetDateTime) -> bool {
 
 /// How soon a part is read anew if that takes no time.
 pub(super) fn base_of(part: &Part, now: OffsetDateTime) -> Duration {
-    match part {
-        Part::Months(months) if months.last().is_some_and(|of| may_change(of.end(), now)) => SOON,
-        Part::Days(days) if may_change(days.to, now) => SOON,
-        Part::Left(from) if may_change(*from, now) => SELDOM,
-        Part::Months(_) => SELDOM,
-        Part::Days(_) | Part::Left(_) => RARELY,
+    let end = match part {
+        Part::Months(months) => months.last().map_or(now, |last| last.end()),
+        Part::Days(days) => days.to,
+        // What was left when a day began follows from facts of the days before.
+        Part::Left(from) => *from,
+    };
+    // Facts of a day that is over come for some minutes more.
+    match end {
+        end if end > now - Duration::HOUR => SOON,
+        end if may_change(end, now) => SELDOM,
+        _ => RARELY,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Rankings. Few accounts are ranked by one query of the database. More are ranked by boards that
+//! Rankings. Few accounts are read by one query of the database. More are ranked by boards that
 //! are kept in memory, and only the rows that are answered are read.
 
 use std::collections::HashSet;
@@ -121,13 +121,13 @@ impl Metering {
         };
         let span = Span::cut(ranking.days, known, now);
         let few = (None, self.ranked_at_once);
-        let (rows, total) = store::ranking::list(&self.db, ranking, &span, few).await?;
+        let rows = store::ranking::list(&self.db, ranking, &span, few).await?;
         if !rows.is_empty() {
-            return Ok(Some((rows, total)));
+            return Ok(Some(page_of(rows, wanted(ranking))));
         }
-        // None match, or too many, or the page is behind the last.
+        // None match, or too many.
         let count = store::ranking::count(&self.db, ranking, self.ranked_at_once + 1).await?;
-        Ok((count <= self.ranked_at_once).then_some((rows, count)))
+        Ok((count <= self.ranked_at_once).then_some((rows, 0)))
     }
 
     /// The same from what is kept. What is answered is read again, so that no closed meter and none
@@ -174,8 +174,9 @@ impl Metering {
             return Ok(Vec::new());
         }
         let among: Vec<S3uid> = changed.iter().filter_map(|key| s3uid_of(*key)).collect();
-        let all = Ranking { skip: 0, max: i64::MAX, ..ranking.clone() };
-        Ok(store::ranking::list(&self.db, &all, span, (Some(&among), i64::MAX)).await?.0)
+        let all = Wanted { skip: 0, max: usize::MAX, ..wanted(ranking) };
+        let rows = store::ranking::list(&self.db, ranking, span, (Some(&among), i64::MAX)).await?;
+        Ok(page_of(rows, all).0)
     }
 
     /// Rows of lines, with what is known now; and the accounts that are not to be answered.
@@ -206,6 +207,21 @@ fn wanted(ranking: &Ranking) -> Wanted {
     let RankBy { field, ascending, .. } = ranking.by;
     let (skip, max) = (ranking.skip.try_into(), ranking.max.try_into());
     Wanted { field, ascending, skip: skip.unwrap_or(usize::MAX), max: max.unwrap_or(usize::MAX) }
+}
+
+/// One page of all that match, in order, and how many they are.
+fn page_of(mut rows: Vec<Ranked>, wanted: Wanted) -> (Vec<Ranked>, i64) {
+    let figure = |row: &Ranked| match wanted.field {
+        RankField::Traffic => row.traffic_bytes,
+        RankField::StoragePeak => row.stored_bytes_peak,
+    };
+    rows.sort_by(|a, b| {
+        let (first, then) = if wanted.ascending { (a, b) } else { (b, a) };
+        let tie = |row: &Ranked| (row.dimensions.account_id, key_of(row.dimensions.s3uid.as_str()));
+        figure(first).cmp(&figure(then)).then_with(|| tie(a).cmp(&tie(b)))
+    });
+    let total = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    (rows.into_iter().skip(wanted.skip).take(wanted.max).collect(), total)
 }
 
 /// Who turns the pages of which ranking.

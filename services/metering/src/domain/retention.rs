@@ -62,9 +62,11 @@ impl Metering {
         }
     }
 
-    /// Prepares the table of facts, and notes from when on all are in it. Before the first fact.
+    /// Prepares the tables of facts and of what they add to, and notes from when on all facts are
+    /// kept. Before the first fact.
     pub(crate) async fn begin_facts(&self) -> Result<(), Error> {
         self.make_partitions().await?;
+        store::room::ensure(&self.db).await?;
         let now = self.clock.now();
         let mut tx = self.db.begin().await?;
         // The first day no fact of which may have come before: facts run ahead a little.

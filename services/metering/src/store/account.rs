@@ -46,9 +46,6 @@ pub(crate) async fn list_of(
     Ok(rows.into_iter().map(|of| (of.s3uid, of.row)).collect())
 }
 
-/// Accounts that are held with one statement.
-const AT_ONCE: usize = 64;
-
 /// Holds accounts until the transaction ends, so that what is read of them can be added to; what
 /// they have then, each as of the given time or later. One without facts is made. They come in
 /// order, so that two who hold several do not wait for each other.
@@ -56,26 +53,18 @@ pub(crate) async fn hold(
     tx: &mut Tx,
     accounts: &BTreeMap<&S3uid, OffsetDateTime>,
 ) -> Result<HashMap<String, Row>, Error> {
-    let accounts: Vec<_> = accounts.iter().collect();
-    let mut held = HashMap::new();
-    for accounts in accounts.chunks(AT_ONCE) {
-        let mut args = Args::new();
-        let place = |(s3uid, as_of): &(&&S3uid, &OffsetDateTime)| {
-            let uid = args.push(s3uid.as_str());
-            format!("(${uid}, 0, ${})", args.push(*as_of))
-        };
-        let places = accounts.iter().map(place).collect::<Vec<_>>().join(", ");
-        let sql = format!(
-            "INSERT INTO account (s3uid, stored_bytes, as_of_time) VALUES {places} \
-             ON CONFLICT (s3uid) DO UPDATE SET as_of_time = CASE WHEN account.as_of_time > \
-             excluded.as_of_time THEN account.as_of_time ELSE excluded.as_of_time END, \
-             is_unchecked = account.is_unchecked OR account.is_limited \
-             RETURNING s3uid, stored_bytes, newest_sample_time, as_of_time"
-        );
-        let rows: Vec<OfUid> = tx.fetch_all_built(sql, args).await?;
-        held.extend(rows.into_iter().map(|of| (of.s3uid, of.row)));
-    }
-    Ok(held)
+    const HEAD: &str = "INSERT INTO account (s3uid, stored_bytes, as_of_time)";
+    const TAIL: &str = " ON CONFLICT (s3uid) DO UPDATE SET as_of_time = \
+        CASE WHEN account.as_of_time > excluded.as_of_time THEN account.as_of_time \
+        ELSE excluded.as_of_time END, \
+        is_unchecked = account.is_unchecked OR account.is_limited \
+        RETURNING s3uid, stored_bytes, newest_sample_time, as_of_time";
+    let row = |(s3uid, as_of): (&&S3uid, &OffsetDateTime)| {
+        vec![s3uid.as_str().into(), 0.into(), as_of.into()]
+    };
+    let held: Vec<OfUid> =
+        tx.put_rows_returning(HEAD, accounts.iter().map(row).collect(), TAIL).await?;
+    Ok(held.into_iter().map(|of| (of.s3uid, of.row)).collect())
 }
 
 pub(crate) async fn put(tx: &mut Tx, s3uid: &S3uid, row: &Row) -> Result<(), Error> {

@@ -11,6 +11,7 @@ pub(crate) mod metered;
 pub(crate) mod month;
 pub(crate) mod partition;
 pub(crate) mod ranking;
+pub(crate) mod room;
 pub(crate) mod sample;
 pub(crate) mod stored;
 pub(crate) mod summary;

@@ -7,7 +7,7 @@ use stowage_types::S3uid;
 use time::OffsetDateTime;
 
 use super::{meter, month};
-use crate::domain::{Dimensions, Meter, Period, RankField, Ranked, Ranking, Span, key_of};
+use crate::domain::{Dimensions, Meter, Period, Ranked, Ranking, Span, key_of};
 
 #[derive(sqlx::FromRow)]
 struct Ranks {
@@ -15,7 +15,6 @@ struct Ranks {
     latest: LatestRow,
     traffic_bytes: i64,
     peak_bytes: i64,
-    total: i64,
 }
 
 #[derive(sqlx::FromRow)]
@@ -51,46 +50,37 @@ const NOTHING: &str = "CAST(0 AS bigint)";
 /// Accounts that are looked at: all that the ranking is of, or those of them named here.
 pub(crate) type Among<'a> = Option<&'a [S3uid]>;
 
-/// Rows of the ranking from what the database holds now, and how many match; none if more than
-/// `few` match. `span` is its period.
+/// What the database holds now of the accounts that match, in no order; none if they are more than
+/// `few`. `span` is the period.
 pub(crate) async fn list(
     db: &Db,
     ranking: &Ranking,
     span: &Span,
     (among, few): (Among<'_>, i64),
-) -> Result<(Vec<Ranked>, i64), Error> {
+) -> Result<Vec<Ranked>, Error> {
     let mut args = Args::new();
     let (traffic, peak) = (traffic(span, &mut args), peak(span, &mut args));
     let carried = span.carried_at.map_or(NOTHING.to_owned(), |from| carried(args.push(from)));
     let filter = filter(ranking, among, &mut args);
-    let field = match ranking.by.field {
-        RankField::Traffic => "traffic_bytes",
-        RankField::StoragePeak => "peak_bytes",
-    };
-    let order = if ranking.by.ascending { "ASC" } else { "DESC" };
-    let limit = args.push(ranking.max);
-    let offset = args.push(ranking.skip);
-    let (few, more) = (args.push(few), args.push(few.saturating_add(1)));
+    // In the text, where a planner sees how few they are, and keeps its plan.
+    let more = few.saturating_add(1);
     let sql = format!(
-        "WITH few AS MATERIALIZED (SELECT m.* FROM meter m WHERE {filter} LIMIT ${more}), \
+        "WITH few AS MATERIALIZED (SELECT m.* FROM meter m WHERE {filter} LIMIT {more}), \
          figures AS MATERIALIZED (SELECT m.*, {traffic} AS traffic_bytes, \
          {peak} AS days_bytes, {carried} AS carried_bytes, \
          coalesce(a.stored_bytes, 0) AS stored_bytes, a.as_of_time \
          FROM few m LEFT JOIN account a ON a.s3uid = m.s3uid \
-         WHERE (SELECT count(*) FROM few) <= ${few}), \
-         ranked AS (SELECT figures.*, CASE WHEN days_bytes > carried_bytes THEN days_bytes \
-         ELSE carried_bytes END AS peak_bytes FROM figures) \
-         SELECT {LATEST}, traffic_bytes, peak_bytes, (SELECT count(*) FROM few) AS total \
-         FROM ranked ORDER BY {field} {order}, account_id, s3uid LIMIT ${limit} OFFSET ${offset}"
+         WHERE (SELECT count(*) FROM few) <= {few}) \
+         SELECT {LATEST}, traffic_bytes, CASE WHEN days_bytes > carried_bytes THEN days_bytes \
+         ELSE carried_bytes END AS peak_bytes FROM figures"
     );
     let rows: Vec<Ranks> = fetch(db, sql, args).await?;
-    let total = rows.first().map_or(0, |row| row.total);
     let read = |row: Ranks| {
         let Latest { dimensions, stored_bytes, as_of } = row.latest.read()?;
         let (traffic_bytes, stored_bytes_peak) = (row.traffic_bytes, row.peak_bytes);
         Ok(Ranked { dimensions, traffic_bytes, stored_bytes_peak, stored_bytes, as_of })
     };
-    Ok((rows.into_iter().map(read).collect::<Result<_, Error>>()?, total))
+    rows.into_iter().map(read).collect()
 }
 
 /// Bytes that moved in the months and days of a period.
@@ -117,9 +107,11 @@ fn peak(span: &Span, args: &mut Args) -> String {
 /// Queries of the account `m.s3uid`: one of all months, and one of each stretch of days.
 fn parts(span: &Span, [of_months, of_days]: [&str; 2], day: &str, args: &mut Args) -> Vec<String> {
     let mut parts = Vec::new();
-    if !span.months.is_empty() {
-        let months = args.push_all(span.months.iter().map(|of| month::code(*of)));
-        parts.push(format!("{of_months} WHERE r.month IN ({months}) AND r.s3uid = m.s3uid"));
+    if let (Some(first), Some(last)) = (span.months.first(), span.months.last()) {
+        let (first, last) = (args.push(month::code(*first)), args.push(month::code(*last)));
+        parts.push(format!(
+            "{of_months} WHERE r.s3uid = m.s3uid AND r.month >= ${first} AND r.month <= ${last}"
+        ));
     }
     for Period { from, to } in &span.days {
         let (from, to) = (args.push(*from), args.push(*to));

@@ -103,9 +103,19 @@ impl Asked {
         let carried_at = (days.from <= now).then_some(days.from);
         let span = Span { carried_at, months: Vec::new(), days: vec![days] };
         let all = (None, i64::MAX);
-        let (rows, _) = store::ranking::list(&metering.db, &ranking, &span, all).await.unwrap();
-        let total = store::ranking::count(&metering.db, &ranking, i64::MAX).await.unwrap();
-        (rows, total)
+        let mut rows = store::ranking::list(&metering.db, &ranking, &span, all).await.unwrap();
+        let total = i64::try_from(rows.len()).unwrap();
+        // By the contract's words: ties by number, then by s3uid, whichever way.
+        rows.sort_by_key(|row| (row.dimensions.account_id, row.dimensions.s3uid.to_string()));
+        rows.sort_by_key(|row| {
+            let figure = match self.by.field {
+                RankField::Traffic => row.traffic_bytes,
+                RankField::StoragePeak => row.stored_bytes_peak,
+            };
+            if self.by.ascending { figure } else { -figure }
+        });
+        let page = rows.into_iter().skip(usize::try_from(skip).unwrap());
+        (page.take(usize::try_from(max).unwrap()).collect(), total)
     }
 }
 
