@@ -20,7 +20,8 @@ pub struct Database {
     pub url: Option<SecretString>,
     /// File of the password, where the URL has none.
     pub password_file: Option<PathBuf>,
-    /// Connections of each role, at most. Default 16, at least 2, at most 1000.
+    /// Connections of each role, at most. Default 16, at least 2, at most 1000. Twice the database
+    /// server's processors is enough: more take turns on them, and the slowest answers take longer.
     pub connections_max: u32,
 }
 
