@@ -1,4 +1,5 @@
-//! Taking facts: how many a second are stored, each once, beside bare inserts of the same rows.
+//! Taking facts: how many a second are stored, each once, beside bare inserts of the same rows: of
+//! the facts alone, and of the facts with what they add to.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use time::OffsetDateTime;
 
 use crate::figure::Figure;
 use crate::start::resident_mib;
-use crate::{RATES_OUT_OF_REACH, database};
+use crate::{RATES_OUT_OF_REACH, database, rolled};
 
 /// Facts of a message, which is a transaction.
 const BATCH: usize = 10_000;
@@ -107,10 +108,12 @@ async fn postgres(program: PathBuf, stored: i64) -> Result<Vec<Figure>, String> 
     settings.push(("STOWAGE_DATABASE_URL", &own));
     let server = Process::start_program(program, &settings).await;
     let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await.map_err(text)?;
-    let make = "CREATE TABLE bare (LIKE fact INCLUDING ALL)";
-    sqlx::raw_sql(make).execute(&pool).await.map_err(text)?;
+    for table in rolled::TABLES.iter().chain(&["fact"]) {
+        sqlx::raw_sql(rolled::like(table)).execute(&pool).await.map_err(text)?;
+    }
     let side = Side { name: "PostgreSQL", target: Some(RATE), stored };
-    let bare = async |facts: &[Fact]| bare_postgres(&pool, facts).await.map_err(text);
+    let bare =
+        async |facts: &[Fact], all: bool| bare_postgres(&pool, facts, all).await.map_err(text);
     let fill = async |count: i64| {
         sqlx::query(FILL_POSTGRES).bind(count).execute(&pool).await.map_err(text)?;
         sqlx::raw_sql("ANALYZE fact; CHECKPOINT").execute(&pool).await.map_err(text)?;
@@ -134,17 +137,20 @@ async fn sqlite(program: PathBuf, stored: i64) -> Result<Vec<Figure>, String> {
         SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(text)
     };
     let (bare_file, facts_file) = (open("bare.db", true).await?, open("metering.db", false).await?);
-    let make: Vec<String> =
-        sqlx::query_scalar("SELECT sql FROM sqlite_master WHERE tbl_name = 'fact' AND sql <> ''")
-            .fetch_all(&facts_file)
-            .await
-            .map_err(text)?;
-    for sql in make {
-        let sql = sql.replace("TABLE fact", "TABLE bare").replace("ON fact", "ON bare");
-        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&bare_file).await.map_err(text)?;
+    for table in rolled::TABLES.iter().chain(&["fact"]) {
+        let make = "SELECT sql FROM sqlite_master WHERE tbl_name = $1 AND sql <> ''";
+        let make = sqlx::query_scalar(make).bind(table).fetch_all(&facts_file).await;
+        for sql in make.map_err(text)? {
+            let sql: String = sql;
+            let sql = ["TABLE", "ON"].iter().fold(sql, |sql, word| {
+                sql.replace(&format!("{word} {table}"), &format!("{word} bare_{table}"))
+            });
+            sqlx::raw_sql(AssertSqlSafe(sql)).execute(&bare_file).await.map_err(text)?;
+        }
     }
     let side = Side { name: "SQLite", target: None, stored };
-    let bare = async |facts: &[Fact]| bare_sqlite(&bare_file, facts).await.map_err(text);
+    let bare =
+        async |facts: &[Fact], all: bool| bare_sqlite(&bare_file, facts, all).await.map_err(text);
     let fill = async |count: i64| {
         sqlx::query(FILL_SQLITE).bind(count).execute(&facts_file).await.map_err(text)?;
         Ok(())
@@ -159,26 +165,31 @@ struct Side {
     stored: i64,
 }
 
-/// Both sides in turn, so that a slow moment falls on both; then ours again among many facts.
+/// All sides in turn, so that a slow moment falls on all; then ours again among many facts.
 async fn both(
     server: &Process,
     side: &Side,
-    bare: impl AsyncFn(&[Fact]) -> Result<(), String>,
+    bare: impl AsyncFn(&[Fact], bool) -> Result<(), String>,
     fill: impl AsyncFn(i64) -> Result<(), String>,
 ) -> Result<Vec<Figure>, String> {
     let Side { name, target, stored } = side;
     let idle = resident_mib(server.pid())?;
-    let (mut ours, mut theirs) = (Duration::ZERO, Duration::ZERO);
+    let mut ours = Duration::ZERO;
+    // Of the facts alone, and with what they add to.
+    let mut theirs = [Duration::ZERO; 2];
     let (mut facts, mut same) = (Facts::new("bench/one"), Facts::new("bench/bare"));
     record(&server.site, &mut facts).await?;
+    bare(&same.next(), true).await?;
     for _ in 0..ROUNDS {
         ours += record(&server.site, &mut facts).await?;
-        let rows = same.next();
-        let begun = Instant::now();
-        bare(&rows).await?;
-        theirs += begun.elapsed();
+        for (time, with_all) in theirs.iter_mut().zip([false, true]) {
+            let rows = same.next();
+            let begun = Instant::now();
+            bare(&rows, with_all).await?;
+            *time += begun.elapsed();
+        }
     }
-    let (rate, ceiling) = (rate_of(ours), rate_of(theirs));
+    let (rate, [ceiling, of_all]) = (rate_of(ours), theirs.map(rate_of));
     let what = format!("facts a second on {name}, in batches of {BATCH}");
     let mut figures = vec![match target {
         Some(target) => Figure::at_least(what, rate, *target),
@@ -186,6 +197,10 @@ async fn both(
     }];
     let what = format!("facts on {name} ÷ bare inserts ({rate:.0}/s ÷ {ceiling:.0}/s)");
     figures.push(Figure::at_least(what, rate / ceiling, OF_BARE));
+    let what = format!(
+        "facts on {name} ÷ bare inserts of them and what they add to ({rate:.0}/s ÷ {of_all:.0}/s)"
+    );
+    figures.push(Figure::at_least(what, rate / of_all, OF_BARE));
     let has = i64::try_from((ROUNDS + 1) * BATCH).unwrap_or(0);
     fill(stored - has).await?;
     let mut later = Duration::ZERO;
@@ -223,14 +238,14 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Inserts rows as whoever keeps nothing but them would.
+/// Inserts rows as whoever keeps nothing but them would; or, with `all`, them and what they add to.
 macro_rules! bare {
-    ($name:ident, $pool:ty, $database:ty) => {
-        async fn $name(pool: &$pool, facts: &[Fact]) -> Result<(), sqlx::Error> {
+    ($name:ident, $pool:ty, $database:ty, $rolled:path) => {
+        async fn $name(pool: &$pool, facts: &[Fact], all: bool) -> Result<(), sqlx::Error> {
             let mut tx = pool.begin().await?;
             for facts in facts.chunks(BARE_ROWS) {
                 let mut sql = QueryBuilder::<$database>::new(
-                    "INSERT INTO bare (span, source, id, digest, s3uid, bucket, kind, time, \
+                    "INSERT INTO bare_fact (span, source, id, digest, s3uid, bucket, kind, time, \
                      value, object_count) ",
                 );
                 sql.push_values(facts, |mut row, fact| {
@@ -248,10 +263,13 @@ macro_rules! bare {
                 });
                 sql.build().execute(&mut *tx).await?;
             }
+            if all {
+                $rolled(&mut tx, facts, &KINDS).await?;
+            }
             tx.commit().await
         }
     };
 }
 
-bare!(bare_postgres, PgPool, sqlx::Postgres);
-bare!(bare_sqlite, SqlitePool, sqlx::Sqlite);
+bare!(bare_postgres, PgPool, sqlx::Postgres, rolled::write_postgres);
+bare!(bare_sqlite, SqlitePool, sqlx::Sqlite, rolled::write_sqlite);

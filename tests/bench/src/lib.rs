@@ -23,6 +23,7 @@ mod parts;
 mod ranked;
 mod rankings;
 mod raw;
+mod rolled;
 mod start;
 mod usage;
 mod visible;
@@ -93,6 +94,9 @@ struct Flags {
     /// Measure rankings of accounts alone
     #[arg(long)]
     only_rankings: bool,
+    /// Rank on this database alone: PostgreSQL or SQLite
+    #[arg(long, value_parser = rankings::DATABASES)]
+    ranked_on: Option<String>,
     /// Accounts that are ranked, after a tenth of them
     #[arg(long, default_value_t = 100_000)]
     accounts: i64,
@@ -152,7 +156,8 @@ async fn measure(flags: &Flags) -> Vec<Figure> {
         return figures;
     }
     if flags.only_rankings {
-        for name in rankings::DATABASES {
+        let is_asked = |name: &&str| flags.ranked_on.as_deref().is_none_or(|only| only == *name);
+        for name in rankings::DATABASES.into_iter().filter(is_asked) {
             add(rankings::measure(&program, rankings_of(flags), name).await);
         }
         return figures;

@@ -14,6 +14,8 @@ use crate::rankings::Size;
 use crate::{RATES_OUT_OF_REACH, database};
 
 const DATABASE: &str = "stowage_bench_rankings";
+/// As its documentation advises: twice the processors.
+const CONNECTIONS: (&str, &str) = ("STOWAGE_DATABASE_CONNECTIONS_MAX", "4");
 /// Accounts of a customer.
 const OF_CUSTOMER: i64 = 10;
 const FIRST_CUSTOMER: i64 = 1_000_000;
@@ -249,6 +251,7 @@ pub(crate) async fn start_on_postgres(
     let (options, own) = database::anew(DATABASE).await?;
     let mut settings = RATES_OUT_OF_REACH.to_vec();
     settings.push(("STOWAGE_DATABASE_URL", &own));
+    settings.push(CONNECTIONS);
     let server = Process::start_program(program, &settings).await;
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.map_err(text)?;
     let filled = filled(size);

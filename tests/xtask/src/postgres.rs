@@ -32,7 +32,13 @@ const QUICK: &[&str] = &["synchronous_commit=off"];
 /// For one that is killed: what was committed is written, if only to the system's memory.
 const LASTING: &[&str] = &["synchronous_commit=on"];
 /// For one that is measured: as providers run it.
-const DURABLE: &[&str] = &["synchronous_commit=on", "fsync=on", "full_page_writes=on"];
+const DURABLE: &[&str] = &[
+    "synchronous_commit=on",
+    "fsync=on",
+    "full_page_writes=on",
+    "shared_buffers=1GB",
+    "max_wal_size=4GB",
+];
 /// What is lost when the power fails is of no use; a deadlock is looked for early.
 const SETTINGS: &[&str] = &[
     "fsync=off",

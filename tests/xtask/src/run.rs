@@ -21,6 +21,15 @@ pub(crate) fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.current_dir(root());
+    // What cargo told this program of itself. Build scripts that look at it would run anew, and all
+    // that stands on them, each time somebody builds without it.
+    for (name, _) in std::env::vars_os() {
+        let is_of_package =
+            |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].map(|of| name.starts_with(of));
+        if name.to_str().is_some_and(|name| is_of_package(name).contains(&true)) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
