@@ -33,8 +33,8 @@ const OVERDUE: i32 = 3;
 const ALL_METERS: Duration = Duration::minutes(10);
 /// How far clocks and commits of others may lag behind the time that a change has.
 const LAG: Duration = Duration::minutes(5);
-/// Rows that are read at a time. Each reading waits for its turn among those who ask: fewer at a time
-/// took so long on SQLite that boards were overdue.
+/// Rows that are read at a time. Each reading waits for its turn among those who ask: with fewer,
+/// boards were overdue on SQLite.
 const ROWS: i64 = 5_000;
 /// Meters that are read at a time: each is a row to the driver.
 const METERS: i64 = 1_000;
