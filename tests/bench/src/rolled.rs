@@ -3,7 +3,7 @@
 
 use sqlx::{AssertSqlSafe, QueryBuilder};
 use stowage_proto::metering::{Fact, FactKind};
-use time::{Duration, OffsetDateTime, Time};
+use time::{OffsetDateTime, Time};
 
 /// Rows of one statement.
 const ROWS: usize = 500;
@@ -65,12 +65,12 @@ impl<'a> Moved<'a> {
     /// The windows it is in, in the order of their keys.
     fn windows(&self) -> [(&str, i64, OffsetDateTime); 4] {
         let day = self.time.replace_time(Time::MIDNIGHT);
-        let hour = day + Duration::hours(self.time.hour().into());
+        let hour = stowage_types::hour_of(self.time);
         [("", 0, hour), ("", 1, day), (self.bucket, 0, hour), (self.bucket, 1, day)]
     }
 }
 
-macro_rules! write {
+macro_rules! writer {
     ($name:ident, $database:ty) => {
         /// Adds what facts come to, as one transaction of theirs.
         pub(crate) async fn $name(
@@ -117,8 +117,8 @@ macro_rules! write {
     };
 }
 
-write!(write_postgres, sqlx::Postgres);
-write!(write_sqlite, sqlx::Sqlite);
+writer!(write_postgres, sqlx::Postgres);
+writer!(write_sqlite, sqlx::Sqlite);
 
 /// Makes a table as another is, without its rows.
 pub(crate) fn like(table: &str) -> AssertSqlSafe<String> {

@@ -24,9 +24,8 @@ pub(crate) fn cargo() -> Command {
     // What cargo told this program of itself. Build scripts that look at it would run anew, and all
     // that stands on them, each time somebody builds without it.
     for (name, _) in std::env::vars_os() {
-        let is_of_package =
-            |name: &str| ["CARGO_PKG_", "CARGO_MANIFEST_"].map(|of| name.starts_with(of));
-        if name.to_str().is_some_and(|name| is_of_package(name).contains(&true)) {
+        let starts = |of: &str| name.to_string_lossy().starts_with(of);
+        if starts("CARGO_PKG_") || starts("CARGO_MANIFEST_") {
             command.env_remove(name);
         }
     }

@@ -7,17 +7,17 @@ use crate::postgres::Session;
 use crate::trace;
 use crate::writer::Lease;
 use futures_util::TryStreamExt;
-use sqlx::postgres::PgArguments;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr, SqlStr};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// Rows that are put with named arguments, at most: `$1`, `$2`, … To find the name of an argument
-/// SQLite walks through all names before it, so that many cost their square.
-const PUT_NAMED_MAX: usize = 16;
-/// Rows that one statement puts on SQLite. More are hardly faster, and their text is long.
-const PUT_ROWS_MAX: usize = 200;
+/// How many rows one statement puts: the largest of these that there are, so that few texts stay
+/// prepared. More are hardly faster, and their text is long.
+const PUT_ROWS: [usize; 3] = [200, 64, 16];
+/// Fewer rows have arguments with names: `$1`, `$2`, … To find the name of one SQLite walks through
+/// all names before it, so that many cost their square.
+const PUT_NAMED: usize = 16;
 /// The same on PostgreSQL, where columns are arrays.
 const PUT_COLUMNS_MAX: usize = 2_000;
 
@@ -105,56 +105,80 @@ impl Tx {
         tail: &'static str,
     ) -> Result<Vec<T>, Error> {
         let mut returned = Vec::new();
-        let mut is_of_arrays = matches!(self.on, On::Postgres(_)) && rows.len() > PUT_NAMED_MAX;
-        let is_positional = matches!(self.on, On::Sqlite(_)) && rows.len() > PUT_NAMED_MAX;
+        let is_many = |rows: &Vec<_>| rows.len() >= PUT_NAMED;
+        let mut is_of_arrays = matches!(self.on, On::Postgres(_)) && is_many(&rows);
         while !rows.is_empty() {
-            let most = if is_of_arrays { PUT_COLUMNS_MAX } else { PUT_ROWS_MAX };
-            let rest = rows.split_off(rows.len().min(most));
             if is_of_arrays {
-                if let Some(columns) = columns_for_postgres(&rows)? {
-                    returned.extend(self.put_columns(head, (columns, rows[0].len()), tail).await?);
-                    rows = rest;
-                } else {
-                    is_of_arrays = false;
-                    rows.extend(rest);
+                let rest = rows.split_off(rows.len().min(PUT_COLUMNS_MAX));
+                match self.put_columns(head, &rows, tail).await? {
+                    Some(of_rows) => {
+                        returned.extend(of_rows);
+                        rows = rest;
+                    }
+                    None => {
+                        is_of_arrays = false;
+                        rows.extend(rest);
+                    }
                 }
                 continue;
             }
-            returned.extend(match is_positional {
+            let most = PUT_ROWS.into_iter().find(|size| *size <= rows.len());
+            let rest = rows.split_off(most.unwrap_or(rows.len()));
+            let of_rows = match matches!(self.on, On::Sqlite(_)) && is_many(&rows) {
                 true => self.put_positional(head, rows, tail).await?,
-                false => {
-                    let mut args = Args::new();
-                    let places = rows.into_iter().map(|row| format!("({})", args.push_all(row)));
-                    let places = places.collect::<Vec<_>>().join(", ");
-                    self.fetch_all_built(format!("{head} VALUES {places}{tail}"), args).await?
-                }
-            });
+                false => self.put_named(head, rows, tail).await?,
+            };
+            returned.extend(of_rows);
             rows = rest;
         }
         Ok(returned)
     }
 
     /// Puts many rows at once as arrays of their columns, which PostgreSQL reads several times
-    /// faster than lists of values.
+    /// faster than lists of values. `None`: a column has no array, and nothing was done.
     async fn put_columns<T: Row>(
         &mut self,
         head: &'static str,
-        (columns, count): (PgArguments, usize),
+        rows: &[Vec<Value>],
         tail: &'static str,
-    ) -> Result<Vec<T>, Error> {
-        let places: Vec<_> = (1..=count).map(|place| format!("${place}")).collect();
+    ) -> Result<Option<Vec<T>>, Error> {
+        let places: Vec<_> = (1..=rows[0].len()).map(|place| format!("${place}")).collect();
         let sql = format!("{head} SELECT * FROM unnest({}){tail}", places.join(", "));
         let span = trace::statement(self.on.system(), &sql);
-        let put = async {
-            self.check()?;
-            self.is_spoilt = true;
-            let On::Postgres(session) = &mut self.on else { return Ok(Vec::new()) };
-            run_deferred(session, &mut self.deferred).await?;
-            let rows = session.fetch_with(AssertSqlSafe(sql).into_sql_str(), columns).await?;
-            self.is_spoilt = false;
-            Ok(rows)
+        let put = self.put_columns_now(AssertSqlSafe(sql).into_sql_str(), rows).await;
+        trace::ended(span, put)
+    }
+
+    async fn put_columns_now<T: Row>(
+        &mut self,
+        sql: SqlStr,
+        rows: &[Vec<Value>],
+    ) -> Result<Option<Vec<T>>, Error> {
+        self.check()?;
+        self.is_spoilt = true;
+        let columns = columns_for_postgres(rows)?;
+        let put = match (columns, &mut self.on) {
+            (Some(columns), On::Postgres(session)) => {
+                run_deferred(session, &mut self.deferred).await?;
+                Some(session.fetch_with(sql, columns).await?)
+            }
+            _ => None,
         };
-        trace::ended(span, put.await)
+        self.is_spoilt = false;
+        Ok(put)
+    }
+
+    /// Puts few rows, together with what was deferred.
+    async fn put_named<T: Row>(
+        &mut self,
+        head: &'static str,
+        rows: Vec<Vec<Value>>,
+        tail: &'static str,
+    ) -> Result<Vec<T>, Error> {
+        let mut args = Args::new();
+        let places = rows.into_iter().map(|row| format!("({})", args.push_all(row)));
+        let places = places.collect::<Vec<_>>().join(", ");
+        self.fetch_all_built(format!("{head} VALUES {places}{tail}"), args).await
     }
 
     /// Puts many rows at once with arguments that have places and no names.
