@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use stowage_auth::{ACTION_KEY, ASSERTION_KEY, REQUEST_ID_KEY};
 use stowage_proto::accounts::account_service_client::AccountServiceClient;
+use stowage_proto::accounts::customer_service_client::CustomerServiceClient;
 use stowage_proto::accounts::session_service_client::SessionServiceClient;
 use stowage_proto::accounts::{Account, BindRequestRequest, GetAccountRequest};
 use stowage_proto::billing::plan_service_client::PlanServiceClient;
@@ -114,6 +115,10 @@ impl Call<'_> {
 
     pub(crate) fn accounts(&self) -> AccountServiceClient<RoleChannel> {
         AccountServiceClient::new(self.facade.roles.accounts.clone())
+    }
+
+    pub(crate) fn customers(&self) -> CustomerServiceClient<RoleChannel> {
+        CustomerServiceClient::new(self.facade.roles.accounts.clone())
     }
 
     pub(crate) fn plans(&self) -> PlanServiceClient<RoleChannel> {

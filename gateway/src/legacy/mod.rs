@@ -216,14 +216,17 @@ impl Facade {
     ) -> Result<Arc<Identity>, Failure> {
         let who = self.identities.resolve(token, incoming.address, 0).await?;
         let sent = match action.id {
-            IdMeans::Customer => params::customer(&incoming.params),
+            IdMeans::Customer | IdMeans::Shown => params::customer(&incoming.params),
             IdMeans::Plan => None,
         };
         let Some(id) = sent else { return Ok(who) };
         let id = id.map_err(|why| Failure::invalid(params::ID.name, why))?;
         match who.role {
             PrincipalRole::Administrator | PrincipalRole::Service => {
-                let acting = self.identities.resolve(token, incoming.address, id.0).await?;
+                let acting = match action.id {
+                    IdMeans::Shown => who,
+                    _ => self.identities.resolve(token, incoming.address, id.0).await?,
+                };
                 tracing::info!(
                     action = action.name,
                     customer.id = id.0,

@@ -24,6 +24,9 @@ pub(crate) type Handler = for<'a> fn(&'a Call<'a>) -> BoxFuture<'a, Result<Objec
 pub(crate) enum IdMeans {
     /// The customer an administrator acts for.
     Customer,
+    /// The customer whose rows an administrator asks for. Nothing is done in his name, so that no
+    /// role has to be told who he is.
+    Shown,
     /// A plan.
     Plan,
 }
@@ -104,7 +107,7 @@ pub(crate) static ACTIONS: &[Action] = &[
         "One half of an account's key pair.", answers::KEY),
     action!("get_users" GET POST, reads []
         [ID, PLAN_ID, S3UID, EMAIL, BILLING, BUCKET_NAME, LOCATION, STORAGE_TYPE, PERIOD_FROM,
-        PERIOD_TO, OFFSET, LIMIT, ORDER, ORDER_BY], Customer => rankings::get_users,
+        PERIOD_TO, OFFSET, LIMIT, ORDER, ORDER_BY], Shown => rankings::get_users,
         "Accounts ranked by traffic or storage over a period.", answers::USERS),
     action!("history" GET POST, reads [ID] [HISTORY_OFFSET, LIMIT], Plan => history::history,
         "What happened to a plan, and to the caller's accounts on it.", answers::HISTORY),

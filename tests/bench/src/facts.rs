@@ -165,7 +165,8 @@ struct Side {
     stored: i64,
 }
 
-/// All sides in turn, so that a slow moment falls on all; then ours again among many facts.
+/// All sides in turn, so that a slow moment falls on all; ours alone before that, and after it
+/// among many facts.
 async fn both(
     server: &Process,
     side: &Side,
@@ -174,12 +175,14 @@ async fn both(
 ) -> Result<Vec<Figure>, String> {
     let Side { name, target, stored } = side;
     let idle = resident_mib(server.pid())?;
+    let (mut facts, mut same) = (Facts::new("bench/one"), Facts::new("bench/bare"));
+    record(&server.site, &mut facts).await?;
+    let has = i64::try_from((ROUNDS + 1) * BATCH).unwrap_or(0);
+    let few = alone(server, &mut facts).await?;
+    bare(&same.next(), true).await?;
     let mut ours = Duration::ZERO;
     // Of the facts alone, and with what they add to.
     let mut theirs = [Duration::ZERO; 2];
-    let (mut facts, mut same) = (Facts::new("bench/one"), Facts::new("bench/bare"));
-    record(&server.site, &mut facts).await?;
-    bare(&same.next(), true).await?;
     for _ in 0..ROUNDS {
         ours += record(&server.site, &mut facts).await?;
         for (time, with_all) in theirs.iter_mut().zip([false, true]) {
@@ -201,18 +204,23 @@ async fn both(
         "facts on {name} ÷ bare inserts of them and what they add to ({rate:.0}/s ÷ {of_all:.0}/s)"
     );
     figures.push(Figure::at_least(what, rate / of_all, OF_BARE));
-    let has = i64::try_from((ROUNDS + 1) * BATCH).unwrap_or(0);
-    fill(stored - has).await?;
-    let mut later = Duration::ZERO;
+    fill(stored - i64::try_from((2 * ROUNDS + 1) * BATCH).unwrap_or(0)).await?;
     record(&server.site, &mut facts).await?;
-    for _ in 0..ROUNDS {
-        later += record(&server.site, &mut facts).await?;
-    }
+    let many = alone(server, &mut facts).await?;
     let what = format!("cost of a fact on {name} at {stored} stored ÷ at {has}");
-    figures.push(Figure::at_most(what, later.as_secs_f64() / ours.as_secs_f64(), GROWTH));
+    figures.push(Figure::at_most(what, many.as_secs_f64() / few.as_secs_f64(), GROWTH));
     let what = format!("all roles behind that, on {name}, resident MiB (idle: {idle:.0})");
     figures.push(Figure::ratio(what, resident_mib(server.pid())?));
     Ok(figures)
+}
+
+/// How long batches take that come one after the other, with nothing between them.
+async fn alone(server: &Process, facts: &mut Facts) -> Result<Duration, String> {
+    let mut took = Duration::ZERO;
+    for _ in 0..ROUNDS {
+        took += record(&server.site, facts).await?;
+    }
+    Ok(took)
 }
 
 fn rate_of(time: Duration) -> f64 {

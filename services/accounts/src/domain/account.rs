@@ -60,6 +60,14 @@ pub(crate) struct Account {
     pub(crate) deletion_saga: Option<Uuid>,
 }
 
+/// Whose accounts alone the caller sees; `None`: he sees all.
+pub(super) fn owner(cx: &RequestContext) -> Option<CustomerId> {
+    match cx.principal.scope() {
+        Scope::Customer(id) => Some(id),
+        Scope::Everything => None,
+    }
+}
+
 /// Answers the request that asked for what a saga has just done to an account, in the transaction
 /// of it.
 pub(crate) async fn answer(
@@ -125,11 +133,7 @@ impl Domain {
         cx: &RequestContext,
         lookup: &Lookup,
     ) -> Result<Account, Error> {
-        let owner = match cx.principal.scope() {
-            Scope::Customer(id) => Some(id),
-            Scope::Everything => None,
-        };
-        let db = &self.shared.db;
+        let (db, owner) = (&self.shared.db, owner(cx));
         let found = match (lookup, owner) {
             (Lookup::S3uid(s3uid), _) => store::account::find(db, s3uid, owner).await?,
             (Lookup::Number(number), _) => {
@@ -151,11 +155,7 @@ impl Domain {
         s3uids: &[S3uid],
         (after, size): (i64, i64),
     ) -> Result<Page<Account>, Error> {
-        let owner = match cx.principal.scope() {
-            Scope::Customer(id) => Some(id),
-            Scope::Everything => None,
-        };
-        let db = &self.shared.db;
+        let (db, owner) = (&self.shared.db, owner(cx));
         let rows = if s3uids.is_empty() {
             store::account::list(db, owner, after, size + 1).await?
         } else {

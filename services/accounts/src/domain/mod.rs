@@ -8,6 +8,7 @@ pub(crate) mod adoption;
 pub(crate) mod adoption_saga;
 pub(crate) mod api_key;
 pub(crate) mod audit;
+pub(crate) mod brief;
 pub(crate) mod cancellation;
 pub(crate) mod cancellation_saga;
 pub(crate) mod cap;
@@ -115,5 +116,10 @@ impl<T> Page<T> {
         let is_last = rows.len() <= size;
         rows.truncate(size);
         Self { rows, is_last }
+    }
+
+    /// The page with each of its rows made another.
+    pub(crate) fn map<U>(self, row: impl FnMut(T) -> U) -> Page<U> {
+        Page { rows: self.rows.into_iter().map(row).collect(), is_last: self.is_last }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use stowage_auth::RequestContext;
-use stowage_proto::accounts as pb;
+use stowage_proto::accounts::{self as pb, AccountView};
 use stowage_request::Once;
 use stowage_types::{
     BucketName, ExposeSecret as _, Malformed, S3uid, Violations, name, page, timestamp,
@@ -13,6 +13,7 @@ use tonic::{Request, Response, Status, async_trait};
 use super::{PAGE_DEFAULT, PAGE_MAX, Service, read_page};
 use crate::domain::access_key::{AccessKey, With};
 use crate::domain::account::{Account, Lookup};
+use crate::domain::brief::Brief;
 use crate::domain::cap::Cap;
 use crate::domain::history::{Filter, Recorded};
 use crate::domain::life::{Cost, Hold, State};
@@ -60,12 +61,19 @@ impl pb::account_service_server::AccountService for Service {
         let (after, size) =
             read_page::<i64>((LISTING, &scope), request.page_size, &request.page_token)?;
         let from = (after.unwrap_or(0), size);
-        let page = self.domain.list_accounts(&cx, &s3uids, from).await?;
+        let page = match request.view() {
+            AccountView::Unspecified | AccountView::Full => {
+                self.domain.list_accounts(&cx, &s3uids, from).await?.map(pb::Account::from)
+            }
+            AccountView::Basic => {
+                self.domain.list_briefs(&cx, &s3uids, from).await?.map(pb::Account::from)
+            }
+        };
         let last = page.rows.last().filter(|_| !page.is_last);
         let next_page_token = last
             .map(|row| page::encode(LISTING, &scope, &row.account_id.to_string()))
             .unwrap_or_default();
-        let accounts = page.rows.into_iter().map(pb::Account::from).collect();
+        let accounts = page.rows;
         Ok(Response::new(pb::ListAccountsResponse { accounts, next_page_token }))
     }
 
@@ -330,16 +338,6 @@ impl TryFrom<pb::ListHistoryRequest> for Filter {
 
 impl From<Account> for pb::Account {
     fn from(account: Account) -> Self {
-        let state = match account.state {
-            State::Pending => pb::AccountState::Pending,
-            State::Active => pb::AccountState::Active,
-            State::ReadOnly => pb::AccountState::ReadOnly,
-            State::Suspended => pb::AccountState::Suspended,
-            State::Ended => pb::AccountState::Ended,
-            State::Failed => pb::AccountState::Failed,
-            State::Deleting => pb::AccountState::Deleting,
-            State::Deleted => pb::AccountState::Deleted,
-        };
         let cause = match account.hold {
             Hold::Nothing | Hold::Ended => pb::SuspensionCause::Unspecified,
             Hold::Administrator => pb::SuspensionCause::Administrator,
@@ -355,10 +353,6 @@ impl From<Account> for pb::Account {
             Cost::PlanAndUse => pb::AccountCost::PlanAndUse,
             Cost::PlanAndStorage => pb::AccountCost::PlanAndStorage,
         };
-        let subscription = match account.service_id {
-            0 => String::new(),
-            id => name::subscription(id),
-        };
         Self {
             name: name::account(&account.s3uid),
             s3uid: account.s3uid.to_string(),
@@ -368,12 +362,12 @@ impl From<Account> for pb::Account {
             plan_version: account.plan_version,
             location: name::location(&account.location),
             storage_type: account.storage_type,
-            state: state.into(),
+            state: pb::AccountState::from(account.state).into(),
             endpoint: account.endpoint,
             quota_bytes: account.quota_bytes,
             bucket_max: account.bucket_max,
             key_max: account.key_max,
-            subscription,
+            subscription: subscription_name(account.service_id),
             order_id: account.order_id,
             invoice_id: account.invoice_id,
             service_id: account.service_id,
@@ -389,6 +383,45 @@ impl From<Account> for pb::Account {
             delete_time: account.delete_time.map(timestamp),
             unpaid_end_time: account.unpaid_end_time.map(timestamp),
         }
+    }
+}
+
+impl From<Brief> for pb::Account {
+    fn from(brief: Brief) -> Self {
+        Self {
+            name: name::account(&brief.s3uid),
+            s3uid: brief.s3uid.to_string(),
+            account_id: brief.account_id,
+            customer: name::customer(brief.customer),
+            state: pb::AccountState::from(brief.state).into(),
+            subscription: subscription_name(brief.service_id),
+            service_id: brief.service_id,
+            currency: brief.currency.to_string(),
+            ..Self::default()
+        }
+    }
+}
+
+impl From<State> for pb::AccountState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Active => Self::Active,
+            State::ReadOnly => Self::ReadOnly,
+            State::Suspended => Self::Suspended,
+            State::Ended => Self::Ended,
+            State::Failed => Self::Failed,
+            State::Deleting => Self::Deleting,
+            State::Deleted => Self::Deleted,
+        }
+    }
+}
+
+/// Empty without one.
+fn subscription_name(service_id: i64) -> String {
+    match service_id {
+        0 => String::new(),
+        id => name::subscription(id),
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod account;
 pub(crate) mod account_move;
 pub(crate) mod api_key;
 pub(crate) mod audit;
+pub(crate) mod brief;
 pub(crate) mod customer;
 pub(crate) mod drift;
 pub(crate) mod history;

@@ -67,6 +67,7 @@ async fn accounts_are_listed_in_order_and_filtered() {
             page_size: 2,
             page_token: page_token.into(),
             s3uids: s3uids.to_vec(),
+            view: 0,
         };
         let page = kit.accounts().list_accounts(kit.by(by, message)).await.unwrap().into_inner();
         let ids: Vec<_> = page.accounts.into_iter().map(|account| account.account_id).collect();
@@ -79,6 +80,54 @@ async fn accounts_are_listed_in_order_and_filtered() {
     assert_eq!(ids, [2, 3]);
     assert_eq!(list(&staff(), &s3uids[1..], &next).await, (vec![4], String::new()));
     assert_eq!(list(&two, &s3uids, "").await, (vec![4], String::new()));
+}
+
+#[tokio::test]
+async fn a_basic_view_says_the_same_of_fewer_fields_about_the_same_accounts() {
+    let kit = Kit::start().await;
+    let (one, two) = (kit.customer("a@example.com").await, kit.customer("b@example.com").await);
+    let mut s3uids = Vec::new();
+    for bucket in ["aaa", "bbb", "ccc"] {
+        s3uids.push(kit.order(&one, bucket, "").await.unwrap().s3uid);
+    }
+    s3uids.push(kit.order(&two, "ddd", "").await.unwrap().s3uid);
+    let deleted = format!("accounts/{}", s3uids[2]);
+    delete(&kit, &one, &deleted).await.unwrap();
+    let list = async |by: &Principal, s3uids: &[String], view: pb::AccountView| {
+        let (mut accounts, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let s3uids = s3uids.to_vec();
+            let message =
+                pb::ListAccountsRequest { page_size: 1, page_token, s3uids, view: view.into() };
+            let answer = kit.accounts().list_accounts(kit.by(by, message)).await.unwrap();
+            let page = answer.into_inner();
+            accounts.extend(page.accounts);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return accounts;
+            }
+        }
+    };
+    let basic_of = |account: pb::Account| pb::Account {
+        name: account.name,
+        s3uid: account.s3uid,
+        account_id: account.account_id,
+        customer: account.customer,
+        state: account.state,
+        subscription: account.subscription,
+        service_id: account.service_id,
+        currency: account.currency,
+        ..Default::default()
+    };
+    for (by, named, count) in
+        [(&one, &[][..], 2), (&one, &s3uids, 2), (&two, &s3uids, 1), (&staff(), &s3uids[1..], 2)]
+    {
+        let full = list(by, named, pb::AccountView::Full).await;
+        assert_eq!(full.len(), count);
+        assert!(full.iter().all(|account| account.service_id > 0 && !account.currency.is_empty()));
+        let expected: Vec<_> = full.into_iter().map(basic_of).collect();
+        assert_eq!(list(by, named, pb::AccountView::Basic).await, expected);
+    }
 }
 
 #[tokio::test]

@@ -173,7 +173,7 @@ pub(crate) async fn list(db: &Db, filter: &Filter, max: i64) -> Result<Vec<Bille
     }
     if let Some((time, key)) = &filter.after {
         let places: [Value; 2] = [(*time).into(), key.into()];
-        sql.push_str(&format!(" AND (b.create_time, b.bill_key) > ({})", args.push_all(places)));
+        sql.push_str(&format!(" AND (b.create_time, b.bill_key) > ({})", args.push_row(places)));
     }
     let limit = args.push(max);
     sql.push_str(&format!(" ORDER BY b.create_time, b.bill_key LIMIT ${limit}"));
@@ -325,7 +325,7 @@ pub(crate) async fn set_issued(
     let mut args = args![now];
     let row = |(key, invoice_id): &(String, i64)| {
         let places: [Value; 2] = [key.into(), (*invoice_id).into()];
-        format!("({})", args.push_all(places))
+        format!("({})", args.push_row(places))
     };
     let rows = issued.iter().map(row).collect::<Vec<_>>().join(", ");
     let sql = format!(

@@ -301,7 +301,7 @@ async fn seal(tx: &mut Tx, closings: &[Closing]) -> Result<(), Error> {
     for of in closings {
         for number in &of.sealed {
             let places: [Value; 2] = [of.key.as_str().into(), (*number).into()];
-            rows.push(format!("({})", args.push_all(places)));
+            rows.push(format!("({})", args.push_row(places)));
         }
     }
     if rows.is_empty() {
@@ -390,7 +390,7 @@ pub(crate) async fn set_open(
     let mut args = Args::new();
     let row = |(key, number, time): &(String, Option<i64>, Option<OffsetDateTime>)| {
         let places: [Value; 3] = [key.into(), (*number).into(), (*time).into()];
-        format!("({})", args.push_all(places))
+        format!("({})", args.push_row(places))
     };
     let rows = open.iter().map(row).collect::<Vec<_>>().join(", ");
     let sql = format!(

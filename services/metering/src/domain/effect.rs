@@ -1,5 +1,6 @@
 //! What facts do to the figures of their accounts, in the transaction that stores them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 
 use stowage_db::Tx;
@@ -19,65 +20,85 @@ const LARGE: i64 = 1 << 40;
 /// 64 bits.
 const SUM_MAX: i64 = 1 << 53;
 
-/// Adds facts that are new to the figures of all their accounts. `told`: when they were.
-pub(super) async fn apply(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) -> Result<(), Error> {
-    let mut newest: BTreeMap<&S3uid, OffsetDateTime> = BTreeMap::new();
-    let mut samples: BTreeMap<&S3uid, Vec<Sample>> = BTreeMap::new();
-    for fact in facts {
-        let as_of = fact.as_of(told);
-        let known = newest.entry(&fact.s3uid).or_insert(as_of);
-        *known = as_of.max(*known);
-        if let Some(sample) = fact.sample() {
-            samples.entry(&fact.s3uid).or_default().push(sample);
-        }
-    }
-    let held = account::hold(tx, &newest).await?;
-    move_windows(tx, told, facts).await?;
-    for (s3uid, mut samples) in samples {
-        samples.sort_by(|a, b| (a.time, &a.bucket).cmp(&(b.time, &b.bucket)));
-        let before = held.get(s3uid.as_str()).ok_or(stowage_db::Error::RowNotFound)?;
-        let newest_sample = before.newest_sample_time;
-        let stored_bytes = keep_samples(tx, s3uid, newest_sample, &samples).await?;
-        let row = account::Row {
-            stored_bytes: stored_bytes.unwrap_or(before.stored_bytes),
-            newest_sample_time: newest_sample.max(samples.last().map(|sample| sample.time)),
-            as_of_time: before.as_of_time,
-        };
-        account::put(tx, s3uid, &row).await?;
-    }
-    Ok(())
+/// What facts that are new do to the figures of all their accounts.
+pub(super) struct Effect<'a> {
+    /// When the newest fact of an account was true.
+    newest: BTreeMap<&'a S3uid, OffsetDateTime>,
+    samples: BTreeMap<&'a S3uid, Vec<Sample>>,
+    windows: BTreeMap<Place<'a>, Moved>,
+    /// When the newest fact of a bucket in which something moved was true.
+    buckets: BTreeMap<(&'a S3uid, &'a str), OffsetDateTime>,
 }
 
-/// Adds what moved to the windows it moved in, of all accounts at once.
-async fn move_windows(tx: &mut Tx, told: OffsetDateTime, facts: &[&Fact]) -> Result<(), Error> {
-    // Collectors tell several kinds of a bucket and an hour: what they add is added up once.
-    let mut hours: HashMap<Spot<'_>, (Moved, OffsetDateTime)> = HashMap::new();
+impl<'a> Effect<'a> {
+    /// `told`: when they were.
+    pub(super) fn of(told: OffsetDateTime, facts: &[&'a Fact]) -> Self {
+        let mut newest = BTreeMap::new();
+        let mut samples: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for fact in facts {
+            later(newest.entry(&fact.s3uid), fact.as_of(told));
+            if let Some(sample) = fact.sample() {
+                samples.entry(&fact.s3uid).or_default().push(sample);
+            }
+        }
+        let mut windows = BTreeMap::new();
+        let mut buckets = BTreeMap::new();
+        for (spot, (moved, as_of)) in hours(told, facts) {
+            add_to(&mut windows, spot, moved);
+            let (s3uid, bucket, _) = spot;
+            if bucket != WHOLE_ACCOUNT {
+                later(buckets.entry((s3uid, bucket)), as_of);
+            }
+        }
+        Self { newest, samples, windows, buckets }
+    }
+
+    /// Adds them.
+    pub(super) async fn apply(self, tx: &mut Tx) -> Result<(), Error> {
+        let held = account::hold(tx, &self.newest).await?;
+        check_sums(tx, &self.windows).await?;
+        let months = months_of(&self.windows);
+        store::traffic::add(tx, self.windows.into_iter()).await?;
+        store::month::add(tx, months.into_iter()).await?;
+        store::bucket::touch(tx, self.buckets.into_iter()).await?;
+        for (s3uid, mut samples) in self.samples {
+            samples.sort_by(|a, b| (a.time, &a.bucket).cmp(&(b.time, &b.bucket)));
+            let before = held.get(s3uid.as_str()).ok_or(stowage_db::Error::RowNotFound)?;
+            let newest_sample = before.newest_sample_time;
+            let stored_bytes = keep_samples(tx, s3uid, newest_sample, &samples).await?;
+            let row = account::Row {
+                stored_bytes: stored_bytes.unwrap_or(before.stored_bytes),
+                newest_sample_time: newest_sample.max(samples.last().map(|sample| sample.time)),
+                as_of_time: before.as_of_time,
+            };
+            account::put(tx, s3uid, &row).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Keeps the later of two times.
+fn later<K: Ord>(entry: Entry<'_, K, OffsetDateTime>, time: OffsetDateTime) {
+    let known = entry.or_insert(time);
+    *known = time.max(*known);
+}
+
+/// What moved in the buckets and hours of facts, and when the newest of each was true. Collectors
+/// tell several kinds of a bucket and an hour: what they add is added up once.
+fn hours<'a>(
+    told: OffsetDateTime,
+    facts: &[&'a Fact],
+) -> HashMap<Spot<'a>, (Moved, OffsetDateTime)> {
+    let mut hours = HashMap::new();
     for fact in facts {
         let Some(traffic) = fact.traffic() else { continue };
-        let hour = Step::Hour.start_of(fact.time);
         let as_of = fact.as_of(told);
-        let (moved, newest) = hours
-            .entry((&fact.s3uid, &fact.bucket, hour))
-            .or_insert_with(|| (Moved::default(), as_of));
+        let spot: Spot<'_> = (&fact.s3uid, &fact.bucket, Step::Hour.start_of(fact.time));
+        let (moved, newest) = hours.entry(spot).or_insert_with(|| (Moved::default(), as_of));
         *moved = moved.plus(traffic.moved);
         *newest = as_of.max(*newest);
     }
-    let mut windows: BTreeMap<Place<'_>, Moved> = BTreeMap::new();
-    let mut buckets: BTreeMap<(&S3uid, &str), OffsetDateTime> = BTreeMap::new();
-    for (spot, (moved, as_of)) in hours {
-        add_to(&mut windows, spot, moved);
-        let (s3uid, bucket, _) = spot;
-        if bucket != WHOLE_ACCOUNT {
-            let newest = buckets.entry((s3uid, bucket)).or_insert(as_of);
-            *newest = as_of.max(*newest);
-        }
-    }
-    check_sums(tx, &windows).await?;
-    let months = months_of(&windows);
-    store::traffic::add(tx, windows.into_iter()).await?;
-    store::month::add(tx, months.into_iter()).await?;
-    store::bucket::touch(tx, buckets.into_iter()).await?;
-    Ok(())
+    hours
 }
 
 /// Refuses facts that no sum could hold: a database that adds up past 64 bits fails, or goes on

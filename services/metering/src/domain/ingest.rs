@@ -15,8 +15,9 @@ use stowage_db::Tx;
 use stowage_types::Malformed;
 use time::OffsetDateTime;
 
+use super::effect::Effect;
 use super::fact::{Outcome, Refused};
-use super::{Fact, Metering, Refusal, effect};
+use super::{Fact, Metering, Refusal};
 use crate::error::Error;
 use crate::store::fact::{New, span_of};
 use crate::{CONSUMER, events, store};
@@ -119,13 +120,16 @@ impl Metering {
         let mut sifted = Sieve { now, told, known: &known, new: Vec::new(), seen: HashMap::new() };
         let outcomes: Vec<Outcome> = items.iter().map(|item| sifted.outcome(item)).collect();
         let new = sifted.new;
-        store::fact::insert(tx, told.source, &new).await?;
+        let facts: Vec<&Fact> = new.iter().map(|new| new.fact).collect();
+        // What they come to is worked out while the database takes them.
+        let insert = store::fact::insert(tx, told.source, &new);
+        let (inserted, effect) = tokio::join!(insert, async { Effect::of(told.time, &facts) });
+        inserted?;
         let greatest = new.iter().map(|new| new.fact.id.as_str()).max();
         if let Some(id) = greatest.filter(|id| told.id_max.is_some() && !told.may_know(id)) {
             store::fact::set_id_max(tx, told.source, id);
         }
-        let facts: Vec<&Fact> = new.iter().map(|new| new.fact).collect();
-        effect::apply(tx, told.time, &facts).await?;
+        effect.apply(tx).await?;
         let conflicts = conflicts(items, &outcomes);
         store::conflict::add(tx, told.source, &conflicts, now).await?;
         Ok(outcomes)

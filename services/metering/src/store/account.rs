@@ -63,7 +63,7 @@ pub(crate) async fn hold(
         vec![s3uid.as_str().into(), 0.into(), as_of.into()]
     };
     let held: Vec<OfUid> =
-        tx.put_rows_returning(HEAD, accounts.iter().map(row).collect(), TAIL).await?;
+        tx.put_rows_returning(HEAD, accounts.iter().map(row).collect::<Vec<_>>(), TAIL).await?;
     Ok(held.into_iter().map(|of| (of.s3uid, of.row)).collect())
 }
 

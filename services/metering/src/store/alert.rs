@@ -34,7 +34,7 @@ pub(crate) async fn insert(tx: &mut Tx, alerts: &[Alert]) -> Result<(), Error> {
             alert.time.into(),
         ]
     };
-    tx.put_rows(HEAD, (first..).zip(alerts).map(row).collect(), "").await
+    tx.put_rows(HEAD, (first..).zip(alerts).map(row).collect::<Vec<_>>(), "").await
 }
 
 /// What was raised of accounts in periods that may not be over.

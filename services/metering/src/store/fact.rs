@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use stowage_db::{Args, Error, Query, Tx, Value, args};
+use stowage_db::{Args, Error, Tx, Value, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
+use super::hour;
 use crate::domain::{Fact, Period};
 
 /// Ids that are looked for with one statement: few, as of an event, or many.
@@ -80,28 +81,28 @@ pub(crate) struct New<'a> {
     pub(crate) span: i64,
 }
 
+fn row(source: &str, New { fact, digest, span }: &New<'_>) -> Vec<Value> {
+    let (kind, value, objects) = fact.code();
+    vec![
+        (*span).into(),
+        source.into(),
+        (&fact.id).into(),
+        (*digest).into(),
+        fact.s3uid.as_str().into(),
+        (&fact.bucket).into(),
+        kind.into(),
+        fact.time.into(),
+        value.into(),
+        objects.into(),
+    ]
+}
+
 /// Keeps facts of a source that are not there.
 pub(crate) async fn insert(tx: &mut Tx, source: &str, facts: &[New<'_>]) -> Result<(), Error> {
     const HEAD: &str = "INSERT INTO fact (span, source, id, digest, s3uid, bucket, kind, time, \
         value, object_count)";
-    let rows: Vec<Vec<Value>> = facts
-        .iter()
-        .map(|New { fact, digest, span }| {
-            let (kind, value, objects) = fact.code();
-            vec![
-                (*span).into(),
-                source.into(),
-                (&fact.id).into(),
-                (*digest).into(),
-                fact.s3uid.as_str().into(),
-                (&fact.bucket).into(),
-                kind.into(),
-                fact.time.into(),
-                value.into(),
-                objects.into(),
-            ]
-        })
-        .collect();
+    let rows: Box<dyn Iterator<Item = Vec<Value>> + Send + '_> =
+        Box::new(facts.iter().map(|new| row(source, new)));
     tx.put_rows(HEAD, rows, "").await
 }
 
@@ -121,22 +122,31 @@ pub(crate) type After = (OffsetDateTime, String, String);
 
 /// Facts of an account in a period, in order of time, behind a place; and the place of the last.
 pub(crate) async fn page(
-    mut from: impl Query,
+    tx: &mut Tx,
     s3uid: &S3uid,
     period: Period,
     after: Option<After>,
     max: i64,
 ) -> Result<(Vec<Fact>, Option<After>), Error> {
-    const SQL: &str = "SELECT source, id, bucket, kind, time, value, object_count FROM fact \
-        WHERE s3uid = $1 AND time >= $2 AND time < $3 AND (time > $2 OR (source, id) > ($4, $5)) \
-        ORDER BY time, source, id LIMIT $6";
-    let uid = s3uid.as_str();
+    let sql = format!(
+        "{} AND (time > $2 OR (source, id) > ($4, $5)) ORDER BY time, source, id LIMIT $6",
+        of_period(tx, "source, id, bucket, kind, time, value, object_count")
+    );
     let (start, source, id) = after.unwrap_or((period.from, String::new(), String::new()));
-    let args = args![uid, start, period.to, source, id, max];
-    let rows: Vec<Row> = from.fetch_all(SQL, args).await?;
+    let args = args![s3uid.as_str(), start, period.to, source, id, max];
+    let rows: Vec<Row> = tx.fetch_all_built(sql, args).await?;
     let last = rows.last().map(|row| (row.time, row.source.clone(), row.id.clone()));
     let facts = rows.into_iter().map(|row| read(s3uid, row)).collect::<Result<_, _>>()?;
     Ok((facts, last))
+}
+
+/// The facts of the account `$1` from `$2` on, before `$3`.
+fn of_period(tx: &Tx, columns: &str) -> String {
+    let filter = "s3uid = $1 AND time >= $2 AND time < $3";
+    match tx.is_postgres() {
+        true => format!("SELECT {columns} FROM fact WHERE {filter}"),
+        false => format!("{} SELECT {columns} FROM {} AND {filter}", hour::ALL, hour::OF_EACH),
+    }
 }
 
 fn read(s3uid: &S3uid, row: Row) -> Result<Fact, Error> {
@@ -154,11 +164,11 @@ pub(crate) async fn count(
     period: Period,
     max: i64,
 ) -> Result<i64, Error> {
-    const SQL: &str = "SELECT count(*) FROM (SELECT 1 AS one FROM fact \
-        WHERE s3uid = $1 AND time >= $2 AND time < $3 LIMIT $4) AS counted";
+    let sql = format!("SELECT count(*) FROM ({} LIMIT $4) AS counted", of_period(tx, "1 AS one"));
     let args = args![s3uid.as_str(), period.from, period.to, max];
-    let (count,): (i64,) = tx.fetch_one(SQL, args).await?;
-    Ok(count)
+    let rows: Vec<(i64,)> = tx.fetch_all_built(sql, args).await?;
+    let (count,) = rows.first().ok_or(Error::RowNotFound)?;
+    Ok(*count)
 }
 
 /// Forgets up to `max` facts of spans before `span`; returns how many.
@@ -245,7 +255,7 @@ mod tests {
         for max in [1, 2, 7, 180, 1000] {
             let (mut read, mut after) = (Vec::new(), None);
             loop {
-                let (facts, last) = page(&store.db, &uid(1), period, after, max).await.unwrap();
+                let (facts, last) = page(&mut tx, &uid(1), period, after, max).await.unwrap();
                 read.extend(facts);
                 after = last;
                 if after.is_none() {

@@ -5,6 +5,7 @@ pub(crate) mod alert;
 pub(crate) mod bucket;
 pub(crate) mod conflict;
 pub(crate) mod fact;
+pub(crate) mod hour;
 pub(crate) mod limits;
 pub(crate) mod meter;
 pub(crate) mod metered;

@@ -40,7 +40,7 @@ pub(crate) async fn add(
 ) -> Result<(), Error> {
     const TAIL: &str = " ON CONFLICT (month, s3uid) DO UPDATE SET \
         traffic_bytes = account_month.traffic_bytes + excluded.traffic_bytes";
-    let rows = moved
+    let rows: Vec<_> = moved
         .map(|((month, s3uid), bytes)| {
             vec![code(month).into(), s3uid.as_str().into(), bytes.into(), 0_i64.into()]
         })

@@ -77,7 +77,7 @@ pub(crate) async fn put(
             sample.is_deleted.into(),
         ]
     };
-    tx.put_rows(HEAD, samples.map(row).collect(), TAIL).await
+    tx.put_rows(HEAD, samples.map(row).collect::<Vec<_>>(), TAIL).await
 }
 
 /// When the bucket was sampled next after `time`.

@@ -17,7 +17,7 @@ pub(crate) type Place<'a> = (&'a S3uid, &'a str, Step, OffsetDateTime);
 /// Adds to windows. No window comes twice.
 pub(crate) async fn add(
     tx: &mut Tx,
-    windows: impl Iterator<Item = (Place<'_>, Moved)>,
+    windows: impl Iterator<Item = (Place<'_>, Moved)> + Send,
 ) -> Result<(), Error> {
     const TAIL: &str = " ON CONFLICT (s3uid, bucket, step, start_time) DO UPDATE SET \
         received_bytes = traffic.received_bytes + excluded.received_bytes, \
@@ -26,19 +26,21 @@ pub(crate) async fn add(
         write_requests = traffic.write_requests + excluded.write_requests, \
         refused_requests = traffic.refused_requests + excluded.refused_requests, \
         refused_bytes = traffic.refused_bytes + excluded.refused_bytes";
-    tx.put_rows(HEAD, windows.map(values).collect(), TAIL).await
+    let rows: Box<dyn Iterator<Item = Vec<Value>> + Send + '_> = Box::new(windows.map(values));
+    tx.put_rows(HEAD, rows, TAIL).await
 }
 
 /// Puts windows as they are.
 pub(crate) async fn put(
     tx: &mut Tx,
-    windows: impl Iterator<Item = (Place<'_>, Moved)>,
+    windows: impl Iterator<Item = (Place<'_>, Moved)> + Send,
 ) -> Result<(), Error> {
     const TAIL: &str = " ON CONFLICT (s3uid, bucket, step, start_time) DO UPDATE SET \
         received_bytes = excluded.received_bytes, sent_bytes = excluded.sent_bytes, \
         read_requests = excluded.read_requests, write_requests = excluded.write_requests, \
         refused_requests = excluded.refused_requests, refused_bytes = excluded.refused_bytes";
-    tx.put_rows(HEAD, windows.map(values).collect(), TAIL).await
+    let rows: Box<dyn Iterator<Item = Vec<Value>> + Send + '_> = Box::new(windows.map(values));
+    tx.put_rows(HEAD, rows, TAIL).await
 }
 
 fn values(((s3uid, bucket, step, start), moved): (Place<'_>, Moved)) -> Vec<Value> {

@@ -13,6 +13,9 @@ use uuid::Uuid;
 const TIME: &[BorrowedFormatItem<'static>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]Z");
 
+/// How many arguments stand between the parentheses of `IN`. Pages have 50 and 100 rows by default.
+const LISTS: [usize; 8] = [1, 5, 20, 50, 100, 250, 500, 1000];
+
 /// One argument. Made with `From`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value(Repr);
@@ -65,10 +68,25 @@ impl Args {
         self.0.len()
     }
 
-    /// Adds arguments and returns what stands for them in a list: `$2, $3`; empty for none, which
-    /// PostgreSQL refuses between the parentheses of `IN`.
-    pub fn push_all<V: Into<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> String {
+    /// Adds arguments and returns what stands for them in a row: `$2, $3`.
+    pub fn push_row<V: Into<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> String {
         let places = values.into_iter().map(|value| format!("${}", self.push(value)));
+        places.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Adds what is to stand between the parentheses of `IN`, and returns the places: `$2, $3`;
+    /// empty for nothing, which PostgreSQL refuses there. The last one is repeated until they are
+    /// one of few numbers: each number makes a text of its own, which is planned anew and stays
+    /// prepared on each connection.
+    pub fn push_all<V: Into<Value>>(&mut self, values: impl IntoIterator<Item = V>) -> String {
+        let first = self.0.len() + 1;
+        self.0.extend(values.into_iter().map(Into::into));
+        let count = self.0.len() + 1 - first;
+        if let Some(last) = self.0.last().filter(|_| count > 0).cloned() {
+            let fuller = LISTS.into_iter().find(|size| count <= *size).unwrap_or(count);
+            self.0.extend(std::iter::repeat_n(last, fuller - count));
+        }
+        let places = (first..=self.0.len()).map(|number| format!("${number}"));
         places.collect::<Vec<_>>().join(", ")
     }
 
@@ -351,6 +369,33 @@ mod tests {
         for args in [args!["a\\u0000"], args![vec![0u8]], args![serde_json::json!("\\0")]] {
             assert!(args.clone().for_sqlite().is_ok() && args.clone().for_postgres().is_ok());
         }
+    }
+
+    #[test]
+    fn lists_have_few_lengths_and_rows_have_their_own() {
+        for (count, expected) in [
+            (0, 0),
+            (1, 1),
+            (2, 5),
+            (5, 5),
+            (6, 20),
+            (50, 50),
+            (51, 100),
+            (1000, 1000),
+            (1001, 1001),
+        ] {
+            let mut args = args!["first"];
+            let places = args.push_all(0..count);
+            assert_eq!(args.len() - 1, expected, "{count}");
+            let named = places.split(", ").filter(|place| !place.is_empty()).count();
+            assert_eq!(named, expected, "{count}");
+            let last = args.push("last");
+            assert_eq!(last, expected + 2, "{count}");
+        }
+        let mut args = args![7];
+        assert_eq!(args.push_all(["a", "b"]), "$2, $3, $4, $5, $6");
+        assert_eq!(args, args![7, "a", "b", "b", "b", "b"]);
+        assert_eq!(args.push_row([1, 2]), "$7, $8");
     }
 
     #[test]

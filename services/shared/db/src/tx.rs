@@ -1,6 +1,6 @@
 //! A transaction.
 
-use crate::args::{Args, Value, columns_for_postgres};
+use crate::args::Args;
 use crate::db::{POSTGRES, Query, Row, SQLITE};
 use crate::error::Error;
 use crate::postgres::Session;
@@ -12,14 +12,7 @@ use sqlx::{AssertSqlSafe, Either, Executor, SqlSafeStr, SqlStr};
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// How many rows one statement puts: the largest of these that there are, so that few texts stay
-/// prepared. More are hardly faster, and their text is long.
-const PUT_ROWS: [usize; 3] = [200, 64, 16];
-/// Fewer rows have arguments with names: `$1`, `$2`, … To find the name of one SQLite walks through
-/// all names before it, so that many cost their square.
-const PUT_NAMED: usize = 16;
-/// The same on PostgreSQL, where columns are arrays.
-const PUT_COLUMNS_MAX: usize = 2_000;
+mod put;
 
 /// A transaction that may write. Dropping it undoes it.
 ///
@@ -54,6 +47,12 @@ impl Tx {
         Self { on, deferred: Vec::new(), notify: Vec::new(), is_spoilt: false }
     }
 
+    /// Whether it is of a PostgreSQL server, and not of an SQLite file.
+    #[must_use]
+    pub fn is_postgres(&self) -> bool {
+        matches!(self.on, On::Postgres(_))
+    }
+
     /// Runs a statement; returns how many rows it changed.
     ///
     /// # Errors
@@ -76,126 +75,6 @@ impl Tx {
     /// As [`Tx::execute`].
     pub async fn execute_built(&mut self, sql: String, args: Args) -> Result<u64, Error> {
         self.run_execute(AssertSqlSafe(sql).into_sql_str(), args).await
-    }
-
-    /// Puts rows with few statements: `head VALUES (…), (…) tail`. Each statement is a trip to the
-    /// database, which is most of what a small one costs. All rows have the same columns. Many rows
-    /// go to PostgreSQL as arrays: `head SELECT * FROM unnest(…) tail`.
-    ///
-    /// # Errors
-    /// As [`Tx::execute`].
-    pub async fn put_rows(
-        &mut self,
-        head: &'static str,
-        rows: Vec<Vec<Value>>,
-        tail: &'static str,
-    ) -> Result<(), Error> {
-        let _nothing: Vec<()> = self.put_rows_returning(head, rows, tail).await?;
-        Ok(())
-    }
-
-    /// As [`Tx::put_rows`], with a tail that returns something of each row.
-    ///
-    /// # Errors
-    /// As [`Tx::execute`].
-    pub async fn put_rows_returning<T: Row>(
-        &mut self,
-        head: &'static str,
-        mut rows: Vec<Vec<Value>>,
-        tail: &'static str,
-    ) -> Result<Vec<T>, Error> {
-        let mut returned = Vec::new();
-        let is_many = |rows: &Vec<_>| rows.len() >= PUT_NAMED;
-        let mut is_of_arrays = matches!(self.on, On::Postgres(_)) && is_many(&rows);
-        while !rows.is_empty() {
-            if is_of_arrays {
-                let rest = rows.split_off(rows.len().min(PUT_COLUMNS_MAX));
-                match self.put_columns(head, &rows, tail).await? {
-                    Some(of_rows) => {
-                        returned.extend(of_rows);
-                        rows = rest;
-                    }
-                    None => {
-                        is_of_arrays = false;
-                        rows.extend(rest);
-                    }
-                }
-                continue;
-            }
-            let most = PUT_ROWS.into_iter().find(|size| *size <= rows.len());
-            let rest = rows.split_off(most.unwrap_or(rows.len()));
-            let of_rows = match matches!(self.on, On::Sqlite(_)) && is_many(&rows) {
-                true => self.put_positional(head, rows, tail).await?,
-                false => self.put_named(head, rows, tail).await?,
-            };
-            returned.extend(of_rows);
-            rows = rest;
-        }
-        Ok(returned)
-    }
-
-    /// Puts many rows at once as arrays of their columns, which PostgreSQL reads several times
-    /// faster than lists of values. `None`: a column has no array, and nothing was done.
-    async fn put_columns<T: Row>(
-        &mut self,
-        head: &'static str,
-        rows: &[Vec<Value>],
-        tail: &'static str,
-    ) -> Result<Option<Vec<T>>, Error> {
-        let places: Vec<_> = (1..=rows[0].len()).map(|place| format!("${place}")).collect();
-        let sql = format!("{head} SELECT * FROM unnest({}){tail}", places.join(", "));
-        let span = trace::statement(self.on.system(), &sql);
-        let put = self.put_columns_now(AssertSqlSafe(sql).into_sql_str(), rows).await;
-        trace::ended(span, put)
-    }
-
-    async fn put_columns_now<T: Row>(
-        &mut self,
-        sql: SqlStr,
-        rows: &[Vec<Value>],
-    ) -> Result<Option<Vec<T>>, Error> {
-        self.check()?;
-        self.is_spoilt = true;
-        let columns = columns_for_postgres(rows)?;
-        let put = match (columns, &mut self.on) {
-            (Some(columns), On::Postgres(session)) => {
-                run_deferred(session, &mut self.deferred).await?;
-                Some(session.fetch_with(sql, columns).await?)
-            }
-            _ => None,
-        };
-        self.is_spoilt = false;
-        Ok(put)
-    }
-
-    /// Puts few rows, together with what was deferred.
-    async fn put_named<T: Row>(
-        &mut self,
-        head: &'static str,
-        rows: Vec<Vec<Value>>,
-        tail: &'static str,
-    ) -> Result<Vec<T>, Error> {
-        let mut args = Args::new();
-        let places = rows.into_iter().map(|row| format!("({})", args.push_all(row)));
-        let places = places.collect::<Vec<_>>().join(", ");
-        self.fetch_all_built(format!("{head} VALUES {places}{tail}"), args).await
-    }
-
-    /// Puts many rows at once with arguments that have places and no names.
-    async fn put_positional<T: Row>(
-        &mut self,
-        head: &'static str,
-        rows: Vec<Vec<Value>>,
-        tail: &'static str,
-    ) -> Result<Vec<T>, Error> {
-        // Places count anew in each statement of a text, names do not.
-        self.run_all_deferred().await?;
-        let row = format!("({})", vec!["?"; rows[0].len()].join(", "));
-        let sql = format!("{head} VALUES {}{tail}", vec![row.as_str(); rows.len()].join(", "));
-        let args = Args::from(rows.into_iter().flatten().collect::<Vec<_>>());
-        let span = trace::statement(self.on.system(), &sql);
-        let put = self.fetch_unchecked(AssertSqlSafe(sql).into_sql_str(), args).await;
-        trace::ended(span, put)
     }
 
     /// Returns all rows, of a query or of a statement with `RETURNING`.

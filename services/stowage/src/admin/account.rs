@@ -263,7 +263,7 @@ fn shown(answer: Result<Account, Status>, session: &Session) -> Result<(), Error
 async fn list(limit: Limit, session: &Session) -> Result<(), Error> {
     let accounts = AccountServiceClient::new(session.client.api());
     let found = pages(limit, async |page_size, page_token| {
-        let request = ListAccountsRequest { page_size, page_token, s3uids: Vec::new() };
+        let request = ListAccountsRequest { page_size, page_token, ..Default::default() };
         let page = accounts.clone().list_accounts(request).await?.into_inner();
         Ok((page.accounts, page.next_page_token))
     });

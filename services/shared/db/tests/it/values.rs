@@ -84,13 +84,13 @@ async fn many_rows_are_put_as_few_are() {
         let mut tx = kit.db.begin().await.unwrap();
         tx.execute("DELETE FROM coin", args![]).await.unwrap();
         for _ in 0..2 {
-            tx.put_rows(HEAD, kept.iter().map(row).collect(), TAIL).await.unwrap();
+            tx.put_rows(HEAD, kept.iter().map(row), TAIL).await.unwrap();
         }
         // What was deferred runs before.
         tx.defer("UPDATE coin SET note = $1 WHERE id = $2", args!["deferred", Uuid::from_u128(0)]);
         const RETURNING: &str = " ON CONFLICT (id) DO UPDATE SET good = NOT excluded.good, \
             purse = NULL RETURNING id, note";
-        let put = kept.iter().map(row).collect();
+        let put = kept.iter().map(row);
         let mut put: Vec<(Uuid, Option<String>)> =
             tx.put_rows_returning(HEAD, put, RETURNING).await.unwrap();
         put.sort();
@@ -115,9 +115,9 @@ async fn many_rows_are_put_as_few_are() {
         vec![Uuid::from_u128(10_000 + n).into(), json!([1]).into(), "x".into()]
     };
     let mut tx = kit.db.begin().await.unwrap();
-    tx.put_rows(WITH_JSON, (0..100).map(with_json).collect(), "").await.unwrap();
+    tx.put_rows(WITH_JSON, (0..100).map(with_json), "").await.unwrap();
     let nul = (0..100).map(|_| vec![Uuid::from_u128(1).into(), json!(1).into(), "a\0".into()]);
-    let refused = tx.put_rows(WITH_JSON, nul.collect(), "").await;
+    let refused = tx.put_rows(WITH_JSON, nul, "").await;
     assert!(matches!(refused, Err(Error::Nul)), "{refused:?}");
 }
 

@@ -73,7 +73,7 @@ pub(crate) async fn lock_all(tx: &mut Tx, of: &BTreeSet<Whose>) -> Result<Vec<Wh
     let mut args = Args::new();
     let row = |(customer_id, currency): &Whose| {
         let places: [Value; 2] = [(*customer_id).into(), currency.as_str().into()];
-        format!("({}, 0, 0)", args.push_all(places))
+        format!("({}, 0, 0)", args.push_row(places))
     };
     let rows = of.iter().map(row).collect::<Vec<_>>().join(", ");
     let sql = format!(

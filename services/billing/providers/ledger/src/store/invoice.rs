@@ -129,7 +129,7 @@ pub(crate) async fn insert_issued(
             (*due).into(),
         ]
     };
-    tx.put_rows(HEAD, invoices.iter().map(row).collect(), "").await
+    tx.put_rows(HEAD, invoices.iter().map(row).collect::<Vec<_>>(), "").await
 }
 
 /// The ids of invoices that were issued under keys.

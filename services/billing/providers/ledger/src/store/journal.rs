@@ -108,7 +108,7 @@ pub(crate) async fn write(
             now.into(),
         ]
     };
-    tx.put_rows(ENTRIES, entries.iter().map(entry_row).collect(), "").await?;
+    tx.put_rows(ENTRIES, entries.iter().map(entry_row).collect::<Vec<_>>(), "").await?;
     let posting = |entry: &Entry, account: &str, amount_nanos: i64| -> Vec<Value> {
         let currency = entry.currency.as_str();
         vec![entry.key.as_str().into(), account.into(), currency.into(), amount_nanos.into()]
@@ -119,7 +119,7 @@ pub(crate) async fn write(
             posting(entry, &entry.credit, -entry.amount_nanos),
         ]
     });
-    tx.put_rows(POSTINGS, postings.collect(), "").await
+    tx.put_rows(POSTINGS, postings.collect::<Vec<_>>(), "").await
 }
 
 /// What was booked under a key.
