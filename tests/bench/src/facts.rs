@@ -153,6 +153,8 @@ async fn sqlite(program: PathBuf, stored: i64) -> Result<Vec<Figure>, String> {
         async |facts: &[Fact], all: bool| bare_sqlite(&bare_file, facts, all).await.map_err(text);
     let fill = async |count: i64| {
         sqlx::query(FILL_SQLITE).bind(count).execute(&facts_file).await.map_err(text)?;
+        let settle = "PRAGMA wal_checkpoint(TRUNCATE)";
+        sqlx::raw_sql(settle).execute(&facts_file).await.map_err(text)?;
         Ok(())
     };
     both(&server, &side, bare, fill).await

@@ -258,11 +258,10 @@ impl<'a> Anew<'a> {
         let mut anew =
             Self { s3uid, part, facts: 0, moved, samples, windows, surplus_moved, surplus_windows };
         let mut after = None;
-        loop {
+        let mut is_more = true;
+        while is_more {
             let (facts, last) = store::fact::page(&mut *tx, s3uid, part, after, PAGE).await?;
-            if last.is_none() {
-                break;
-            }
+            is_more = i64::try_from(facts.len()).is_ok_and(|count| count == PAGE);
             facts.into_iter().for_each(|fact| anew.add(fact));
             after = last;
         }
