@@ -54,6 +54,10 @@ async fn filters_reach_the_ranking() {
     assert_eq!(asked.field(), RankField::StoragePeak);
     let texts = [asked.email, asked.billing, asked.bucket, asked.location, asked.storage_type];
     assert_eq!(texts, ["a@b.c", "ledger", "photos", "NL", "cold"]);
+    // Nobody acts for the customer, so that no token is resolved for him.
+    let calls = state(&world).calls.clone();
+    let expected = ["RankAccounts as administrator", "GetCustomer as administrator"];
+    assert_eq!(calls[1..], expected.map(str::to_owned));
 }
 
 #[tokio::test]
