@@ -56,8 +56,7 @@ mod tests {
         ensure(&store.db).await.unwrap();
         let sql = format!("EXPLAIN QUERY PLAN {ALL} SELECT id FROM {OF_EACH} AND s3uid = $1");
         let args = args!["a", "2026-11-23T15", "2026-11-23T17"];
-        // Of the writer: what a reader knows of the file is looked at anew when it reads from it, and
-        // a plan reads nothing.
+        // Of the writer: a reader learns of a changed file when it reads, and a plan reads nothing.
         let mut tx = store.db.begin().await.unwrap();
         let plan: Vec<(i64, i64, i64, String)> = tx.fetch_all_built(sql, args).await.unwrap();
         drop(tx);
