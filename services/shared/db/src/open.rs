@@ -16,8 +16,8 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Reading connections, at most.
 const READERS_MAX: u32 = 4;
 /// What a reading connection keeps of the file: 512 KiB, a quarter of SQLite's default (a positive
-/// number would be of pages). Four readers of each role kept 60 MiB between them, and to read a
-/// page again from the system's cache is hardly slower.
+/// number would be of pages). The readers of all roles kept 59 MiB of pages between them, and
+/// rankings of 100,000 accounts are no slower without.
 const READER_CACHE: &str = "-512";
 /// How long a read waits for a connection.
 const READER_WAIT: Duration = Duration::from_secs(10);
