@@ -53,15 +53,21 @@ async fn foreign_absent_and_malformed_are_one_answer() {
     assert_eq!(error.message(), HIDDEN);
 }
 
-#[tokio::test]
-async fn accounts_are_listed_in_order_and_filtered() {
-    let kit = Kit::start().await;
+/// A customer with three accounts, one with a fourth, and their s3uids.
+async fn three_and_one(kit: &Kit) -> (Principal, Principal, Vec<String>) {
     let (one, two) = (kit.customer("a@example.com").await, kit.customer("b@example.com").await);
     let mut s3uids = Vec::new();
     for bucket in ["aaa", "bbb", "ccc"] {
         s3uids.push(kit.order(&one, bucket, "").await.unwrap().s3uid);
     }
     s3uids.push(kit.order(&two, "ddd", "").await.unwrap().s3uid);
+    (one, two, s3uids)
+}
+
+#[tokio::test]
+async fn accounts_are_listed_in_order_and_filtered() {
+    let kit = Kit::start().await;
+    let (one, two, s3uids) = three_and_one(&kit).await;
     let list = async |by: &Principal, s3uids: &[String], page_token: &str| {
         let message = pb::ListAccountsRequest {
             page_size: 2,
@@ -85,12 +91,7 @@ async fn accounts_are_listed_in_order_and_filtered() {
 #[tokio::test]
 async fn a_basic_view_says_the_same_of_fewer_fields_about_the_same_accounts() {
     let kit = Kit::start().await;
-    let (one, two) = (kit.customer("a@example.com").await, kit.customer("b@example.com").await);
-    let mut s3uids = Vec::new();
-    for bucket in ["aaa", "bbb", "ccc"] {
-        s3uids.push(kit.order(&one, bucket, "").await.unwrap().s3uid);
-    }
-    s3uids.push(kit.order(&two, "ddd", "").await.unwrap().s3uid);
+    let (one, two, s3uids) = three_and_one(&kit).await;
     let deleted = format!("accounts/{}", s3uids[2]);
     delete(&kit, &one, &deleted).await.unwrap();
     let list = async |by: &Principal, s3uids: &[String], view: pb::AccountView| {

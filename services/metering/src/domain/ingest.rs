@@ -123,7 +123,8 @@ impl Metering {
         let facts: Vec<&Fact> = new.iter().map(|new| new.fact).collect();
         // What they come to is worked out while the database takes them.
         let insert = store::fact::insert(tx, told.source, &new);
-        let (inserted, effect) = tokio::join!(insert, async { Effect::of(told.time, &facts) });
+        let effect = async { Effect::of(told.time, &facts) };
+        let (inserted, effect) = tokio::join!(biased; insert, effect);
         inserted?;
         let greatest = new.iter().map(|new| new.fact.id.as_str()).max();
         if let Some(id) = greatest.filter(|id| told.id_max.is_some() && !told.may_know(id)) {

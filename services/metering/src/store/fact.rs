@@ -6,7 +6,7 @@ use stowage_db::{Args, Error, Tx, Value, args};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
-use super::hour;
+use super::{Rows, hour};
 use crate::domain::{Fact, Period};
 
 /// Ids that are looked for with one statement: few, as of an event, or many.
@@ -101,8 +101,7 @@ fn row(source: &str, New { fact, digest, span }: &New<'_>) -> Vec<Value> {
 pub(crate) async fn insert(tx: &mut Tx, source: &str, facts: &[New<'_>]) -> Result<(), Error> {
     const HEAD: &str = "INSERT INTO fact (span, source, id, digest, s3uid, bucket, kind, time, \
         value, object_count)";
-    let rows: Box<dyn Iterator<Item = Vec<Value>> + Send + '_> =
-        Box::new(facts.iter().map(|new| row(source, new)));
+    let rows: Rows<'_> = Box::new(facts.iter().map(|new| row(source, new)));
     tx.put_rows(HEAD, rows, "").await
 }
 

@@ -18,7 +18,13 @@ pub(crate) mod stored;
 pub(crate) mod summary;
 pub(crate) mod traffic;
 
+use stowage_db::Value;
+
 use crate::domain::Step;
+
+/// Rows that are made while those before them are put. In a box, since the compiler cannot tell of
+/// closures over references that whoever waits with them may go on in another thread.
+type Rows<'a> = Box<dyn Iterator<Item = Vec<Value>> + Send + 'a>;
 
 /// A step as it is stored.
 fn code(step: Step) -> i64 {

@@ -5,7 +5,7 @@ use stowage_types::S3uid;
 use time::OffsetDateTime;
 
 use super::stored::Of;
-use super::{code, step_of};
+use super::{Rows, code, step_of};
 use crate::domain::{Flow, Moved, Period, Step};
 
 const HEAD: &str = "INSERT INTO traffic (s3uid, bucket, step, start_time, received_bytes, \
@@ -26,7 +26,7 @@ pub(crate) async fn add(
         write_requests = traffic.write_requests + excluded.write_requests, \
         refused_requests = traffic.refused_requests + excluded.refused_requests, \
         refused_bytes = traffic.refused_bytes + excluded.refused_bytes";
-    let rows: Box<dyn Iterator<Item = Vec<Value>> + Send + '_> = Box::new(windows.map(values));
+    let rows: Rows<'_> = Box::new(windows.map(values));
     tx.put_rows(HEAD, rows, TAIL).await
 }
 
@@ -39,7 +39,7 @@ pub(crate) async fn put(
         received_bytes = excluded.received_bytes, sent_bytes = excluded.sent_bytes, \
         read_requests = excluded.read_requests, write_requests = excluded.write_requests, \
         refused_requests = excluded.refused_requests, refused_bytes = excluded.refused_bytes";
-    let rows: Box<dyn Iterator<Item = Vec<Value>> + Send + '_> = Box::new(windows.map(values));
+    let rows: Rows<'_> = Box::new(windows.map(values));
     tx.put_rows(HEAD, rows, TAIL).await
 }
 

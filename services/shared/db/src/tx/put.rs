@@ -89,7 +89,8 @@ impl Tx {
                 }
             };
             // The rows are on their way before the first of the next is looked at.
-            let (put, after) = tokio::join!(put, async { Rows::next(&mut rows, on_postgres) });
+            let after = async { Rows::next(&mut rows, on_postgres) };
+            let (put, after) = tokio::join!(biased; put, after);
             returned.extend(put?);
             next = after;
         }
