@@ -13,6 +13,7 @@ use time::{Date, Month};
 use crate::rankings::Size;
 use crate::{RATES_OUT_OF_REACH, database};
 
+/// Begins the name of a database; the number of accounts follows.
 const DATABASE: &str = "stowage_bench_rankings";
 /// As its documentation advises: twice the processors.
 const CONNECTIONS: (&str, &str) = ("STOWAGE_DATABASE_CONNECTIONS_MAX", "4");
@@ -248,7 +249,8 @@ pub(crate) async fn start_on_postgres(
     program: PathBuf,
     size: Size,
 ) -> Result<(Process, Filled), String> {
-    let (options, own) = database::anew(DATABASE).await?;
+    let database = format!("{DATABASE}_{}", size.accounts);
+    let (options, own) = database::anew(&database).await?;
     let mut settings = RATES_OUT_OF_REACH.to_vec();
     settings.push(("STOWAGE_DATABASE_URL", &own));
     settings.push(CONNECTIONS);

@@ -23,6 +23,8 @@ const GROWTH: f64 = 1.3;
 const MIB_MAX: f64 = 150.0;
 /// Clients that ask at once.
 const CLIENTS: u64 = 16;
+/// How long one of two servers is asked before the other is.
+const TURN: Duration = Duration::from_secs(5);
 /// How long the first answer is waited for.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Rows of a page, as panels ask for them.
@@ -33,7 +35,7 @@ const LIMIT: usize = 50;
 pub(crate) struct Size {
     pub(crate) accounts: i64,
     pub(crate) months: i32,
-    /// How long is asked.
+    /// How long each is asked.
     pub(crate) seconds: u64,
 }
 
@@ -53,12 +55,46 @@ pub(crate) async fn measure(program: &Path, size: Size, name: &str) -> Vec<Figur
     }
 }
 
-/// With a tenth of the accounts, then with all.
+/// With a tenth of the accounts and with all: both stand at once and are asked in turns, so that an
+/// hour in which the machine is slow does not count for one of them alone.
 async fn on(name: &str, program: &Path, size: Size) -> Result<Vec<Figure>, String> {
-    let mut figures = Vec::new();
-    let mut slowest = Vec::new();
-    for accounts in [size.accounts / 10, size.accounts] {
-        let size = Size { accounts, ..size };
+    let mut few =
+        Asked::start(name, program, Size { accounts: size.accounts / 10, ..size }).await?;
+    let mut many = Asked::start(name, program, size).await?;
+    for _ in 0..size.seconds.div_ceil(TURN.as_secs()) {
+        few.turn().await?;
+        many.turn().await?;
+    }
+    let (mut figures, few) = few.figures()?;
+    let (found, many) = many.figures()?;
+    figures.extend(found);
+    let what = format!("p99 of get_users on {name} with {} accounts ÷ a tenth", size.accounts);
+    figures.push(Figure::at_most(what, many.as_secs_f64() / few.as_secs_f64(), GROWTH));
+    Ok(figures)
+}
+
+/// A server that is asked.
+struct Asked {
+    server: Process,
+    periods: Vec<(&'static str, Days)>,
+    accounts: i64,
+    place: String,
+    figures: Vec<Figure>,
+    clients: Vec<Client>,
+}
+
+/// Who asks again as soon as he is answered.
+struct Client {
+    facade: Facade,
+    token: String,
+    dice: Dice,
+    /// How long each answer took, and the groups it is in.
+    times: Vec<(Vec<String>, Duration)>,
+}
+
+impl Asked {
+    /// Fills a server, starts it again on what stands there, and asks once for each period.
+    async fn start(name: &str, program: &Path, size: Size) -> Result<Self, String> {
         let (mut server, filled) = match name {
             "SQLite" => {
                 let server = Process::start_program(program.to_owned(), RATES_OUT_OF_REACH).await;
@@ -67,73 +103,78 @@ async fn on(name: &str, program: &Path, size: Size) -> Result<Vec<Figure>, Strin
             }
             _ => ranked::start_on_postgres(program.to_owned(), size).await?,
         };
-        // As it stands there, and not as it was filled.
         server.stop("TERM").await;
         server.restart().await;
-        let place = format!("{accounts} accounts x {} months on {name}", size.months);
-        let (found, p99) = ask(&server, &filled, size, &place).await?;
-        figures.extend(found);
-        slowest.push(p99);
+        let client = |n| Client {
+            facade: Facade::new(server.site.gateway),
+            token: server.site.admin_token.clone(),
+            dice: Dice(n * 7919 + 1),
+            times: Vec::new(),
+        };
+        let clients = (0..CLIENTS).map(client).collect();
+        let Size { accounts, months, .. } = size;
+        let place = format!("{accounts} accounts x {months} months on {name}");
+        let periods = periods(&filled);
+        let mut asked = Self { server, periods, accounts, place, figures: Vec::new(), clients };
+        asked.ask_first().await?;
+        Ok(asked)
     }
-    let [few, many] = slowest[..] else { return Ok(figures) };
-    let what = format!("p99 of get_users on {name} with {} accounts ÷ a tenth", size.accounts);
-    figures.push(Figure::at_most(what, many.as_secs_f64() / few.as_secs_f64(), GROWTH));
-    Ok(figures)
-}
 
-/// All kinds of questions, of all clients at once.
-async fn ask(
-    server: &Process,
-    filled: &Filled,
-    size: Size,
-    place: &str,
-) -> Result<(Vec<Figure>, Duration), String> {
-    let mut figures = Vec::new();
-    let periods = periods(filled);
-    for (name, period) in &periods {
-        let query = Query { period: *period, ..Query::default() };
-        let begun = Instant::now();
-        // Whoever waits for longer than a call may take is told to come again.
-        let ask = async || query.ask(&server.site.facade, &server.site.admin_token).await;
-        try_eventually(PATIENCE, ask).await?;
-        let what = format!("first get_users of {name}, {place}");
-        figures.push(Figure::told(what, in_ms(begun.elapsed())));
+    async fn ask_first(&mut self) -> Result<(), String> {
+        let site = &self.server.site;
+        for (name, period) in &self.periods {
+            let query = Query { period: *period, ..Query::default() };
+            let begun = Instant::now();
+            // Whoever waits for longer than a call may take is told to come again.
+            let ask = async || query.ask(&site.facade, &site.admin_token).await;
+            try_eventually(PATIENCE, ask).await?;
+            let what = format!("first get_users of {name}, {}", self.place);
+            self.figures.push(Figure::told(what, in_ms(begun.elapsed())));
+        }
+        Ok(())
     }
-    let until = Instant::now() + Duration::from_secs(size.seconds);
-    let mut clients = JoinSet::new();
-    for n in 0..CLIENTS {
-        let (facade, token) = (Facade::new(server.site.gateway), server.site.admin_token.clone());
-        let (mut dice, periods) = (Dice(n * 7919 + 1), periods.clone());
-        clients.spawn(async move {
-            let mut times = Vec::new();
-            while Instant::now() < until {
-                let (groups, query) = Query::any(&mut dice, &periods, size.accounts);
-                let begun = Instant::now();
-                query.ask(&facade, &token).await?;
-                times.push((groups, begun.elapsed()));
-            }
-            Ok::<_, String>(times)
-        });
+
+    /// All kinds of questions, of all clients at once.
+    async fn turn(&mut self) -> Result<(), String> {
+        let until = Instant::now() + TURN;
+        let mut asking = JoinSet::new();
+        for mut client in self.clients.drain(..) {
+            let (periods, accounts) = (self.periods.clone(), self.accounts);
+            asking.spawn(async move {
+                while Instant::now() < until {
+                    let (groups, query) = Query::any(&mut client.dice, &periods, accounts);
+                    let begun = Instant::now();
+                    query.ask(&client.facade, &client.token).await?;
+                    client.times.push((groups, begun.elapsed()));
+                }
+                Ok::<_, String>(client)
+            });
+        }
+        self.clients = asking.join_all().await.into_iter().collect::<Result<_, _>>()?;
+        Ok(())
     }
-    let mut groups: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
-    for times in clients.join_all().await {
-        for (of, time) in times? {
+
+    /// What came of it, and the time of all kinds.
+    fn figures(self) -> Result<(Vec<Figure>, Duration), String> {
+        let Self { server, place, mut figures, clients, .. } = self;
+        let mut groups: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
+        for (of, time) in clients.into_iter().flat_map(|client| client.times) {
             of.into_iter().for_each(|group| groups.entry(group).or_default().push(time));
         }
-    }
-    let mut slowest = Duration::ZERO;
-    for (group, mut times) in groups {
-        let (p50, p99) = (percentile(&mut times, 50), percentile(&mut times, 99));
-        let (count, p50) = (times.len(), in_ms(p50));
-        let what = format!("get_users {group}, {place}, p99 of {count} (p50: {p50})");
-        figures.push(Figure::time(what, p99, TARGET));
-        if group == ALL {
-            slowest = p99;
+        let mut slowest = Duration::ZERO;
+        for (group, mut times) in groups {
+            let (p50, p99) = (percentile(&mut times, 50), percentile(&mut times, 99));
+            let (count, p50) = (times.len(), in_ms(p50));
+            let what = format!("get_users {group}, {place}, p99 of {count} (p50: {p50})");
+            figures.push(Figure::time(what, p99, TARGET));
+            if group == ALL {
+                slowest = p99;
+            }
         }
+        let what = format!("all roles behind that, {place}, resident MiB");
+        figures.push(Figure::at_most(what, resident_mib(server.pid())?, MIB_MAX));
+        Ok((figures, slowest))
     }
-    let what = format!("all roles behind that, {place}, resident MiB");
-    figures.push(Figure::at_most(what, resident_mib(server.pid())?, MIB_MAX));
-    Ok((figures, slowest))
 }
 
 /// The group of all questions.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use stowage_proto::accounts::{Account, AccountView, GetCustomerRequest, ListAccountsRequest};
 use stowage_proto::billing::{
-    BatchGetSubscriptionsRequest, BillingPeriod, Subscription, SubscriptionState,
+    BatchGetSubscriptionsRequest, BillingPeriod, Subscription, SubscriptionState, SubscriptionView,
 };
 use stowage_proto::metering::{Dimensions, RankAccountsRequest, RankField, RankedAccount};
 use stowage_types::{CustomerId, name, timestamp};
@@ -143,7 +143,9 @@ async fn subscriptions_of(
         return Ok(HashMap::new());
     }
     service_ids.sort_unstable();
-    let request = call.request(BatchGetSubscriptionsRequest { service_ids });
+    let message =
+        BatchGetSubscriptionsRequest { service_ids, view: SubscriptionView::Basic.into() };
+    let request = call.request(message);
     let answer = call.subscriptions().batch_get_subscriptions(request).await?.into_inner();
     Ok(answer.subscriptions.into_iter().map(|found| (found.service_id, found)).collect())
 }

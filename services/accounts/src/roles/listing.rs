@@ -154,7 +154,10 @@ impl Roles {
         cx: &RequestContext,
         service_ids: Vec<i64>,
     ) -> Result<Vec<Open>, CallError> {
-        let message = billing::BatchGetSubscriptionsRequest { service_ids };
+        let message = billing::BatchGetSubscriptionsRequest {
+            service_ids,
+            view: billing::SubscriptionView::Full.into(),
+        };
         let mut client = self.subscriptions.clone();
         let found = client.batch_get_subscriptions(cx.outgoing(message)).await?;
         Ok(found.into_inner().subscriptions.into_iter().map(Open::from).collect())

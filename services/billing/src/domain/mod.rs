@@ -2,6 +2,7 @@
 
 pub(crate) mod bill;
 pub(crate) mod billed_usage;
+pub(crate) mod brief;
 pub(crate) mod charge;
 pub(crate) mod closing;
 pub(crate) mod credit;

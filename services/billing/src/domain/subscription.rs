@@ -9,10 +9,11 @@ use stowage_auth::RequestContext;
 use stowage_db::Tx;
 use stowage_provider::{Error as ProviderError, NewOrder, OrderKey, OrderRef, Period, PlacedOrder};
 use stowage_types::{Currency, CustomerId, Decimal, Money, PlanId, S3uid, Violations};
-use time::{Duration, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::Billing;
-use super::period::{Span, span_at};
+use super::brief::Brief;
+use super::period::span_at;
 use super::plan::Plan;
 use crate::error::Error;
 use crate::rating::hour_after;
@@ -87,19 +88,19 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// The period it is in at `now`, or was in when it ended. Absent before it was accepted.
-    pub(crate) fn current_period(&self, now: OffsetDateTime) -> Option<Span> {
-        // An end, past or scheduled, lies in the period that it closes, and keeps the next one
-        // from starting.
-        let end = self.end_time.or(self.cancel_time);
-        let at = end.map_or(now, |end| now.min(end - Duration::microseconds(1)));
-        span_at(self.anchor_time?, self.period, at)
-    }
-
-    /// When the next period is charged; absent when it ends before.
-    pub(crate) fn next_charge_time(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        let goes_on = self.state == State::Active && self.cancel_time.is_none();
-        if goes_on { self.current_period(now).map(|span| span.end) } else { None }
+    /// What it costs, and when.
+    pub(crate) fn brief(&self) -> Brief {
+        Brief {
+            service_id: self.placed.map_or(0, |placed| placed.service_id),
+            s3uid: self.s3uid.clone(),
+            state: self.state,
+            period: self.period,
+            period_price: self.period_price,
+            base_price: self.base_price,
+            anchor_time: self.anchor_time,
+            end_time: self.end_time,
+            cancel_time: self.cancel_time,
+        }
     }
 
     /// What the provider calls it.
@@ -321,7 +322,7 @@ impl Billing {
         if found.cancel_time.is_some() {
             return Ok(found);
         }
-        let span = found.current_period(self.clock.now());
+        let span = found.brief().current_period(self.clock.now());
         let end = span.ok_or_else(|| Error::internal("a period past the calendar"))?.end;
         self.set_cancel_time(tx, found, Some(end)).await
     }

@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::plan;
 use crate::domain::Billing;
+use crate::domain::brief::Brief;
 use crate::domain::subscription::{Buyer, OrderRequest, State, Subscription};
 use crate::error::Error;
 
@@ -148,14 +149,23 @@ impl SubscriptionService for SubscriptionGrpc {
         request: Request<pb::BatchGetSubscriptionsRequest>,
     ) -> Answer<pb::BatchGetSubscriptionsResponse> {
         let cx = RequestContext::of(&request)?;
-        let ids = request.into_inner().service_ids;
+        let request = request.into_inner();
+        let (view, ids) = (request.view(), request.service_ids);
         if ids.len() > BATCH_IDS_MAX {
             let why = format!("has more than {BATCH_IDS_MAX} ids");
             return Err(Error::from(Violations::of("service_ids", why)).into());
         }
-        let found = self.0.batch_get_subscriptions(&cx, &ids).await?;
         let now = self.0.now();
-        let subscriptions = found.into_iter().map(|found| to_proto(found, now)).collect();
+        let subscriptions = match view {
+            pb::SubscriptionView::Unspecified | pb::SubscriptionView::Full => {
+                let found = self.0.batch_get_subscriptions(&cx, &ids).await?;
+                found.into_iter().map(|found| to_proto(found, now)).collect()
+            }
+            pb::SubscriptionView::Basic => {
+                let found = self.0.batch_get_briefs(&cx, &ids).await?;
+                found.into_iter().map(|found| brief_to_proto(found, now)).collect()
+            }
+        };
         Ok(Response::new(pb::BatchGetSubscriptionsResponse { subscriptions }))
     }
 }
@@ -246,29 +256,35 @@ fn state_to_proto(state: State) -> pb::SubscriptionState {
 }
 
 fn to_proto(subscription: Subscription, now: OffsetDateTime) -> pb::Subscription {
-    let period = subscription.current_period(now);
-    let next_charge_time = subscription.next_charge_time(now);
     let placed = subscription.placed;
-    let service_id = placed.map_or(0, |placed| placed.service_id);
     pb::Subscription {
-        name: name::subscription(service_id),
-        service_id,
         order_id: placed.map_or(0, |placed| placed.order_id),
         invoice_id: placed.map_or(0, |placed| placed.invoice_id),
         provider: subscription.billed_by().to_owned(),
         order_key: subscription.key.to_string(),
         customer_id: subscription.customer.0,
-        s3uid: subscription.s3uid.to_string(),
         plan_id: subscription.plan.0,
         plan_version: subscription.plan_version,
-        state: state_to_proto(subscription.state).into(),
-        period_price: Some(subscription.period_price.to_proto()),
-        period: plan::period_to_proto(subscription.period).into(),
-        period_start_time: period.map(|span| timestamp(span.start)),
-        period_end_time: period.map(|span| timestamp(span.end)),
-        next_charge_time: next_charge_time.map(timestamp),
-        cancel_time: subscription.cancel_time.map(timestamp),
         create_time: Some(timestamp(subscription.create_time)),
-        base_price: Some(subscription.base_price.to_proto()),
+        ..brief_to_proto(subscription.brief(), now)
+    }
+}
+
+fn brief_to_proto(brief: Brief, now: OffsetDateTime) -> pb::Subscription {
+    let period = brief.current_period(now);
+    let next_charge_time = period.as_ref().filter(|_| brief.goes_on()).map(|span| span.end);
+    pb::Subscription {
+        name: name::subscription(brief.service_id),
+        service_id: brief.service_id,
+        s3uid: brief.s3uid.to_string(),
+        state: state_to_proto(brief.state).into(),
+        period_price: Some(brief.period_price.to_proto()),
+        period: plan::period_to_proto(brief.period).into(),
+        period_start_time: period.as_ref().map(|span| timestamp(span.start)),
+        period_end_time: period.as_ref().map(|span| timestamp(span.end)),
+        next_charge_time: next_charge_time.map(timestamp),
+        cancel_time: brief.cancel_time.map(timestamp),
+        base_price: Some(brief.base_price.to_proto()),
+        ..pb::Subscription::default()
     }
 }

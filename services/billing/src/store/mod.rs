@@ -3,6 +3,7 @@
 pub(crate) mod amount;
 pub(crate) mod bill;
 pub(crate) mod billed_usage;
+pub(crate) mod brief;
 pub(crate) mod closing;
 pub(crate) mod customer_link;
 pub(crate) mod dunning;

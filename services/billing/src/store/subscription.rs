@@ -188,21 +188,27 @@ pub(crate) async fn list(
     scope: Scope,
     service_ids: &[i64],
 ) -> Result<Vec<Subscription>, Error> {
+    if service_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (filter, args) = named(provider, scope, service_ids);
+    let sql = format!("{} {filter}", select!());
+    from.fetch_all_built(sql, args).await?.into_iter().map(subscription_of).collect()
+}
+
+/// The condition on those within the scope among the ids, and their order.
+pub(super) fn named(provider: &str, scope: Scope, service_ids: &[i64]) -> (String, Args) {
     let customer = match scope {
         Scope::Everything => None,
         Scope::Customer(CustomerId(id)) => Some(id),
     };
-    if service_ids.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut args: Args = args![provider, customer.is_none(), customer.unwrap_or(0)];
     let numbers = args.push_all(service_ids.iter().copied());
-    let sql = format!(
-        "{} WHERE s.provider = $1 AND ($2 OR s.customer_id = $3) AND s.service_id IN ({numbers}) \
-         ORDER BY s.service_id",
-        select!(),
+    let filter = format!(
+        "WHERE s.provider = $1 AND ($2 OR s.customer_id = $3) AND s.service_id IN ({numbers}) \
+         ORDER BY s.service_id"
     );
-    from.fetch_all_built(sql, args).await?.into_iter().map(subscription_of).collect()
+    (filter, args)
 }
 
 /// Reserves an order.
@@ -409,15 +415,22 @@ pub(crate) async fn set_mirrored(tx: &mut Tx, key: &OrderKey, version: i64) -> R
     Ok(())
 }
 
+pub(super) fn state(text: &str) -> Result<State, Error> {
+    let known = State::ALL.into_iter().find(|state| state.text() == text);
+    known.ok_or_else(|| damaged(format!("{text:?} is no state")))
+}
+
+pub(super) fn price(nanos: i64, code: &str) -> Result<Money, Error> {
+    Ok(Money::from_nanos(from_nanos(nanos).nanos(), currency(code)?))
+}
+
 pub(crate) fn subscription_of(row: Row) -> Result<Subscription, Error> {
-    let state = State::ALL.into_iter().find(|state| state.text() == row.state);
     let placed = match (row.order_id, row.invoice_id, row.service_id) {
         (Some(order_id), Some(invoice_id), Some(service_id)) => {
             Some(PlacedOrder { order_id, invoice_id, service_id })
         }
         _ => None,
     };
-    let price = from_nanos(row.period_nanos);
     Ok(Subscription {
         key: OrderKey::parse(&row.order_key).map_err(damaged)?,
         provider: row.provider,
@@ -428,10 +441,10 @@ pub(crate) fn subscription_of(row: Row) -> Result<Subscription, Error> {
         plan_version: small(row.plan_version)?,
         title: row.title,
         location: row.location,
-        state: state.ok_or_else(|| damaged(format!("{:?} is no state", row.state)))?,
+        state: state(&row.state)?,
         placed,
         period: period(&row.period)?,
-        period_price: Money::from_nanos(price.nanos(), currency(&row.currency)?),
+        period_price: price(row.period_nanos, &row.currency)?,
         base_price: from_nanos(row.base_price_nanos),
         anchor_time: row.anchor_time,
         end_time: row.end_time,

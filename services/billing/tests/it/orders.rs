@@ -187,7 +187,7 @@ async fn an_undone_key_is_spent_whether_its_order_came_or_not() {
         assert_eq!(metadata_of(late.as_ref().unwrap_err(), "state").as_deref(), Some("cancelled"));
         assert_reason(late, Code::FailedPrecondition, ErrorReason::SubscriptionState);
     }
-    let ids = pb::BatchGetSubscriptionsRequest { service_ids: vec![1, 2, 3] };
+    let ids = pb::BatchGetSubscriptionsRequest { service_ids: vec![1, 2, 3], ..Default::default() };
     let found = sagas.batch_get_subscriptions(ids).await.unwrap().into_inner().subscriptions;
     assert_eq!(found.len(), 2);
     for undone in found {
@@ -222,7 +222,7 @@ async fn an_undo_that_races_its_order_wins() {
         assert_reason(answer, Code::FailedPrecondition, ErrorReason::SubscriptionState);
     }
     let service_ids = (1..=40).collect();
-    let ids = pb::BatchGetSubscriptionsRequest { service_ids };
+    let ids = pb::BatchGetSubscriptionsRequest { service_ids, ..Default::default() };
     let found = kit.sagas().batch_get_subscriptions(ids).await.unwrap().into_inner();
     for left in found.subscriptions {
         assert_eq!(left.state(), pb::SubscriptionState::Cancelled, "{left:?}");
@@ -263,7 +263,7 @@ async fn a_subscription_ends_once() {
     let answer = sagas.activate_subscription(activate("k1")).await;
     assert_reason(answer, Code::FailedPrecondition, ErrorReason::SubscriptionState);
     sagas.undo_order(undo("k1")).await.unwrap();
-    let ids = pb::BatchGetSubscriptionsRequest { service_ids: vec![1] };
+    let ids = pb::BatchGetSubscriptionsRequest { service_ids: vec![1], ..Default::default() };
     let found = sagas.batch_get_subscriptions(ids).await.unwrap().into_inner().subscriptions;
     assert_eq!(found[0].state(), pb::SubscriptionState::Cancelled, "an undo goes back all the way");
     let absent = sagas.terminate_subscription(terminate(99)).await;
@@ -286,10 +286,14 @@ async fn subscriptions_are_seen_by_their_owner_and_those_who_see_everything() {
         (principal(admin, None), vec![1, 2, 3]),
         (principal(admin, Some(8)), vec![2]),
     ] {
-        let request = pb::BatchGetSubscriptionsRequest { service_ids: vec![3, 1, 2, 2, 77, -1] };
-        let found = kit.subscriptions(&who).batch_get_subscriptions(request).await.unwrap();
-        let ids: Vec<_> = found.into_inner().subscriptions.iter().map(|s| s.service_id).collect();
-        assert_eq!(ids, expected, "{who:?}");
+        for view in [pb::SubscriptionView::Full, pb::SubscriptionView::Basic] {
+            let service_ids = vec![3, 1, 2, 2, 77, -1];
+            let request = pb::BatchGetSubscriptionsRequest { service_ids, view: view.into() };
+            let found = kit.subscriptions(&who).batch_get_subscriptions(request).await.unwrap();
+            let found = found.into_inner().subscriptions;
+            let ids: Vec<_> = found.iter().map(|found| found.service_id).collect();
+            assert_eq!(ids, expected, "{who:?} {view:?}");
+        }
     }
     let mut for_another = kit.subscriptions(&principal(PrincipalRole::Service, Some(8)));
     let change = |service_id| pb::ChangeSubscriptionPlanRequest {
@@ -309,7 +313,8 @@ async fn subscriptions_are_seen_by_their_owner_and_those_who_see_everything() {
     for_another.undo_order(undo("a")).await.unwrap();
     kit.sagas().activate_subscription(activate("a")).await.unwrap();
 
-    let request = pb::BatchGetSubscriptionsRequest { service_ids: vec![1; 1001] };
+    let request =
+        pb::BatchGetSubscriptionsRequest { service_ids: vec![1; 1001], ..Default::default() };
     let answer = kit.sagas().batch_get_subscriptions(request).await;
     assert_reason(answer, Code::InvalidArgument, ErrorReason::InvalidField);
 }

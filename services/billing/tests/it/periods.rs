@@ -18,10 +18,27 @@ async fn active(kit: &Kit) -> Subscriptions {
     sagas
 }
 
+/// The subscription; what is shown of it when little is asked for is the same.
 async fn read(sagas: &mut Subscriptions) -> pb::Subscription {
-    let request = pb::BatchGetSubscriptionsRequest { service_ids: vec![1] };
-    let mut found = sagas.batch_get_subscriptions(request).await.unwrap().into_inner();
-    found.subscriptions.remove(0)
+    let mut of = async |view: pb::SubscriptionView| {
+        let request = pb::BatchGetSubscriptionsRequest { service_ids: vec![1], view: view.into() };
+        let mut found = sagas.batch_get_subscriptions(request).await.unwrap().into_inner();
+        found.subscriptions.remove(0)
+    };
+    let full = of(pb::SubscriptionView::Full).await;
+    let basic = pb::Subscription {
+        order_id: 0,
+        invoice_id: 0,
+        provider: String::new(),
+        order_key: String::new(),
+        customer_id: 0,
+        plan_id: 0,
+        plan_version: 0,
+        create_time: None,
+        ..full.clone()
+    };
+    assert_eq!(of(pb::SubscriptionView::Basic).await, basic);
+    full
 }
 
 async fn schedule(sagas: &mut Subscriptions) -> pb::Subscription {

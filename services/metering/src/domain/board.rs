@@ -164,6 +164,11 @@ impl Board {
         };
         let of = self.figures.of(wanted.field);
         let has = |place: &u32| places.has(*place as usize);
+        let (order, skip) = match anew.is_empty() {
+            true => behind(order, of, places, wanted),
+            false => (&order[..], wanted.skip),
+        };
+        let wanted = Wanted { skip, ..wanted };
         let lines = match wanted.ascending {
             false => self.lines(order.iter().copied().filter(has), anew, wanted),
             true => {
@@ -218,6 +223,47 @@ impl Board {
     }
 }
 
+/// What of an order is left behind the places that are skipped, and how many are to be skipped of
+/// that: of equal figures that are turned around, those before the page.
+fn behind<'a>(
+    order: &'a [u32],
+    figures: &[i64],
+    places: &Places,
+    Wanted { ascending, skip, .. }: Wanted,
+) -> (&'a [u32], usize) {
+    let has = |place: &u32| places.has(*place as usize);
+    // Where all are wanted none needs to be looked at.
+    let is_whole = places.count == order.len();
+    if !ascending {
+        let first = match is_whole {
+            true => skip.min(order.len()),
+            false => nth_of(order.iter().map(has), skip),
+        };
+        return (&order[first..], 0);
+    }
+    let skipped = match is_whole {
+        true => skip.min(order.len()),
+        false => nth_of(order.iter().rev().map(has), skip),
+    };
+    let (rest, behind) = order.split_at(order.len() - skipped);
+    let Some(next) = rest.last() else { return (rest, 0) };
+    let is_equal = |place: &&u32| figures[**place as usize] == figures[*next as usize];
+    let equal = behind.iter().take_while(is_equal).count();
+    (&order[..rest.len() + equal], behind[..equal].iter().filter(|place| has(place)).count())
+}
+
+/// How many flags there are before the one that follows `skip` set ones.
+fn nth_of(flags: impl ExactSizeIterator<Item = bool>, skip: usize) -> usize {
+    let (count, mut left) = (flags.len(), skip);
+    for (index, is_set) in flags.enumerate() {
+        if is_set && left == 0 {
+            return index;
+        }
+        left -= usize::from(is_set);
+    }
+    count
+}
+
 /// Open meters, the largest figure first.
 fn in_order(roster: &Roster, figures: &[i64]) -> Vec<u32> {
     let open = figures.iter().enumerate().filter(|(place, _)| roster.is_open(*place));
@@ -236,4 +282,83 @@ pub(crate) fn without(roster: &Roster, places: &Places, keys: &HashSet<u128>) ->
         rest.unset(place);
     }
     rest
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use stowage_types::{CustomerId, PlanId};
+
+    use super::*;
+    use crate::domain::Dimensions;
+    use crate::domain::roster::{Filter, Reading, s3uid_of};
+
+    /// Accounts whose ids and s3uids are in different orders.
+    fn roster(count: usize) -> Roster {
+        let mut reading = Reading::of(None, 0);
+        for (key, id) in (0..count).zip(0_i64..) {
+            reading.add(&Dimensions {
+                s3uid: s3uid_of(key as u128).unwrap(),
+                account_id: id * 7 % 41,
+                customer: CustomerId(1),
+                email: "ann@example.com".to_owned(),
+                plan: PlanId(1),
+                location: "DE".to_owned(),
+                storage_type: "ssd".to_owned(),
+                billing: "ledger".to_owned(),
+                gb_bytes: 1 << 30,
+            });
+        }
+        reading.done(None)
+    }
+
+    proptest! {
+        #[test]
+        fn pages_are_parts_of_the_whole_order(
+            meters in vec((0..4_i64, any::<bool>()), 0..40),
+            skip in 0..50_usize,
+            max in 0..50_usize,
+        ) {
+            let roster = Arc::new(roster(meters.len()));
+            let mut figures = Figures::none_of(meters.len());
+            for (place, (figure, _)) in meters.iter().enumerate() {
+                figures.add(place, *figure, 3 - *figure);
+            }
+            let time = OffsetDateTime::UNIX_EPOCH;
+            let board = Board::new(Arc::clone(&roster), &[Arc::new(figures)], [time; 3]);
+            let all = roster.matching(&Filter::default());
+            let left_out = meters.iter().zip(0..).filter(|((_, is_in), _)| !is_in);
+            let left_out = left_out.map(|(_, place)| roster.tie(place).1).collect();
+            for places in [(*all).clone(), without(&roster, &all, &left_out)] {
+                for field in [RankField::Traffic, RankField::StoragePeak] {
+                    for ascending in [false, true] {
+                        let of = |skip, max| {
+                            let wanted = Wanted { field, ascending, skip, max };
+                            board.page(&places, Vec::new(), wanted)
+                        };
+                        let (whole, total) = of(0, usize::MAX);
+                        prop_assert_eq!(whole.len(), places.count);
+                        prop_assert!(is_in_order(&board, &whole, field, ascending));
+                        let page: Vec<Line> = whole.into_iter().skip(skip).take(max).collect();
+                        prop_assert_eq!(of(skip, max), (page, total));
+                    }
+                }
+            }
+        }
+    }
+
+    /// By the figure, and accounts of the same figure one way only.
+    fn is_in_order(board: &Board, lines: &[Line], field: RankField, ascending: bool) -> bool {
+        let sorted = |line: &Line| {
+            let Line::Kept { key, traffic_bytes, stored_bytes_peak } = line else { return None };
+            let figure = match field {
+                RankField::Traffic => *traffic_bytes,
+                RankField::StoragePeak => *stored_bytes_peak,
+            };
+            let place = board.roster.place_of(*key)?;
+            Some((if ascending { figure } else { -figure }, board.roster.tie(place)))
+        };
+        lines.is_sorted_by_key(sorted)
+    }
 }

@@ -1,43 +1,16 @@
 //! Facts by the hour of their time, on SQLite only.
 //!
 //! Collectors tell what moved in the last hour of all accounts. In an index that begins with the
-//! account each of them is on another page; in one that begins with the hour they are side by side.
-//! An account's facts of a period are then found hour by hour. PostgreSQL has partitions, and more
-//! memory: there the index of the migration stays.
+//! account each of them is on another page; in one that begins with the hour (see `index`) they are
+//! side by side. An account's facts of a period are then found hour by hour. PostgreSQL has
+//! partitions, and more memory: there the index of the migration stays.
 
-use stowage_db::{Args, Db, Error};
-
-/// Takes the place of the migration's index. Times are texts of one width: `2026-11-23T15:30:...`.
-const INDEX: [&str; 2] = [
-    "CREATE INDEX fact_of_hour ON fact (substr(time, 1, 13), s3uid)",
-    "DROP INDEX IF EXISTS fact_of_account",
-];
 /// All hours from `$2` to `$3`.
 pub(super) const ALL: &str = "WITH RECURSIVE hours (hour) AS (SELECT substr($2, 1, 13) \
     UNION ALL SELECT strftime('%Y-%m-%dT%H', hour || ':00:00', '+1 hour') FROM hours \
     WHERE hour < substr($3, 1, 13))";
 /// The facts of each of them.
 pub(super) const OF_EACH: &str = "hours CROSS JOIN fact WHERE substr(time, 1, 13) = hour";
-
-/// Makes the index, if it is not there. That takes about a second for each million facts, once.
-pub(crate) async fn ensure(db: &Db) -> Result<(), Error> {
-    const THERE: &str = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'fact_of_hour'), \
-        EXISTS (SELECT 1 FROM fact)";
-    if db.is_postgres() {
-        return Ok(());
-    }
-    let mut tx = db.begin().await?;
-    let (is_there, has_facts): (bool, bool) = tx.fetch_one(THERE, Args::new()).await?;
-    if !is_there {
-        if has_facts {
-            tracing::info!("facts get an index by their hours, a second for each million");
-        }
-        for sql in INDEX {
-            tx.execute(sql, Args::new()).await?;
-        }
-    }
-    tx.commit().await
-}
 
 #[cfg(test)]
 mod tests {
@@ -47,8 +20,8 @@ mod tests {
 
     use super::*;
     use crate::domain::{Fact, Flow, Period, What};
-    use crate::store::fact;
     use crate::store::tests::{Store, uid};
+    use crate::store::{fact, index};
 
     #[tokio::test]
     async fn facts_of_an_account_are_looked_for_in_the_hours_of_a_period() {
@@ -56,7 +29,7 @@ mod tests {
         if store.db.is_postgres() {
             return;
         }
-        ensure(&store.db).await.unwrap();
+        index::ensure(&store.db).await.unwrap();
         let sql = format!("EXPLAIN QUERY PLAN {ALL} SELECT id FROM {OF_EACH} AND s3uid = $1");
         let args = args!["a", "2026-11-23T15", "2026-11-23T17"];
         // Of the writer: a reader learns of a changed file when it reads, and a plan reads nothing.

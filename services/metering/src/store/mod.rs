@@ -6,6 +6,7 @@ pub(crate) mod bucket;
 pub(crate) mod conflict;
 pub(crate) mod fact;
 pub(crate) mod hour;
+pub(crate) mod index;
 pub(crate) mod limits;
 pub(crate) mod meter;
 pub(crate) mod metered;

@@ -171,6 +171,16 @@ pub(crate) async fn latest(
     if among.is_empty() {
         return Ok(HashMap::new());
     }
+    let (sql, args) = select_latest(ranking, among);
+    let rows: Vec<LatestRow> = fetch(db, sql, args).await?;
+    let by_uid = |row: LatestRow| {
+        let latest = row.read()?;
+        Ok((latest.dimensions.s3uid.clone(), latest))
+    };
+    rows.into_iter().map(by_uid).collect()
+}
+
+fn select_latest(ranking: &Ranking, among: &[S3uid]) -> (String, Args) {
     let mut args = Args::new();
     let filter = filter(ranking, Some(among), &mut args);
     let sql = format!(
@@ -178,12 +188,7 @@ pub(crate) async fn latest(
          FROM meter m LEFT JOIN account a ON a.s3uid = m.s3uid WHERE {filter}) \
          SELECT {LATEST} FROM figures"
     );
-    let rows: Vec<LatestRow> = fetch(db, sql, args).await?;
-    let by_uid = |row: LatestRow| {
-        let latest = row.read()?;
-        Ok((latest.dimensions.s3uid.clone(), latest))
-    };
-    rows.into_iter().map(by_uid).collect()
+    (sql, args)
 }
 
 /// Accounts that have a bucket of this name.
@@ -314,4 +319,42 @@ fn filter(ranking: &Ranking, among: Among<'_>, args: &mut Args) -> String {
         text.push_str(&format!(" AND m.s3uid IN ({uids})"));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use stowage_types::PlanId;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::domain::RankBy;
+    use crate::store::index;
+    use crate::store::tests::{Store, uid};
+
+    #[tokio::test]
+    async fn of_a_meter_that_is_shown_only_the_index_is_read() {
+        let store = Store::start().await;
+        if store.db.is_postgres() {
+            return;
+        }
+        index::ensure(&store.db).await.unwrap();
+        let start = datetime!(2026-11-01 0:00 UTC);
+        for plan in [None, Some(PlanId(1))] {
+            let ranking = Ranking {
+                by: RankBy { plan, ..RankBy::default() },
+                days: Period { from: start, to: start },
+                visible_to: None,
+                skip: 0,
+                max: 50,
+            };
+            let (sql, args) = select_latest(&ranking, &[uid(1), uid(2)]);
+            let mut tx = store.db.begin().await.unwrap();
+            let plan = format!("EXPLAIN QUERY PLAN {sql}");
+            let plan: Vec<(i64, i64, i64, String)> = tx.fetch_all_built(plan, args).await.unwrap();
+            let is_used = |(.., step): &(i64, i64, i64, String)| {
+                step.contains("SEARCH m USING COVERING INDEX meter_shown (s3uid=? AND")
+            };
+            assert!(plan.iter().any(is_used), "{plan:?}");
+        }
+    }
 }

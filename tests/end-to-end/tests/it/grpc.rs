@@ -101,7 +101,10 @@ async fn order(caller: &Caller, plan: &Plan) -> stowage_proto::accounts::Account
     let only = accounts.get_account(get).await.expect("the only account").into_inner();
     assert_eq!(only.s3uid, account.s3uid);
     let mut subscriptions = SubscriptionServiceClient::new(caller.clone());
-    let request = BatchGetSubscriptionsRequest { service_ids: vec![account.service_id] };
+    let request = BatchGetSubscriptionsRequest {
+        service_ids: vec![account.service_id],
+        ..Default::default()
+    };
     let found = subscriptions.batch_get_subscriptions(request).await.expect("subscriptions");
     let found = found.into_inner().subscriptions;
     assert_eq!(found.len(), 1);

@@ -257,7 +257,7 @@ fn readings(names: &Names) -> Vec<(&'static str, Vec<u8>)> {
     let deletions = storage::ListBucketDeletionsRequest { parent, ..Default::default() };
     let objects = storage::ListObjectsRequest { parent: names.bucket(), ..Default::default() };
     let service_ids = vec![names.service_id];
-    let subscription = billing::BatchGetSubscriptionsRequest { service_ids };
+    let subscription = billing::BatchGetSubscriptionsRequest { service_ids, ..Default::default() };
     vec![
         ("accounts.v1.AccountService/GetAccount", account.encode_to_vec()),
         ("accounts.v1.AccountService/ListAccessKeys", keys.encode_to_vec()),

@@ -212,7 +212,7 @@ pub(super) const ROWS: &[Row] = &[
         AsMissing,
         |n| {
             let service_ids = vec![n.service_id];
-            pb::BatchGetSubscriptionsRequest { service_ids }.encode_to_vec()
+            pb::BatchGetSubscriptionsRequest { service_ids, ..Default::default() }.encode_to_vec()
         },
     ),
 ];

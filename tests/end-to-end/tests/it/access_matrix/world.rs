@@ -233,7 +233,7 @@ impl World {
         names.service_id = account.service_id;
         names.bucket = bucket;
         let ids = vec![names.service_id];
-        let get = billing::BatchGetSubscriptionsRequest { service_ids: ids };
+        let get = billing::BatchGetSubscriptionsRequest { service_ids: ids, ..Default::default() };
         let path = "billing.v1.SubscriptionService/BatchGetSubscriptions";
         let got: billing::BatchGetSubscriptionsResponse = ask(caller, path, get).await;
         names.order_key = got.subscriptions[0].order_key.clone();

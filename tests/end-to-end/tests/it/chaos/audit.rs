@@ -130,7 +130,7 @@ async fn contracts_agree(site: &Site, client: &Client) {
     assert_eq!(sorted(found), wanted, "{}", customer.email);
 
     let service_ids = accounts.iter().map(|account| account.service_id).collect();
-    let request = BatchGetSubscriptionsRequest { service_ids };
+    let request = BatchGetSubscriptionsRequest { service_ids, ..Default::default() };
     let mut billing = SubscriptionServiceClient::new(site.as_admin());
     let found = billing.batch_get_subscriptions(request).await.expect("billing answers");
     let found = found.into_inner().subscriptions;
