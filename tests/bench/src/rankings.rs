@@ -35,7 +35,7 @@ const LIMIT: usize = 50;
 pub(crate) struct Size {
     pub(crate) accounts: i64,
     pub(crate) months: i32,
-    /// How long each is asked.
+    /// How long each is asked, in whole turns.
     pub(crate) seconds: u64,
 }
 

@@ -38,9 +38,10 @@ impl Brief {
         span_at(self.anchor_time?, self.period, at)
     }
 
-    /// Whether another period follows the current one.
-    pub(crate) fn goes_on(&self) -> bool {
-        self.state == State::Active && self.cancel_time.is_none()
+    /// When the next period is charged; absent when it ends before.
+    pub(crate) fn next_charge_time(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let goes_on = self.state == State::Active && self.cancel_time.is_none();
+        if goes_on { self.current_period(now).map(|span| span.end) } else { None }
     }
 }
 

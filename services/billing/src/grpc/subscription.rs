@@ -272,7 +272,6 @@ fn to_proto(subscription: Subscription, now: OffsetDateTime) -> pb::Subscription
 
 fn brief_to_proto(brief: Brief, now: OffsetDateTime) -> pb::Subscription {
     let period = brief.current_period(now);
-    let next_charge_time = period.as_ref().filter(|_| brief.goes_on()).map(|span| span.end);
     pb::Subscription {
         name: name::subscription(brief.service_id),
         service_id: brief.service_id,
@@ -282,7 +281,7 @@ fn brief_to_proto(brief: Brief, now: OffsetDateTime) -> pb::Subscription {
         period: plan::period_to_proto(brief.period).into(),
         period_start_time: period.as_ref().map(|span| timestamp(span.start)),
         period_end_time: period.as_ref().map(|span| timestamp(span.end)),
-        next_charge_time: next_charge_time.map(timestamp),
+        next_charge_time: brief.next_charge_time(now).map(timestamp),
         cancel_time: brief.cancel_time.map(timestamp),
         base_price: Some(brief.base_price.to_proto()),
         ..pb::Subscription::default()

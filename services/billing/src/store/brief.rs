@@ -6,7 +6,7 @@ use stowage_types::S3uid;
 use time::OffsetDateTime;
 
 use super::amount::{damaged, from_nanos, period};
-use super::subscription::{named, price, state};
+use super::subscription::{named, price, sold, state};
 use crate::domain::brief::Brief;
 
 #[derive(sqlx::FromRow)]
@@ -48,12 +48,11 @@ pub(crate) async fn list(
     scope: Scope,
     service_ids: &[i64],
 ) -> Result<Vec<Brief>, Error> {
-    const SELECT: &str = "SELECT s.service_id, s.s3uid, s.state, s.currency, s.anchor_time, \
-        s.end_time, s.cancel_time, v.period, v.base_price_nanos, r.period_nanos \
-        FROM subscription s \
-        JOIN plan_version v ON v.plan_id = s.plan_id AND v.version = s.plan_version \
-        JOIN plan_price r ON r.plan_id = s.plan_id AND r.version = s.plan_version \
-        AND r.currency = s.currency";
+    const SELECT: &str = concat!(
+        "SELECT s.service_id, s.s3uid, s.state, s.currency, s.anchor_time, s.end_time, \
+         s.cancel_time, v.period, v.base_price_nanos, r.period_nanos ",
+        sold!()
+    );
     if service_ids.is_empty() {
         return Ok(Vec::new());
     }

@@ -41,24 +41,34 @@ pub(crate) struct Row {
     period_nanos: i64,
 }
 
-/// A subscription `s` with the version `v` and the price `r` it was sold with.
+/// All that a [`Row`] has.
 macro_rules! select {
     ($filter:literal) => {
         concat!(select!(), " ", $filter)
     };
     () => {
-        "SELECT s.order_key, s.provider, s.installation, s.customer_id, s.s3uid, s.plan_id, \
+        concat!(
+            "SELECT s.order_key, s.provider, s.installation, s.customer_id, s.s3uid, s.plan_id, \
          s.plan_version, s.currency, s.location, s.state, s.service_id, s.order_id, s.invoice_id, \
          s.anchor_time, s.end_time, s.cancel_time, s.schedule_version, s.mirrored_version, \
          s.plan_changes, s.plan_changes_told, s.period_number, s.close_time, s.create_time, \
-         v.title, v.period, v.base_price_nanos, r.period_nanos \
-         FROM subscription s \
+         v.title, v.period, v.base_price_nanos, r.period_nanos ",
+            $crate::store::subscription::sold!()
+        )
+    };
+}
+pub(crate) use select;
+
+/// A subscription `s` with the version `v` and the price `r` it was sold with.
+macro_rules! sold {
+    () => {
+        "FROM subscription s \
          JOIN plan_version v ON v.plan_id = s.plan_id AND v.version = s.plan_version \
          JOIN plan_price r ON r.plan_id = s.plan_id AND r.version = s.plan_version \
          AND r.currency = s.currency"
     };
 }
-pub(crate) use select;
+pub(crate) use sold;
 
 /// Locks the key's row until the end of the transaction; true: the key is spent.
 pub(crate) async fn lock_key(
