@@ -15,8 +15,6 @@ use crate::{RATES_OUT_OF_REACH, database};
 
 /// Begins the name of a database; the number of accounts follows.
 const DATABASE: &str = "stowage_bench_rankings";
-/// As its documentation advises: twice the processors.
-const CONNECTIONS: (&str, &str) = ("STOWAGE_DATABASE_CONNECTIONS_MAX", "4");
 /// Accounts of a customer.
 const OF_CUSTOMER: i64 = 10;
 const FIRST_CUSTOMER: i64 = 1_000_000;
@@ -162,11 +160,11 @@ impl Words {
             ("accounts", "account"),
             "s3uid, account_id, customer_id, plan_id, plan_version, location, storage_type, state, \
              endpoint, quota_bytes, bucket_max, gb_bytes, bucket, service_id, order_id, \
-             invoice_id, billing, create_time, active_time",
+             invoice_id, billing, create_time, active_time, currency",
             &format!(
                 "UID, 1000000 + n, 1000000 + n / 10, 1 + n % 5, 1, 'NL', 'standard', 'ACTIVE', \
                  'https://s3.example.org', 0, 100, 1000000000, 'bucket-' || n, 1000000 + n, \
-                 1000000 + n, 0, 'ledger', {now}, {now}"
+                 1000000 + n, 0, 'ledger', {now}, {now}, 'EUR'"
             ),
             size,
         );
@@ -253,7 +251,6 @@ pub(crate) async fn start_on_postgres(
     let (options, own) = database::anew(&database).await?;
     let mut settings = RATES_OUT_OF_REACH.to_vec();
     settings.push(("STOWAGE_DATABASE_URL", &own));
-    settings.push(CONNECTIONS);
     let server = Process::start_program(program, &settings).await;
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.map_err(text)?;
     let filled = filled(size);

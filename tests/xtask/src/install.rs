@@ -22,7 +22,8 @@ const fn tool(program: &'static str, package: &'static str, why: &'static str) -
 }
 
 const TOOLS: &[Tool] = &[
-    tool("cc", "gcc libc6-dev", "SQLite and ring are compiled from C"),
+    tool("cc", "gcc libc6-dev", "SQLite, ring and the allocator are compiled from C"),
+    tool("make", "make", "the allocator is built by it"),
     tool("rclone", "rclone", "an S3 client that is not ours"),
     tool("s3cmd", "s3cmd", "another S3 client that is not ours"),
     // Debian's own, whatever else is on the path.

@@ -122,9 +122,9 @@ fn read(rows: Vec<Row>) -> Result<Vec<Account>, Error> {
 pub(crate) fn insert(tx: &mut Tx, state: &OrderState, account_id: i64, now: OffsetDateTime) {
     const SQL: &str = "INSERT INTO account (s3uid, account_id, customer_id, plan_id, \
         plan_version, location, storage_type, state, endpoint, quota_bytes, bucket_max, gb_bytes, \
-        bucket, service_id, order_id, invoice_id, billing, create_time, guard_key, key_max) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'PENDING', $8, $9, $10, $11, $12, 0, 0, 0, $13, $14, \
-        $15, $16)";
+        bucket, service_id, order_id, invoice_id, billing, create_time, guard_key, key_max, \
+        currency) VALUES ($1, $2, $3, $4, $5, $6, $7, 'PENDING', $8, $9, $10, $11, $12, 0, 0, 0, \
+        $13, $14, $15, $16, $17)";
     let args = args![
         state.s3uid.as_str(),
         account_id,
@@ -142,6 +142,7 @@ pub(crate) fn insert(tx: &mut Tx, state: &OrderState, account_id: i64, now: Offs
         now,
         state.guard_key.as_deref(),
         state.key_max,
+        state.currency.as_str(),
     ];
     tx.defer(SQL, args);
 }

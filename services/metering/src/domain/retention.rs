@@ -66,7 +66,7 @@ impl Metering {
     /// kept. Before the first fact.
     pub(crate) async fn begin_facts(&self) -> Result<(), Error> {
         self.make_partitions().await?;
-        store::index::ensure(&self.db).await?;
+        store::sqlite::ensure(&self.db).await?;
         // Without it facts are taken all the same, if more slowly.
         if let Err(error) = store::room::ensure(&self.db).await {
             tracing::warn!(?error, "pages of tables get no room for rows that change");

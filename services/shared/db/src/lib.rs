@@ -57,7 +57,7 @@ mod writer;
 pub use args::{Args, Nullable, Value};
 pub use db::{Db, OfPostgres, OfSqlite, Query, Row};
 pub use error::{Error, OpenError};
-pub use postgres::{CONNECTIONS_DEFAULT, Server};
+pub use postgres::{Server, connections_default};
 pub use tx::Tx;
 
 /// Takes the next value of a named sequence: 1 at first. Values of transactions that are rolled

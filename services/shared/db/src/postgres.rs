@@ -5,6 +5,7 @@
 //! transactions have a bound there. Here every statement has one too, for a server that was lost.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,8 +18,11 @@ use tokio::sync::Notify;
 use crate::args::Args;
 use crate::error::{Error, OpenError};
 
-/// Connections of one role, unless set otherwise.
-pub const CONNECTIONS_DEFAULT: u32 = 16;
+/// Connections of one role, unless set otherwise: so many for each processor of this machine,
+/// within bounds. A role has no work for more, and the slowest answers take longer, since the
+/// server's processes take turns: see the bench's rankings.
+const CONNECTIONS_PER_CORE: usize = 2;
+const CONNECTIONS_DEFAULT: RangeInclusive<usize> = 4..=16;
 /// How long a caller waits for a connection.
 const ACQUIRE_MAX: Duration = Duration::from_secs(10);
 /// A connection that was idle for longer is tried before it is used.
@@ -81,6 +85,14 @@ const BYTE_ORDER: &str = "DO $$ DECLARE t record; BEGIN IF 'a' < 'B' THEN \
             AND c.relname <> '_sqlx_migrations' GROUP BY c.relname \
     LOOP EXECUTE format('ALTER TABLE %I %s', t.relname, t.changes); END LOOP; END IF; END $$";
 
+/// Connections of one role where none are set: twice this machine's processors, 4 to 16.
+#[must_use]
+pub fn connections_default() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (least, most) = CONNECTIONS_DEFAULT.into_inner();
+    u32::try_from((cores * CONNECTIONS_PER_CORE).clamp(least, most)).unwrap_or(u32::MAX)
+}
+
 /// A database of a PostgreSQL server. It holds a schema for each role. Cheap to clone; does not
 /// print its password.
 #[derive(Clone)]
@@ -105,10 +117,10 @@ impl Server {
             .statement_cache_capacity(STATEMENTS_KEPT)
             .log_statements(tracing::log::LevelFilter::Off)
             .log_slow_statements(tracing::log::LevelFilter::Warn, Duration::from_secs(1));
-        Ok(Self { options, connections_max: CONNECTIONS_DEFAULT })
+        Ok(Self { options, connections_max: connections_default() })
     }
 
-    /// Bounds the connections of each role, at least 1. Default: [`CONNECTIONS_DEFAULT`].
+    /// Bounds the connections of each role, at least 1. Default: [`connections_default`].
     #[must_use]
     pub fn with_connections_max(self, connections_max: u32) -> Self {
         Self { connections_max: connections_max.max(1), ..self }

@@ -11,7 +11,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 use tempfile::TempDir;
 
-use crate::{Db, OpenError, Server};
+use crate::{Args, Db, OpenError, Server};
 use sqlx::migrate::Migrator;
 
 /// The address of the server for tests.
@@ -115,6 +115,20 @@ impl Scratch {
             None => Db::open(&self.folder().join(format!("{role}.db")), migrator).await,
         }
     }
+}
+
+/// How SQLite goes about a query, a line for each step: `SEARCH a USING COVERING INDEX ...`.
+///
+/// Of the connection that writes: a reader learns of a changed file when it reads, and a plan reads
+/// nothing.
+///
+/// # Panics
+/// When the query is none, or the database is not SQLite.
+pub async fn plan_of(db: &Db, sql: &str, args: Args) -> Vec<String> {
+    let mut tx = db.begin().await.expect("a transaction begins");
+    let plan = tx.fetch_all_built(format!("EXPLAIN QUERY PLAN {sql}"), args).await;
+    let plan: Vec<(i64, i64, i64, String)> = plan.expect("a query has a plan");
+    plan.into_iter().map(|(.., step)| step).collect()
 }
 
 /// An order that is not that of bytes, as many servers have it.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use stowage_db::CONNECTIONS_DEFAULT;
+use stowage_db::connections_default;
 
 use super::sections::secret;
 use crate::data::read_secret;
@@ -20,8 +20,9 @@ pub struct Database {
     pub url: Option<SecretString>,
     /// File of the password, where the URL has none.
     pub password_file: Option<PathBuf>,
-    /// Connections of each role, at most. Default 16, at least 2, at most 1000. Twice the database
-    /// server's processors is enough: more take turns on them, and the slowest answers take longer.
+    /// Connections of each role, at most; at least 2, at most 1000. Default: twice this machine's
+    /// processors, 4 to 16. Twice the database server's are enough: more take turns on them, and
+    /// the slowest answers take longer.
     pub connections_max: u32,
 }
 
@@ -45,7 +46,7 @@ pub struct Amqp {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: None, password_file: None, connections_max: CONNECTIONS_DEFAULT }
+        Self { url: None, password_file: None, connections_max: connections_default() }
     }
 }
 
