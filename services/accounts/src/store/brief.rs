@@ -87,12 +87,10 @@ mod tests {
         let place = Scratch::on_files();
         let db = place.open("accounts", &MIGRATOR).await.unwrap();
         let uids = [1, 2].map(|n| S3uid::parse(&format!("{n:032x}")).unwrap());
-        for owner in [None, Some(CustomerId(1001))] {
-            let (sql, args) = select(owner, &uids, (0, 50));
-            let plan = plan_of(&db, &sql, args).await;
-            let step = "SEARCH a USING COVERING INDEX account_brief (s3uid=? AND";
-            assert!(plan.iter().any(|found| found.starts_with(step)), "{plan:?}");
-        }
+        let (sql, args) = select(None, &uids, (0, 50));
+        let plan = plan_of(&db, &sql, args).await;
+        let step = "SEARCH a USING COVERING INDEX account_brief (s3uid=? AND";
+        assert!(plan.iter().any(|found| found.starts_with(step)), "{plan:?}");
         db.close().await;
     }
 
