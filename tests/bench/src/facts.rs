@@ -142,6 +142,8 @@ async fn sqlite(program: PathBuf, stored: i64) -> Result<Vec<Figure>, String> {
         let make = sqlx::query_scalar(make).bind(table).fetch_all(&facts_file).await;
         for sql in make.map_err(text)? {
             let sql: String = sql;
+            // SQLite quotes the name of a table that it has renamed.
+            let sql = sql.replace(&format!("\"{table}\""), table);
             let sql = ["TABLE", "ON"].iter().fold(sql, |sql, word| {
                 sql.replace(&format!("{word} {table}"), &format!("{word} bare_{table}"))
             });
