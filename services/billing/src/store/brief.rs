@@ -1,7 +1,7 @@
 //! What a list shows of subscriptions when little of them is asked for.
 
 use stowage_auth::Scope;
-use stowage_db::{Error, Query};
+use stowage_db::{Args, Error, Query};
 use stowage_types::S3uid;
 use time::OffsetDateTime;
 
@@ -48,15 +48,40 @@ pub(crate) async fn list(
     scope: Scope,
     service_ids: &[i64],
 ) -> Result<Vec<Brief>, Error> {
+    if service_ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (sql, args) = select(provider, scope, service_ids);
+    let rows: Vec<Row> = from.fetch_all_built(sql, args).await?;
+    rows.into_iter().map(Brief::try_from).collect()
+}
+
+fn select(provider: &str, scope: Scope, service_ids: &[i64]) -> (String, Args) {
     const SELECT: &str = concat!(
         "SELECT s.service_id, s.s3uid, s.state, s.currency, s.anchor_time, s.end_time, \
          s.cancel_time, v.period, v.base_price_nanos, r.period_nanos ",
         sold!()
     );
-    if service_ids.is_empty() {
-        return Ok(Vec::new());
-    }
     let (filter, args) = named(provider, scope, service_ids);
-    let rows: Vec<Row> = from.fetch_all_built(format!("{SELECT} {filter}"), args).await?;
-    rows.into_iter().map(Brief::try_from).collect()
+    (format!("{SELECT} {filter}"), args)
+}
+
+#[cfg(test)]
+mod tests {
+    use stowage_db::testing::{Scratch, plan_of};
+
+    use super::*;
+    use crate::MIGRATOR;
+
+    #[tokio::test]
+    async fn of_many_subscriptions_only_the_index_is_read() {
+        let place = Scratch::on_files();
+        let db = place.open("billing", &MIGRATOR).await.unwrap();
+        let service_ids: Vec<i64> = (1..=50).collect();
+        let (sql, args) = select("ledger", Scope::Everything, &service_ids);
+        let plan = plan_of(&db, &sql, args).await;
+        let step = "SEARCH s USING COVERING INDEX subscription_brief (provider=? AND service_id=?)";
+        assert!(plan.iter().any(|found| found.starts_with(step)), "{plan:?}");
+        db.close().await;
+    }
 }
