@@ -5,7 +5,6 @@
 //! transactions have a bound there. Here every statement has one too, for a server that was lost.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,11 +17,12 @@ use tokio::sync::Notify;
 use crate::args::Args;
 use crate::error::{Error, OpenError};
 
-/// Connections of one role, unless set otherwise: so many for each processor of this machine,
-/// within bounds. A role has no work for more, and the slowest answers take longer, since the
-/// server's processes take turns: see the bench's rankings.
+/// Connections of one role for each processor of this machine, unless set otherwise. With more the
+/// slowest answers take longer, since the server's processes take turns: see the bench's rankings.
 const CONNECTIONS_PER_CORE: usize = 2;
-const CONNECTIONS_DEFAULT: RangeInclusive<usize> = 4..=16;
+/// The least and the most that come of that.
+const CONNECTIONS_LEAST: usize = 4;
+const CONNECTIONS_MOST: usize = 16;
 /// How long a caller waits for a connection.
 const ACQUIRE_MAX: Duration = Duration::from_secs(10);
 /// A connection that was idle for longer is tried before it is used.
@@ -89,8 +89,8 @@ const BYTE_ORDER: &str = "DO $$ DECLARE t record; BEGIN IF 'a' < 'B' THEN \
 #[must_use]
 pub fn connections_default() -> u32 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (least, most) = CONNECTIONS_DEFAULT.into_inner();
-    u32::try_from((cores * CONNECTIONS_PER_CORE).clamp(least, most)).unwrap_or(u32::MAX)
+    let connections = (cores * CONNECTIONS_PER_CORE).clamp(CONNECTIONS_LEAST, CONNECTIONS_MOST);
+    u32::try_from(connections).unwrap_or(u32::MAX)
 }
 
 /// A database of a PostgreSQL server. It holds a schema for each role. Cheap to clone; does not
